@@ -1,0 +1,144 @@
+package remote
+
+import (
+	"context"
+	"io"
+	"iter"
+	"time"
+)
+
+// Facts tell what a store is and can do. They do not change while it is open.
+type Facts struct {
+	Kind     string // "bucket", or the name of a service
+	URL      string // where, without secrets, for people
+	Library  string // identity of the library: the same for every machine that opens it
+	ReadOnly bool   // nothing can be written
+	Local    bool   // contents lie on a local disk: reading a range costs no request, caching gains nothing
+
+	UniqueNames bool  // no two entries of a folder share a name
+	SizesKnown  bool  // the size of every media is known before it is read
+	Ranges      bool  // any range of a content can be read
+	MaxName     int   // longest name, in bytes
+	MaxSize     int64 // largest content, in bytes; 0 is no limit
+	Capacity    int64 // bytes the store can hold in all; 0 when it does not say
+	Free        int64 // bytes still free when opened; meaningful with Capacity
+}
+
+// A ContentID names the bytes of a media in a store. ID is opaque. Validator (an etag, a revision, a hash) tells
+// one state of ID from another; with immutable contents it is empty. Both together key the block cache.
+type ContentID struct {
+	ID        string
+	Validator string
+}
+
+// Store is a place where a library lives. All methods may be called concurrently.
+type Store interface {
+	// Facts are known once the store is open.
+	Facts() Facts
+
+	// OpenContent reads n bytes from offset off of a content; n < 0 reads to its end. One request. The reader may end
+	// early with an error of kind Unavailable when the connection breaks. Errors: NotExist (the store says it is
+	// gone), Stale (the validator no longer matches), Unavailable, Throttled, Permission.
+	OpenContent(ctx context.Context, id ContentID, off, n int64) (io.ReadCloser, error)
+
+	// StartUpload begins a new content. Nothing is visible to anybody before Commit.
+	StartUpload(ctx context.Context, spec UploadSpec) (Upload, error)
+
+	// Close waits for nothing and frees what the store holds.
+	Close() error
+}
+
+// UploadSpec tells a store about an upload before its bytes. A bucket needs only Size (or -1); services may need more.
+type UploadSpec struct {
+	ID       string    // id of the new content, for a store that lets the client choose (a bucket); empty: the store chooses
+	ParentID string    // folder, in the service's own naming
+	Name     string    // name the media will have
+	Replaces string    // media that gets a new version; empty for a new media
+	Size     int64     // bytes, -1 when not known yet
+	SHA256   []byte    // of the whole; nil when not known
+	MD5      []byte    // of the whole; nil when not known
+	ModTime  time.Time // modification time of the media; zero when not known
+	Type     string    // media type such as image/jpeg; empty when not known
+	Resume   string    // token of an earlier Upload of the same bytes, from Upload.Token; empty starts anew
+}
+
+// UploadNeeds is what a store asks of an upload.
+type UploadNeeds struct {
+	ChunkSize  int64 // every chunk but the last has exactly this many bytes
+	EarlyParts bool  // chunks may be put before the size of the whole is known
+	Size       bool  // UploadSpec.Size must be known at the start
+	SHA256     bool  // UploadSpec.SHA256 must be known at the start
+}
+
+// Upload is one content on its way into a store. Chunks may be put concurrently and in any order; a chunk put
+// twice counts once. After Commit or Abort only Token may be called.
+type Upload interface {
+	Needs() UploadNeeds
+
+	// PutChunk stores chunk index (from 0); r has its bytes, all of them, and may be read more than once.
+	PutChunk(ctx context.Context, index int, r *io.SectionReader) error
+
+	// Commit makes the content whole and durable: when it returns nil, losing this machine loses none of it. chunks is
+	// the number of chunks, size the bytes in all. It is safe to call again after an error of kind Unavailable.
+	Commit(ctx context.Context, chunks int, size int64) (ContentID, error)
+
+	// Abort drops what was put. The content does not come into being.
+	Abort(ctx context.Context) error
+
+	// Token names the upload for UploadSpec.Resume in a later process; empty when it cannot be resumed.
+	Token() string
+}
+
+// A LogEntry is one commit as the log has it. Body belongs to the receiver.
+type LogEntry struct {
+	Seq  uint64    // from 1, without gaps
+	Body []byte    // the commit's bytes as they were given to Append
+	Time time.Time // the store's clock when it was written, in its resolution; zero when it does not say
+}
+
+// Log is the ordered log of a library, from number 1, that every client of a bucket store appends to. The catalog
+// is a function of it. Errors of its methods, besides those named: Unavailable, Throttled, Permission, Corrupt.
+type Log interface {
+	// Read yields the commits from number first on, in order, until the newest that the store has now. It fails with Stale when
+	// first lies behind the horizon, when there is a gap, or when it cannot be sure that first-1 is still
+	// in the store (the reader slept too long and the log was trimmed): the reader must start again
+	// from the newest checkpoint. After Read has yielded an error it stops.
+	Read(ctx context.Context, first uint64) iter.Seq2[LogEntry, error]
+
+	// Append writes the commit with number seq. It owns its retries and settles what is in doubt, until ctx ends.
+	//
+	// nil: log/seq holds exactly body. Conflict: it holds somebody else's commit. Stale: the append is void, because the log
+	// before it had been trimmed meanwhile; what was written was deleted again; start again from the newest checkpoint.
+	// Unavailable (or ctx's error): in doubt; the caller must try the same body at the same number again
+	// until one of the other answers comes, also in a later process.
+	Append(ctx context.Context, seq uint64, body []byte) error
+
+	// Horizon is the oldest number that is still in the log; newest+1 for an empty log; 1 for a new library.
+	Horizon(ctx context.Context) (uint64, error)
+
+	// WriteCheckpoint stores the replicated catalog as it is after commit seq. hash is the hash of commit seq, which the
+	// successor's predecessor hash must match. records yields keys in ascending byte order. One that is there already
+	// (another machine was first) is success. cost is what records and keys amounted to, in bytes.
+	WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, records iter.Seq2[Record, error]) (cost int64, err error)
+
+	// OpenCheckpoint opens the newest checkpoint. NotExist: there is none, the log starts at 1.
+	OpenCheckpoint(ctx context.Context) (Checkpoint, error)
+
+	// Now is the store's clock, taken from its newest answer and the time since; zero before the first answer.
+	Now() time.Time
+}
+
+// A Record is one key of the catalog with its value. Both belong to the receiver.
+type Record struct {
+	Key   []byte
+	Value []byte
+}
+
+// A Checkpoint is the replicated catalog as it was after one commit.
+type Checkpoint interface {
+	Seq() uint64   // the commit
+	Hash() []byte  // hash of that commit
+	Bytes() int64  // size of its records, uncompressed
+	// Records yields all records in ascending order of their keys. Stale: it was deleted while being read; open the newest again.
+	Records(ctx context.Context) iter.Seq2[Record, error]
+}

@@ -136,9 +136,9 @@ type Record struct {
 
 // A Checkpoint is the replicated catalog as it was after one commit.
 type Checkpoint interface {
-	Seq() uint64   // the commit
-	Hash() []byte  // hash of that commit
-	Bytes() int64  // size of its records, uncompressed
+	Seq() uint64  // the commit
+	Hash() []byte // hash of that commit
+	Bytes() int64 // size of its records, uncompressed
 	// Records yields all records in ascending order of their keys. Stale: it was deleted while being read; open the newest again.
 	Records(ctx context.Context) iter.Seq2[Record, error]
 }

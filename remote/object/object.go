@@ -49,14 +49,14 @@ type MultipartUpload struct {
 
 // Facts tell what a bucket is and can do.
 type Facts struct {
-	URL          string // for people, without secrets
-	Local        bool   // objects are files on a local disk
-	MinPart      int64  // smallest part of a multipart upload but the last
-	MaxPart      int64
-	MaxParts     int
-	MaxPut       int64 // largest object in one Put
-	Capacity     int64 // bytes in all; 0 when the store does not say
-	Free         int64 // bytes free now
+	URL      string // for people, without secrets
+	Local    bool   // objects are files on a local disk
+	MinPart  int64  // smallest part of a multipart upload but the last
+	MaxPart  int64
+	MaxParts int
+	MaxPut   int64 // largest object in one Put
+	Capacity int64 // bytes in all; 0 when the store does not say
+	Free     int64 // bytes free now
 }
 
 // Bucket is object storage under one prefix: keys are relative to it, slash-separated, without a leading slash, never

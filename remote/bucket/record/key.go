@@ -22,7 +22,7 @@ const (
 	KeyCondemned = 'k' // content id → when; written by garbage collection
 
 	KeyCounts = 'C' // folder id → Counts
-	KeyLinks  = 'L' // node id → number of names, a varint; absent for 1
+	KeyLinks  = 'L' // node id → number of names, a varint; absent for none
 	KeyUsage  = 'U' // → Usage
 )
 

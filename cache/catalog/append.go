@@ -1,0 +1,274 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// A pin is a batch on its way: a commit's body and the number it goes to. It is on disk, synced, before its first PUT, and stays until
+// that number is known to be occupied: the same bytes go to the same number again, whatever happens to this process, so
+// that an operation is in the log exactly once.
+type pin struct {
+	seq         uint64
+	first, last uint64 // operations
+	body        []byte
+	fresh       bool // made by this process: the operations' writes are known to be the body's
+}
+
+const pinVersion = 1
+
+func (p *pin) encode() []byte {
+	b := append(make([]byte, 0, 25+len(p.body)), pinVersion)
+	for _, n := range []uint64{p.seq, p.first, p.last} {
+		b = binary.BigEndian.AppendUint64(b, n)
+	}
+	return append(b, p.body...)
+}
+
+func decodePin(b []byte) (*pin, error) {
+	if len(b) < 25 || b[0] != pinVersion {
+		return nil, remote.E("open catalog", "", remote.Corrupt, errors.New("malformed batch in the outbox"))
+	}
+	n := func(i int) uint64 { return binary.BigEndian.Uint64(b[1+8*i:]) }
+	return &pin{seq: n(0), first: n(1), last: n(2), body: append([]byte(nil), b[25:]...)}, nil
+}
+
+// appendOnce sends the next batch of the outbox to the log and settles it. It returns an error when it should be tried again later.
+func (c *Catalog) appendOnce(ctx context.Context) error {
+	c.mu.Lock()
+	p, err := c.nextBatch()
+	c.mu.Unlock()
+	if err != nil || p == nil {
+		return err
+	}
+	c.step("pinned")
+	err = c.store.Append(ctx, p.seq, p.body)
+	c.step("appended")
+	switch remote.KindOf(err) {
+	case remote.Conflict:
+		if err := c.dropPin(); err != nil {
+			return err
+		}
+		return c.catchUp(ctx)
+	case remote.Stale:
+		if err := c.dropPin(); err != nil {
+			return err
+		}
+		return c.reload(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	c.reached(p.seq)
+	if !p.fresh {
+		return c.catchUp(ctx)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.confirm(p)
+}
+
+// nextBatch pins the longest prefix of the outbox that fits into a commit; nil when there is nothing to send. mu is held.
+func (c *Catalog) nextBatch() (*pin, error) {
+	if c.st.pin != nil {
+		return c.st.pin, nil
+	}
+	if len(c.st.pending) == 0 {
+		return nil, nil
+	}
+	writes := make(map[string]*record.Write)
+	var order []string
+	size, n := 0, 0
+	session := c.st.pending[0].session
+	for _, op := range c.st.pending {
+		if op.changes == nil || !bytes.Equal(op.session, session) {
+			break
+		}
+		added, grown := 0, 0
+		keys := replicatedKeys(op.order)
+		for _, k := range keys {
+			old := writes[k]
+			if old == nil {
+				added++
+				grown += len(k)
+			} else {
+				grown -= len(old.Value)
+			}
+			grown += len(op.changes[k].new)
+		}
+		// Values that differ from batch to batch are counted at their largest: deletions and replacements never overflow.
+		if n > 0 && (len(order)+added > record.MaxCommitWrites || size+grown > record.MaxCommitBytes) {
+			break
+		}
+		for _, k := range keys {
+			v := op.changes[k].new
+			if writes[k] == nil {
+				order = append(order, k)
+			}
+			writes[k] = &record.Write{Key: []byte(k[1:]), Value: v, Delete: v == nil}
+		}
+		size += grown
+		n++
+	}
+	if n == 0 {
+		// An earlier try to run the outbox again broke off, for want of disk space say.
+		if err := c.undoAll(); err != nil {
+			return nil, err
+		}
+		return nil, c.rerun(nil)
+	}
+	p := &pin{seq: c.st.seq + 1, first: c.st.pending[0].number, last: c.st.pending[n-1].number, fresh: true}
+	commit := &record.Commit{Author: c.st.client, Session: session, FirstOperation: p.first, LastOperation: p.last,
+		Previous: c.st.hash, Time: c.now()}
+	for _, k := range order {
+		commit.Writes = append(commit.Writes, writes[k])
+	}
+	var err error
+	if p.body, err = record.EncodeCommit(commit); err != nil {
+		return nil, err
+	}
+	err = c.updateLocal(func(tx *Tx) error {
+		tx.raw(localKey("pin"), p.encode())
+		return nil
+	})
+	if err == nil {
+		err = c.sync()
+	}
+	if err != nil {
+		return nil, err
+	}
+	c.st.pin = p
+	return p, nil
+}
+
+func (c *Catalog) dropPin() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.dropPinLocked()
+}
+
+func (c *Catalog) dropPinLocked() error {
+	if c.st.pin == nil {
+		return nil
+	}
+	err := c.updateLocal(func(tx *Tx) error {
+		tx.raw(localKey("pin"), nil)
+		return nil
+	})
+	if err == nil {
+		c.st.pin = nil
+	}
+	return err
+}
+
+// confirm applies our own commit, whose writes already show: the applied number moves on, the undo records follow it and the operations leave
+// the outbox, in one transaction. mu is held.
+func (c *Catalog) confirm(p *pin) error {
+	n := 0
+	for n < len(c.st.pending) && c.st.pending[n].number <= p.last {
+		n++
+	}
+	mine, rest := c.st.pending[:n], c.st.pending[n:]
+	later := make(map[string]bool)
+	for _, op := range rest {
+		for _, k := range op.order {
+			later[k] = true
+		}
+	}
+	tx := c.begin()
+	undo := make(map[string][]byte) // new undo values
+	gone := make(map[string]bool)   // undo records that end
+	for _, op := range mine {
+		for _, k := range op.order {
+			if later[k] {
+				undo[k] = op.changes[k].new
+			} else {
+				gone[k] = true
+			}
+		}
+		tx.raw(outboxKey(op.number), nil)
+	}
+	for k, v := range undo {
+		tx.raw(full(classUndo, []byte(k)), undoValue(v))
+	}
+	for k := range gone {
+		tx.raw(full(classUndo, []byte(k)), nil)
+	}
+	cl := full(classRecord, record.ClientKey(c.st.client))
+	merged, err := mergeClient(tx.get(cl), &record.Commit{Session: mine[0].session, LastOperation: p.last})
+	if err != nil {
+		tx.discard()
+		return err
+	}
+	tx.raw(cl, merged)
+	hash := record.Hash(p.body)
+	since := c.st.sinceCkpt + int64(len(p.body))
+	tx.raw(localKey("applied"), encodeApplied(p.seq, since, c.st.sizeCkpt, hash))
+	tx.raw(localKey("pin"), nil)
+	if err := tx.commit(); err != nil {
+		return err
+	}
+	for k, v := range undo {
+		c.st.undo[k] = v
+	}
+	for k := range gone {
+		delete(c.st.undo, k)
+	}
+	c.st.pin = nil
+	c.st.seq, c.st.hash, c.st.sinceCkpt = p.seq, hash, since
+	for _, op := range mine {
+		op.finish(nil)
+	}
+	c.st.pending = append([]*operation(nil), rest...)
+	c.drain.Broadcast()
+	return nil
+}
+
+// follow is the catalog's goroutine: it appends what is in the outbox, reads the log when nothing happens, and starts checkpoints.
+func (c *Catalog) follow() {
+	defer c.done.Done()
+	poll := time.NewTicker(c.opt.PollInterval)
+	defer poll.Stop()
+	var ckpt checkpointer
+	defer ckpt.wait()
+	for {
+		c.mu.RLock()
+		work := len(c.st.pending) > 0 || c.st.pin != nil
+		c.mu.RUnlock()
+		if !work {
+			select {
+			case <-c.ctx.Done():
+				return
+			case <-c.wake:
+				continue
+			case <-poll.C:
+			}
+		}
+		var err error
+		if work {
+			err = c.appendOnce(c.ctx)
+		} else {
+			err = c.catchUp(c.ctx)
+		}
+		if c.ctx.Err() != nil {
+			return
+		}
+		if err == nil {
+			ckpt.start(c)
+			continue
+		}
+		c.failed(err)
+		c.log.WithError(err).Warn("the log of the library was not reached; trying again")
+		select {
+		case <-c.ctx.Done():
+			return
+		case <-time.After(c.opt.RetryInterval):
+		}
+	}
+}

@@ -1,0 +1,359 @@
+package catalog
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// Options configure a Catalog. Dir and Store are needed; the zero value of the rest works.
+type Options struct {
+	Dir      string     // made 0700 when missing; one process at a time
+	Store    remote.Log // the log that is followed
+	Library  string     // identity of the library; a directory that belongs to another is refused
+	ReadOnly bool       // follow only: no client number is taken, Update fails with ReadOnly
+
+	// Machine tells this machine and the file system of Dir from others; when it changes, a new client number is taken.
+	Machine []byte
+	Host    string // for people
+
+	// Init gives the records of an empty library's first commit.
+	Init func() []remote.Record
+	// Run runs an intent from the outbox again when its caller is gone. The function that was given to Update is used while it waits.
+	Run func(tx *Tx, intent []byte) error
+	// Changed is told the replicated keys whose values changed other than through an Update of this process that is unaffected. It is called from
+	// the catalog's goroutine with no lock held.
+	Changed func(keys [][]byte)
+	// Referenced tells whether a node is looked up or open here, so that its record must outlive its deletion as an orphan. It is
+	// called under the catalog's lock.
+	Referenced func(node uint64) bool
+	// HashName gives the place of a name in a folder's listing; nil: a keyed hash.
+	HashName func(name string) uint64
+
+	PollInterval    time.Duration // how often the log is read when nothing happens; default 2 s
+	AppendTimeout   time.Duration // how long Update waits for the log; default 5 min
+	RetryInterval   time.Duration // pause after a failed append; default 500 ms
+	CheckpointBytes int64         // log since the last checkpoint that makes one due, at least; default 16 MiB
+
+	Log *logrus.Entry
+
+	// Step is called at named points of appending and applying, for tests that stop the world there.
+	Step func(point string)
+}
+
+// A Catalog is the metadata of one library. All methods may be called concurrently.
+type Catalog struct {
+	opt    Options
+	log    *logrus.Entry
+	store  remote.Log
+	db     *badger.DB
+	lock   *os.File
+	hashes nameHash
+
+	// mu is the catalog's one lock: View holds it shared, whatever changes the catalog exclusively, nobody across a call to the store
+	// except a load of a checkpoint (there is no catalog to read then).
+	mu sync.RWMutex
+	st struct {
+		seq       uint64 // applied commit
+		hash      []byte // of its body
+		time      time.Time
+		sinceCkpt int64  // bytes of log since the newest checkpoint known
+		sizeCkpt  int64  // size of that checkpoint
+		client    uint32 // 0: not joined
+		session   []byte
+		pending   []*operation      // the outbox in order
+		undo      map[string][]byte // full key → value at seq, nil: absent; the same as the U records
+		pin       *pin
+		ids       counter
+		ops       counter
+		closed    bool
+		fatal     error // the catalog takes no more writes
+	}
+
+	// snap is held shared by who reads a snapshot for long, exclusively by who drops records; taken before mu.
+	snap sync.RWMutex
+
+	status statusBox
+	wake   chan struct{}
+	drain  *sync.Cond // signalled with mu held when pending shrinks
+	cancel context.CancelCauseFunc
+	done   sync.WaitGroup
+	ctx    context.Context
+}
+
+// Open opens or makes the catalog in opt.Dir and brings it up to the store's newest commit. It fails with Busy when another process has the
+// directory, and with the store's error when the store cannot be reached before ctx ends.
+func Open(ctx context.Context, opt Options) (*Catalog, error) {
+	if opt.PollInterval == 0 {
+		opt.PollInterval = 2 * time.Second
+	}
+	if opt.AppendTimeout == 0 {
+		opt.AppendTimeout = 5 * time.Minute
+	}
+	if opt.RetryInterval == 0 {
+		opt.RetryInterval = 500 * time.Millisecond
+	}
+	if opt.CheckpointBytes == 0 {
+		opt.CheckpointBytes = 16 << 20
+	}
+	if opt.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		opt.Log = logrus.NewEntry(l)
+	}
+	c := &Catalog{opt: opt, log: opt.Log, store: opt.Store, wake: make(chan struct{}, 1)}
+	c.drain = sync.NewCond(&c.mu)
+	c.st.undo = make(map[string][]byte)
+	c.ctx, c.cancel = context.WithCancelCause(context.Background())
+	if err := c.openDir(); err != nil {
+		return nil, err
+	}
+	err := c.start(ctx)
+	if err != nil {
+		return nil, errors.Join(err, c.closeDir())
+	}
+	c.done.Add(1)
+	go c.follow()
+	return c, nil
+}
+
+// openDir locks the directory and opens Badger.
+func (c *Catalog) openDir() error {
+	dir := c.opt.Dir
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return local("open catalog", dir, err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return local("open catalog", dir, err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		holder := make([]byte, 20)
+		n, _ := f.ReadAt(holder, 0)
+		f.Close()
+		return remote.E("open catalog", dir, remote.Busy, fmt.Errorf("process %s uses it", holder[:n])).
+			WithHint("a library can be mounted once with one catalog directory; give --catalog-dir for a second mount")
+	}
+	if err := errors.Join(f.Truncate(0), second(f.WriteAt([]byte(fmt.Sprint(os.Getpid())), 0))); err != nil {
+		f.Close()
+		return local("open catalog", dir, err)
+	}
+	c.lock = f
+	bo := badger.DefaultOptions(filepath.Join(dir, "badger")).
+		WithLogger(badgerLog{c.log}).
+		WithMemTableSize(8 << 20).WithNumMemtables(2).
+		WithBlockCacheSize(32 << 20).WithIndexCacheSize(16 << 20).
+		WithValueLogFileSize(16 << 20).
+		WithNumVersionsToKeep(1).WithDetectConflicts(false).
+		WithNumCompactors(2).
+		WithCompression(options.ZSTD).WithZSTDCompressionLevel(1).
+		WithMetricsEnabled(false)
+	// A pinned batch (one value of up to 512 KiB) stays in the tree: the value log is never used.
+	bo = bo.WithValueThreshold(min(bo.MemTableSize*15/100, 1<<20))
+	if c.db, err = badger.Open(bo); err != nil {
+		c.lock.Close()
+		return remote.E("open catalog", dir, localKind(err), err).
+			WithHint("if the catalog is damaged, unmounted changes are in its spool; move the directory away to start from the store")
+	}
+	return nil
+}
+
+func (c *Catalog) closeDir() error {
+	return errors.Join(c.db.Close(), c.lock.Close())
+}
+
+// start reads what the directory knows, brings it to the store's state and joins.
+func (c *Catalog) start(ctx context.Context) error {
+	if err := c.loadLocal(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	err := c.undoAll()
+	c.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	if err := c.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := c.checkFeatures(); err != nil {
+		return err
+	}
+	if c.opt.ReadOnly {
+		return nil
+	}
+	if err := c.join(ctx); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.settleFromClient(); err != nil { // a read-only mount may have applied our commits
+		return err
+	}
+	return c.rerun(nil)
+}
+
+// Close stops following and closes the directory. Operations that are not in the log stay in the outbox; call Flush first
+// to wait for them.
+func (c *Catalog) Close() error {
+	c.mu.Lock()
+	if c.st.closed {
+		c.mu.Unlock()
+		return nil
+	}
+	c.st.closed = true
+	for _, op := range c.st.pending {
+		op.finish(remote.E("update catalog", "", remote.Unavailable, errClosed))
+	}
+	c.drain.Broadcast()
+	c.mu.Unlock()
+	c.cancel(errClosed)
+	c.done.Wait()
+	return c.closeDir()
+}
+
+var errClosed = errors.New("the library is being unmounted; the operation stays in the outbox and happens at the next mount")
+
+// Client is this machine's client number; 0 when the catalog is read-only.
+func (c *Catalog) Client() uint32 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.st.client
+}
+
+// Status is what the catalog tells of itself.
+type Status struct {
+	Client     uint32    `json:"client"`
+	Applied    uint64    `json:"applied"`              // number of the last commit that was applied
+	Newest     uint64    `json:"newest"`               // number of the newest commit that was seen in the store
+	Outbox     int       `json:"outbox"`               // operations that are not in the log
+	Reached    time.Time `json:"reached"`              // when the store last answered
+	Error      string    `json:"error,omitempty"`      // last error of the log
+	ErrorTime  time.Time `json:"error_time,omitzero"`  // when
+	Fatal      string    `json:"fatal,omitempty"`      // why nothing is written any more
+	Dropped    int       `json:"dropped,omitempty"`    // operations that could not be carried out after a restart
+	Checkpoint uint64    `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
+}
+
+type statusBox struct {
+	mu sync.Mutex
+	s  Status
+}
+
+func (b *statusBox) set(f func(*Status)) {
+	b.mu.Lock()
+	f(&b.s)
+	b.mu.Unlock()
+}
+
+// Status tells how the catalog stands to its log.
+func (c *Catalog) Status() Status {
+	c.status.mu.Lock()
+	s := c.status.s
+	c.status.mu.Unlock()
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	s.Client, s.Applied, s.Outbox = c.st.client, c.st.seq, len(c.st.pending)
+	s.Newest = max(s.Newest, s.Applied)
+	if c.st.fatal != nil {
+		s.Fatal = c.st.fatal.Error()
+	}
+	return s
+}
+
+func (c *Catalog) failed(err error) {
+	c.status.set(func(s *Status) { s.Error, s.ErrorTime = err.Error(), time.Now() })
+}
+
+func (c *Catalog) reached(newest uint64) {
+	c.status.set(func(s *Status) {
+		s.Reached, s.Error, s.ErrorTime = time.Now(), "", time.Time{}
+		s.Newest = max(s.Newest, newest)
+	})
+}
+
+func (c *Catalog) step(point string) {
+	if c.opt.Step != nil {
+		c.opt.Step(point)
+	}
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// local makes an error of the local disk.
+func local(op, path string, err error) error {
+	return remote.E(op, path, localKind(err), err)
+}
+
+func localKind(err error) remote.Kind {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return remote.NoSpace
+	case errors.Is(err, os.ErrPermission):
+		return remote.Permission
+	case errors.Is(err, os.ErrNotExist):
+		return remote.NotExist
+	case errors.Is(err, syscall.EROFS):
+		return remote.ReadOnly
+	case errors.Is(err, badger.ErrDBClosed), errors.Is(err, badger.ErrBlockedWrites):
+		return remote.Unavailable
+	}
+	return remote.Other
+}
+
+func newSession() []byte {
+	b := make([]byte, 16)
+	rand.Read(b)
+	return b
+}
+
+// checkFeatures refuses a library that needs what this program does not know.
+func (c *Catalog) checkFeatures() error {
+	return c.View(func(tx *Tx) error {
+		for key, value := range tx.Records([]byte{record.KeyFeature}) {
+			if err := c.checkFeature(key, value); err != nil {
+				return err
+			}
+		}
+		return tx.Err()
+	})
+}
+
+func (c *Catalog) checkFeature(key, value []byte) error {
+	if len(key) < 2 {
+		return nil
+	}
+	class, name := key[1], string(key[2:])
+	note := featureNote(value)
+	switch {
+	case class == record.FeatureCompatible:
+		return nil
+	case class == record.FeatureReadOnlyCompatible && c.opt.ReadOnly:
+		return nil
+	case class == record.FeatureReadOnlyCompatible:
+		return remote.E("open library", "", remote.Unsupported, fmt.Errorf("it uses the feature %q%s", name, note)).
+			WithHint("this version can only read it: mount with --read-only, or use a newer mediafs")
+	}
+	return remote.E("open library", "", remote.Unsupported, fmt.Errorf("it uses the feature %q%s", name, note)).
+		WithHint("use a newer mediafs")
+}
+
+type badgerLog struct{ *logrus.Entry }
+
+func (l badgerLog) Infof(f string, a ...any)  { l.Entry.Debugf("badger: "+f, a...) }
+func (l badgerLog) Debugf(f string, a ...any) { l.Entry.Tracef("badger: "+f, a...) }

@@ -1,0 +1,324 @@
+package catalog
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/bits"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// Local records: what only this machine knows. The outbox (outbox.go) and the pin (append.go) may be the only copy of a change, so their
+// encodings stay readable.
+//
+//	identity      JSON: library, client number, machine
+//	applied       number of the applied commit, its hash, its time
+//	session       of the operations in the outbox that were made since the last start
+//	ids, ops      the counters' reserved upper bounds
+//	loading       present while a checkpoint is being loaded: what is there is not a catalog
+//	orphan/<node> a deleted node that is still referenced
+type identity struct {
+	Library string `json:"library"`
+	Client  uint32 `json:"client"`
+	Machine []byte `json:"machine"`
+}
+
+// counter hands out numbers; next is the next one, limit the first that is not reserved on disk yet.
+type counter struct{ next, limit uint64 }
+
+const reserve = 4096 // numbers reserved ahead: one sync for so many
+
+// updateLocal changes local records in one transaction. It takes no lock.
+func (c *Catalog) updateLocal(fn func(tx *Tx) error) error {
+	tx := c.begin()
+	if err := fn(tx); err != nil {
+		tx.discard()
+		return err
+	}
+	return tx.commit()
+}
+
+// loadLocal reads the local records at the start.
+func (c *Catalog) loadLocal() error {
+	if err := c.loadHash(); err != nil {
+		return err
+	}
+	c.st.session = newSession()
+	txn := c.db.NewTransaction(false)
+	defer txn.Discard()
+	tx := &Tx{c: c, txn: txn}
+	if id, ok := c.readIdentity(tx); ok && c.opt.Library != "" && id.Library != c.opt.Library {
+		return remote.E("open catalog", c.opt.Dir, remote.Invalid, fmt.Errorf("it belongs to library %s, the store holds library %s", id.Library, c.opt.Library)).
+			WithHint("give this store a catalog directory of its own with --catalog-dir")
+	}
+	if b := tx.get(localKey("applied")); b != nil {
+		c.decodeApplied(b)
+	}
+	c.st.ids.next = decodeNumber(tx.get(localKey("ids")))
+	c.st.ops.next = max(decodeNumber(tx.get(localKey("ops"))), 1)
+	c.st.ids.limit, c.st.ops.limit = c.st.ids.next, c.st.ops.next
+	for k, v := range tx.scan([]byte{classUndo}, []byte{classUndo}, true) {
+		c.st.undo[string(k[1:])] = undoOf(v)
+	}
+	if tx.get(localKey("loading")) != nil {
+		c.st.seq, c.st.hash = 0, nil
+	}
+	if c.opt.ReadOnly {
+		return tx.err // the outbox waits for a mount that writes
+	}
+	prefix := localKey("outbox/")
+	for k, v := range tx.scan(prefix, prefix, true) {
+		if len(v) < 16 || len(k) != len(prefix)+8 {
+			return remote.E("open catalog", c.opt.Dir, remote.Corrupt, errors.New("malformed entry in the outbox"))
+		}
+		c.st.pending = append(c.st.pending, &operation{number: binary.BigEndian.Uint64(k[len(prefix):]), session: v[:16], intent: v[16:]})
+	}
+	if b := tx.get(localKey("pin")); b != nil {
+		p, err := decodePin(b)
+		if err != nil {
+			return err
+		}
+		c.st.pin = p
+	}
+	if tx.err != nil {
+		return tx.err
+	}
+	// Nobody refers to an orphan of an earlier process.
+	return c.updateLocal(func(w *Tx) error {
+		p := localKey("orphan/")
+		for k := range tx.scan(p, p, false) {
+			w.raw(append([]byte(nil), k...), nil)
+		}
+		return tx.err
+	})
+}
+
+func (c *Catalog) readIdentity(tx *Tx) (id identity, ok bool) {
+	b := tx.get(localKey("identity"))
+	return id, b != nil && json.Unmarshal(b, &id) == nil
+}
+
+func (c *Catalog) decodeApplied(b []byte) {
+	if len(b) < 24+32 {
+		return
+	}
+	c.st.seq = binary.BigEndian.Uint64(b)
+	c.st.sinceCkpt = int64(binary.BigEndian.Uint64(b[8:]))
+	c.st.sizeCkpt = int64(binary.BigEndian.Uint64(b[16:]))
+	c.st.hash = append([]byte(nil), b[24:56]...)
+}
+
+func encodeApplied(seq uint64, since, size int64, hash []byte) []byte {
+	b := binary.BigEndian.AppendUint64(nil, seq)
+	b = binary.BigEndian.AppendUint64(b, uint64(since))
+	b = binary.BigEndian.AppendUint64(b, uint64(size))
+	return append(b, hash...)
+}
+
+func decodeNumber(b []byte) uint64 {
+	if len(b) != 8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(b)
+}
+
+// take gives the next number of a counter and reserves more when needed. mu is held.
+func (c *Catalog) take(name string, n *counter) (uint64, error) {
+	if n.next >= n.limit {
+		limit := n.next + reserve
+		err := c.updateLocal(func(tx *Tx) error {
+			tx.raw(localKey(name), binary.BigEndian.AppendUint64(nil, limit))
+			return nil
+		})
+		if err == nil {
+			err = c.sync()
+		}
+		if err != nil {
+			return 0, err
+		}
+		n.limit = limit
+	}
+	n.next++
+	return n.next - 1, nil
+}
+
+func (c *Catalog) nextOperation() (uint64, error) { return c.take("ops", &c.st.ops) }
+
+// NewID gives a node id that no other machine and no other node has.
+func (c *Catalog) NewID() (uint64, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.st.client == 0 {
+		return 0, remote.E("make node id", "", remote.ReadOnly, errors.New("the library is mounted read-only"))
+	}
+	n, err := c.take("ids", &c.st.ids)
+	if err != nil {
+		return 0, err
+	}
+	if bits.Len64(n+1) > record.ClientShift {
+		return 0, remote.E("make node id", "", remote.TooLarge, errors.New("this client has used up its numbers")).
+			WithHint("mount with a new catalog directory")
+	}
+	return uint64(c.st.client)<<record.ClientShift | (n + 1), nil
+}
+
+func (c *Catalog) sync() error {
+	if err := c.db.Sync(); err != nil {
+		return local("sync catalog", c.opt.Dir, err)
+	}
+	return nil
+}
+
+// Sync makes everything that Update and local changes did survive a power loss.
+func (c *Catalog) Sync() error { return c.sync() }
+
+// DropOrphan ends an orphan: nobody refers to the node any more.
+func (c *Catalog) DropOrphan(id uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.st.closed {
+		return nil
+	}
+	return c.updateLocal(func(tx *Tx) error {
+		if tx.get(orphanKey(id)) != nil {
+			tx.raw(orphanKey(id), nil)
+		}
+		return nil
+	})
+}
+
+// ChangeOrphan changes a node that lives only here; NotExist when it does not.
+func (c *Catalog) ChangeOrphan(id uint64, fn func(n *record.Node)) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.st.closed {
+		return remote.E("update catalog", "", remote.Unavailable, errClosed)
+	}
+	return c.updateLocal(func(tx *Tx) error {
+		n := new(record.Node)
+		if !tx.decode(nil, tx.get(orphanKey(id)), n) {
+			return remote.E("change node", fmt.Sprint(id), remote.NotExist, nil)
+		}
+		fn(n)
+		b, err := proto.Marshal(n)
+		tx.fail("write record", err)
+		tx.raw(orphanKey(id), b)
+		return nil
+	})
+}
+
+// join takes a client number for this catalog directory, if it has none or was copied to another machine.
+func (c *Catalog) join(ctx context.Context) error {
+	var id identity
+	var ok bool
+	err := c.View(func(tx *Tx) error {
+		id, ok = c.readIdentity(tx)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if ok && bytes.Equal(id.Machine, c.opt.Machine) {
+		c.mu.Lock()
+		c.st.client = id.Client
+		c.mu.Unlock()
+		return nil
+	}
+	if ok && len(c.st.pending) > 0 {
+		return remote.E("open catalog", c.opt.Dir, remote.Invalid, fmt.Errorf("the directory was copied from another machine with %d changes that are not in the store", len(c.st.pending))).
+			WithHint("mount it where it came from first, or start with an empty catalog directory")
+	}
+	for {
+		client, body, err := c.joinCommit()
+		if err != nil {
+			return err
+		}
+		seq := c.applied() + 1
+		err = c.store.Append(ctx, seq, body)
+		switch remote.KindOf(err) {
+		case remote.Conflict, remote.Stale:
+			if err := c.catchUp(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := c.catchUp(ctx); err != nil {
+			return err
+		}
+		id := identity{Library: c.opt.Library, Client: client, Machine: c.opt.Machine}
+		err = c.updateLocal(func(tx *Tx) error {
+			b, err := json.Marshal(id)
+			tx.raw(localKey("identity"), b)
+			// A directory that was copied here carries the numbers of its former client.
+			tx.raw(localKey("ids"), nil)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		c.mu.Lock()
+		c.st.client, c.st.ids = client, counter{}
+		c.mu.Unlock()
+		c.log.WithField("client", client).Info("joined the library")
+		return c.sync()
+	}
+}
+
+func (c *Catalog) applied() uint64 {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.st.seq
+}
+
+// joinCommit builds the commit that takes the next client number; in an empty library it also makes the first records.
+func (c *Catalog) joinCommit() (client uint32, body []byte, err error) {
+	commit := &record.Commit{Session: c.st.session}
+	err = c.View(func(tx *Tx) error {
+		if k, _ := tx.Last([]byte{record.KeyClient}); len(k) == 5 {
+			client = binary.BigEndian.Uint32(k[1:])
+		}
+		client++
+		commit.Previous = c.st.hash
+		if c.st.seq == 0 && c.opt.Init != nil {
+			for _, r := range c.opt.Init() {
+				commit.Writes = append(commit.Writes, &record.Write{Key: r.Key, Value: r.Value})
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, nil, err
+	}
+	if client > record.MaxClient {
+		return 0, nil, remote.E("join library", "", remote.TooLarge, errors.New("all client numbers are taken"))
+	}
+	now := c.now()
+	cl, err := proto.Marshal(&record.Client{Session: c.st.session, Machine: c.opt.Machine, Host: c.opt.Host, Joined: now})
+	if err != nil {
+		return 0, nil, err
+	}
+	commit.Time = now
+	commit.Writes = append(commit.Writes, &record.Write{Key: record.ClientKey(client), Value: cl})
+	body, err = record.EncodeCommit(commit)
+	return client, body, err
+}
+
+// now is the store's clock, or this machine's as long as the store has not told it.
+func (c *Catalog) now() *record.Time {
+	t := c.store.Now()
+	if t.IsZero() {
+		t = time.Now()
+	}
+	return &record.Time{Seconds: t.Unix(), Nanos: uint32(t.Nanosecond())}
+}

@@ -1,0 +1,285 @@
+package catalog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// An operation is one change by this client, from its first run until its commit is in the log.
+//
+//	        Update                 batch               in the log
+//	run ──────────────► pending ───────────► pinned ───────────────► gone
+//	                      ▲ │ another's commit  │
+//	                      └─┴── undo, run again ┘
+type operation struct {
+	number  uint64
+	session []byte
+	intent  []byte
+	run     func(*Tx) error    // nil: Options.Run with the intent
+	changes map[string]*change // what its newest run wrote, by full key
+	order   []string
+	done    chan error // capacity 1; nil when nobody waits
+}
+
+// finish answers the caller, once.
+func (op *operation) finish(err error) {
+	if op.done != nil {
+		op.done <- err
+		op.done = nil
+	}
+}
+
+// Update runs an operation and returns when its commit is in the log.
+//
+// run makes its writes through the Tx and may be called again on a newer state; intent is what Options.Run needs to do the same in a
+// later process. An error of run is returned as it is and nothing happens; so does a run that writes nothing.
+// When the log cannot be reached in time the error is Unavailable, when ctx ends it is Interrupted: the operation then stays in the
+// outbox, visible on this machine, and still happens, also after a crash.
+func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error) error {
+	if len(intent) > record.MaxCommitBytes {
+		return remote.E("update catalog", "", remote.TooLarge, fmt.Errorf("an intent of %d bytes", len(intent)))
+	}
+	op := &operation{intent: intent, run: run, done: make(chan error, 1)}
+	done := op.done
+	if err := c.submit(op); err != nil || op.number == 0 {
+		return err
+	}
+	timeout := time.NewTimer(c.opt.AppendTimeout)
+	defer timeout.Stop()
+	var why error
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		why = remote.E("update catalog", "", remote.KindOf(ctx.Err()), context.Cause(ctx))
+	case <-timeout.C:
+		c.status.mu.Lock()
+		last := c.status.s.Error
+		c.status.mu.Unlock()
+		why = remote.E("update catalog", "", remote.Unavailable, fmt.Errorf("the log was not reached for %s: %s", c.opt.AppendTimeout, last)).
+			WithHint("the change is kept and is made when the store answers again")
+	}
+	// From now on nobody waits: the operation runs late if it has to run again.
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if op.done == nil {
+		return <-done
+	}
+	op.done, op.run = nil, nil
+	return why
+}
+
+// submit runs op for the first time and puts it into the outbox. op.number stays 0 when it wrote nothing.
+func (c *Catalog) submit(op *operation) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.st.closed:
+		return remote.E("update catalog", "", remote.Unavailable, errClosed)
+	case c.opt.ReadOnly:
+		return remote.E("update catalog", "", remote.ReadOnly, errors.New("the library is mounted read-only"))
+	case c.st.fatal != nil:
+		return c.st.fatal
+	}
+	number, err := c.nextOperation()
+	if err != nil {
+		return err
+	}
+	op.session = c.st.session
+	if err := c.execute(op, number); err != nil || op.number == 0 {
+		return err
+	}
+	c.st.pending = append(c.st.pending, op)
+	select {
+	case c.wake <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// execute runs op on the present state in one transaction with its undo records and its entry in the outbox. mu is held.
+func (c *Catalog) execute(op *operation, number uint64) error {
+	tx := c.begin()
+	tx.late = op.run == nil
+	run := op.run
+	if run == nil {
+		run = func(tx *Tx) error { return c.opt.Run(tx, op.intent) }
+	}
+	if err := run(tx); err != nil {
+		tx.discard()
+		return err
+	}
+	tx.flushUsage()
+	if tx.err == nil && len(tx.keys) > 0 && (len(tx.replicated()) > record.MaxCommitWrites || tx.cost > record.MaxCommitBytes-(16<<10)) {
+		tx.err = remote.E("update catalog", "", remote.TooLarge, fmt.Errorf("one operation writes %d records of %d bytes", len(tx.keys), tx.cost))
+	}
+	if tx.err != nil || len(tx.keys) == 0 && op.number == 0 {
+		tx.discard()
+		return tx.err
+	}
+	added := make([]string, 0, len(tx.order))
+	for _, k := range tx.order {
+		if _, ok := c.st.undo[k]; ok {
+			continue
+		}
+		added = append(added, k)
+		tx.raw(full(classUndo, []byte(k)), undoValue(tx.changes[k].old))
+	}
+	tx.raw(outboxKey(number), append(append(make([]byte, 0, 16+len(op.intent)), op.session...), op.intent...))
+	if err := tx.commit(); err != nil {
+		return err
+	}
+	for _, k := range added {
+		c.st.undo[k] = tx.changes[k].old
+	}
+	op.number, op.changes, op.order = number, tx.changes, tx.order
+	return nil
+}
+
+// replicated lists the changed keys that go into the log, in the order of their first change.
+func (tx *Tx) replicated() []string { return replicatedKeys(tx.order) }
+
+func replicatedKeys(order []string) []string {
+	var keys []string
+	for _, k := range order {
+		if k[0] == classRecord && (k[1] < 'A' || k[1] > 'Z') {
+			keys = append(keys, k)
+		}
+	}
+	return keys
+}
+
+// undoAll takes the catalog back to the state at the applied commit. The outbox keeps its intents. It runs in pieces, and
+// goes on after a crash: each piece restores keys and drops their undo records. mu is held.
+func (c *Catalog) undoAll() error {
+	for len(c.st.undo) > 0 {
+		tx := c.begin()
+		var piece []string
+		size := 0
+		for k, v := range c.st.undo {
+			tx.raw([]byte(k), v)
+			tx.raw(full(classUndo, []byte(k)), nil)
+			piece = append(piece, k)
+			if size += 2*len(k) + len(v); len(piece) == 1000 || size > 256<<10 {
+				break
+			}
+		}
+		if err := tx.commit(); err != nil {
+			return err
+		}
+		for _, k := range piece {
+			delete(c.st.undo, k)
+		}
+		c.step("undo")
+	}
+	for _, op := range c.st.pending {
+		op.changes, op.order = nil, nil
+	}
+	return nil
+}
+
+// rerun runs the intents of the outbox again, in order, on a state where none of them shows. An operation that fails now is answered
+// with its error when somebody waits, and else dropped and reported: Options.Run is written so that this happens
+// only when nothing is left to save. touched gets the keys they write. mu is held.
+func (c *Catalog) rerun(touched map[string]bool) error {
+	kept := c.st.pending[:0]
+	var failed error
+	for i, op := range c.st.pending {
+		err := c.execute(op, op.number)
+		if err != nil && isLocalFailure(err) {
+			// The disk, not the operation: keep what is left for the next try.
+			kept = append(kept, c.st.pending[i:]...)
+			failed = err
+			break
+		}
+		if err != nil {
+			if derr := c.dropOutbox(op.number); derr != nil {
+				kept = append(kept, c.st.pending[i:]...)
+				failed = derr
+				break
+			}
+			if op.done == nil {
+				c.log.WithError(err).WithField("operation", op.number).Error("an operation that was accepted earlier cannot be carried out any more; it is dropped")
+				c.status.set(func(s *Status) { s.Dropped++ })
+			}
+			op.finish(err)
+			continue
+		}
+		for _, k := range op.order {
+			if touched != nil {
+				touched[k] = true
+			}
+		}
+		kept = append(kept, op)
+		c.step("rerun")
+	}
+	clear(c.st.pending[len(kept):])
+	c.st.pending = kept
+	c.drain.Broadcast()
+	return failed
+}
+
+func isLocalFailure(err error) bool {
+	k := remote.KindOf(err)
+	return k == remote.NoSpace || k == remote.Other || k == remote.Corrupt || k == remote.Unavailable
+}
+
+func (c *Catalog) dropOutbox(number uint64) error {
+	return c.updateLocal(func(tx *Tx) error {
+		tx.raw(outboxKey(number), nil)
+		return nil
+	})
+}
+
+// Flush waits until all operations that are in the outbox now are in the log.
+func (c *Catalog) Flush(ctx context.Context) error {
+	stop := context.AfterFunc(ctx, func() {
+		c.mu.Lock()
+		c.drain.Broadcast()
+		c.mu.Unlock()
+	})
+	defer stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	last := uint64(0)
+	if n := len(c.st.pending); n > 0 {
+		last = c.st.pending[n-1].number
+	}
+	for len(c.st.pending) > 0 && c.st.pending[0].number <= last {
+		if c.st.closed {
+			return remote.E("flush catalog", "", remote.Unavailable, errClosed)
+		}
+		if err := ctx.Err(); err != nil {
+			return remote.E("flush catalog", "", remote.KindOf(err), fmt.Errorf("%d changes are not in the store yet: %w", len(c.st.pending), err))
+		}
+		c.drain.Wait()
+	}
+	return nil
+}
+
+func localKey(name string) []byte { return full(classLocal, []byte(name)) }
+
+func outboxKey(number uint64) []byte {
+	return binary.BigEndian.AppendUint64(localKey("outbox/"), number)
+}
+
+// undoValue encodes the value of a key before: one byte that says whether it was there, then it.
+func undoValue(old []byte) []byte {
+	if old == nil {
+		return []byte{0}
+	}
+	return append([]byte{1}, old...)
+}
+
+func undoOf(value []byte) []byte {
+	if len(value) == 0 || value[0] == 0 {
+		return nil
+	}
+	return append([]byte{}, value[1:]...)
+}

@@ -62,7 +62,7 @@ type Facts struct {
 // Bucket is object storage under one prefix: keys are relative to it, slash-separated, without a leading slash, never
 // empty. Keys x and x/y are never both used. All methods may be called concurrently; none retries; all honour ctx.
 //
-// Errors are *remote.Error with the key as Path. Kinds: NotExist (the store said so; for Get, Head, CopyPart's source,
+// Errors are *remote.Error with the key as Path (for a source that CopyPart does not find: the source). Kinds: NotExist (the store said so; for Get, Head, CopyPart's source,
 // unknown uploads), Exist (IfAbsent), Conflict (a concurrent conditional put of the same key, S3's 409: try again),
 // Stale (IfMatch), Permission, Throttled, Unavailable (not reached, 5xx, broken off: for a write, in doubt), Quota,
 // NoSpace, Invalid. A write that returned nil is durable.

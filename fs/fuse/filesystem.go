@@ -1,0 +1,261 @@
+package fuse
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	gofuse "github.com/hanwen/go-fuse/v2/fuse"
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// A fileSystem answers the kernel's requests: call the library, fill the answer, map the error. What is not here (ioctl, poll,
+// copy_file_range, locks, access) is answered with ENOSYS by the embedded default, once; the kernel
+// then does it by itself or tells the program that there is no such thing.
+type fileSystem struct {
+	gofuse.RawFileSystem
+	lib       vfs.Library
+	log       *logrus.Entry
+	entryTTL  time.Duration
+	attrTTL   time.Duration
+	announcer *Announcer
+	dying     func(tid uint32) bool
+
+	files    table[*handle]
+	dirs     table[vfs.Dir]
+	watchers sync.WaitGroup // of requests that wait
+	lastLog  atomic.Int64   // unix seconds of the last reported I/O error
+}
+
+func (s *fileSystem) String() string { return "mediafs" }
+
+// Init is called when the kernel has said hello.
+func (s *fileSystem) Init(server *gofuse.Server) { s.announcer.attach(server) }
+
+// OnUnmount is called after the last request. After an ordinary unmount nothing is open; after an abort the kernel releases nothing.
+func (s *fileSystem) OnUnmount() {
+	for _, h := range s.files.drain() {
+		h.release()
+	}
+	for _, d := range s.dirs.drain() {
+		d.Release()
+	}
+}
+
+func (s *fileSystem) begin(cancel <-chan struct{}, h *gofuse.InHeader) *request {
+	return &request{cancel: cancel, tid: h.Pid, dying: s.dying, watchers: &s.watchers}
+}
+
+func caller(h *gofuse.InHeader) vfs.Caller {
+	return vfs.Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid}
+}
+
+// status maps an error. One that the program sees as an I/O error says nothing to it, so the log has the whole, once a second at most.
+func (s *fileSystem) status(op string, id vfs.ID, name string, err error) gofuse.Status {
+	errno := Errno(err)
+	if errno == syscall.EIO {
+		if now := time.Now().Unix(); s.lastLog.Swap(now) != now {
+			s.log.WithError(err).WithField("node", id).WithField("name", name).Warn(op)
+		}
+	}
+	return gofuse.Status(errno)
+}
+
+func (s *fileSystem) setEntry(out *gofuse.EntryOut, a *vfs.Attr) {
+	*out = gofuse.EntryOut{NodeId: a.ID}
+	out.SetEntryTimeout(s.entryTTL)
+	out.SetAttrTimeout(s.attrTTL)
+	setAttr(&out.Attr, a)
+}
+
+func (s *fileSystem) Lookup(cancel <-chan struct{}, h *gofuse.InHeader, name string, out *gofuse.EntryOut) gofuse.Status {
+	r := s.begin(cancel, h)
+	defer r.end()
+	a, err := s.lib.Lookup(r, h.NodeId, name)
+	switch {
+	case err == nil:
+		s.setEntry(out, &a)
+	case remote.KindOf(err) == remote.NotExist:
+		// Node 0 lets the kernel remember that there is no such name.
+		out.SetEntryTimeout(s.entryTTL)
+	default:
+		return s.status("look up", h.NodeId, name, err)
+	}
+	return gofuse.OK
+}
+
+func (s *fileSystem) Forget(id, n uint64) { s.lib.Forget(id, n) }
+
+func (s *fileSystem) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	a, err := s.lib.GetAttr(r, in.NodeId)
+	if err != nil {
+		return s.status("get attributes", in.NodeId, "", err)
+	}
+	setAttr(&out.Attr, &a)
+	out.SetTimeout(s.attrTTL)
+	return gofuse.OK
+}
+
+// Statx is asked for the time of birth, which GetAttr has no room for.
+func (s *fileSystem) Statx(cancel <-chan struct{}, in *gofuse.StatxIn, out *gofuse.StatxOut) gofuse.Status {
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	a, err := s.lib.GetAttr(r, in.NodeId)
+	if err != nil {
+		return s.status("get attributes", in.NodeId, "", err)
+	}
+	setStatx(&out.Statx, &a)
+	out.SetTimeout(s.attrTTL)
+	return gofuse.OK
+}
+
+func (s *fileSystem) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *gofuse.AttrOut) gofuse.Status {
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	ch := attrChange(in, time.Now())
+	if in.Valid&gofuse.FATTR_KILL_SUIDGID != 0 && ch.Mode == nil {
+		mode, err := s.unprivileged(r, in.NodeId)
+		if err != nil {
+			return s.status("get attributes", in.NodeId, "", err)
+		}
+		ch.Mode = mode
+	}
+	var f vfs.File
+	if fh, ok := in.GetFh(); ok {
+		if h, ok := s.files.get(fh); ok {
+			f = h.File
+		}
+	}
+	a, err := s.lib.SetAttr(r, caller(&in.InHeader), in.NodeId, f, ch)
+	if err != nil {
+		return s.status("set attributes", in.NodeId, "", err)
+	}
+	setAttr(&out.Attr, &a)
+	out.SetTimeout(s.attrTTL)
+	return gofuse.OK
+}
+
+// unprivileged is the mode of a node without the bits that an unprivileged change of its content clears: set-user-id,
+// and set-group-id where the group may execute. It is nil when there are none.
+func (s *fileSystem) unprivileged(ctx context.Context, id vfs.ID) (*uint32, error) {
+	a, err := s.lib.GetAttr(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	drop := a.Mode & unix.S_ISUID
+	if a.Mode&unix.S_IXGRP != 0 {
+		drop |= a.Mode & unix.S_ISGID
+	}
+	if drop == 0 {
+		return nil, nil
+	}
+	mode := a.Mode & 0o7777 &^ drop
+	return &mode, nil
+}
+
+func (s *fileSystem) Mknod(cancel <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut) gofuse.Status {
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	a, err := s.lib.Mknod(r, caller(&in.InHeader), in.NodeId, name, in.Mode, in.Rdev)
+	if err != nil {
+		return s.status("make node", in.NodeId, name, err)
+	}
+	s.setEntry(out, &a)
+	return gofuse.OK
+}
+
+func (s *fileSystem) Mkdir(cancel <-chan struct{}, in *gofuse.MkdirIn, name string, out *gofuse.EntryOut) gofuse.Status {
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	a, err := s.lib.Mkdir(r, caller(&in.InHeader), in.NodeId, name, in.Mode)
+	if err != nil {
+		return s.status("make folder", in.NodeId, name, err)
+	}
+	s.setEntry(out, &a)
+	return gofuse.OK
+}
+
+func (s *fileSystem) Symlink(cancel <-chan struct{}, h *gofuse.InHeader, target, name string, out *gofuse.EntryOut) gofuse.Status {
+	r := s.begin(cancel, h)
+	defer r.end()
+	a, err := s.lib.Symlink(r, caller(h), h.NodeId, name, []byte(target))
+	if err != nil {
+		return s.status("make symlink", h.NodeId, name, err)
+	}
+	s.setEntry(out, &a)
+	return gofuse.OK
+}
+
+func (s *fileSystem) Link(cancel <-chan struct{}, in *gofuse.LinkIn, name string, out *gofuse.EntryOut) gofuse.Status {
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	a, err := s.lib.Link(r, caller(&in.InHeader), in.Oldnodeid, in.NodeId, name)
+	if err != nil {
+		return s.status("link", in.NodeId, name, err)
+	}
+	s.setEntry(out, &a)
+	return gofuse.OK
+}
+
+// Readlink's answers are kept by the kernel as long as the inode is: a symlink is never changed, only replaced.
+func (s *fileSystem) Readlink(cancel <-chan struct{}, h *gofuse.InHeader) ([]byte, gofuse.Status) {
+	r := s.begin(cancel, h)
+	defer r.end()
+	target, err := s.lib.Readlink(r, h.NodeId)
+	if err != nil {
+		return nil, s.status("read symlink", h.NodeId, "", err)
+	}
+	return target, gofuse.OK
+}
+
+func (s *fileSystem) Unlink(cancel <-chan struct{}, h *gofuse.InHeader, name string) gofuse.Status {
+	r := s.begin(cancel, h)
+	defer r.end()
+	return s.status("unlink", h.NodeId, name, s.lib.Unlink(r, caller(h), h.NodeId, name))
+}
+
+func (s *fileSystem) Rmdir(cancel <-chan struct{}, h *gofuse.InHeader, name string) gofuse.Status {
+	r := s.begin(cancel, h)
+	defer r.end()
+	return s.status("remove folder", h.NodeId, name, s.lib.Rmdir(r, caller(h), h.NodeId, name))
+}
+
+func (s *fileSystem) Rename(cancel <-chan struct{}, in *gofuse.RenameIn, name, newName string) gofuse.Status {
+	if in.Flags != 0 && in.Flags != vfs.RenameNoReplace && in.Flags != vfs.RenameExchange {
+		return gofuse.EINVAL
+	}
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	err := s.lib.Rename(r, caller(&in.InHeader), in.NodeId, name, in.Newdir, newName, in.Flags)
+	return s.status("rename", in.NodeId, name, err)
+}
+
+func (s *fileSystem) StatFs(cancel <-chan struct{}, h *gofuse.InHeader, out *gofuse.StatfsOut) gofuse.Status {
+	r := s.begin(cancel, h)
+	defer r.end()
+	st, err := s.lib.StatFS(r)
+	if err != nil {
+		return s.status("statfs", h.NodeId, "", err)
+	}
+	// There is no limit of nodes; programs that look for a free one get a large number.
+	const freeNodes = 1 << 32
+	*out = gofuse.StatfsOut{
+		Blocks:  st.Bytes / smallBlock,
+		Bfree:   st.FreeBytes / smallBlock,
+		Bavail:  st.FreeBytes / smallBlock,
+		Files:   st.Nodes + freeNodes,
+		Ffree:   freeNodes,
+		Bsize:   smallBlock,
+		Frsize:  smallBlock,
+		NameLen: st.MaxName,
+	}
+	return gofuse.OK
+}

@@ -1,0 +1,134 @@
+package fuse
+
+import (
+	"bufio"
+	"bytes"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/remote"
+)
+
+// A MountInfo is one mount of ours in this process's view of the file tree.
+type MountInfo struct {
+	Dir        string
+	FSName     string
+	ReadOnly   bool
+	Connection uint32 // number of its FUSE connection
+}
+
+// Mounts lists the mounts of mediafs, those of other processes included, in the order they were made.
+func Mounts() ([]MountInfo, error) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return nil, remote.E("list mounts", "", remote.Unsupported, err)
+	}
+	defer f.Close()
+	ms, err := parseMounts(f)
+	if err != nil {
+		return nil, remote.E("list mounts", "", remote.Other, err)
+	}
+	return ms, nil
+}
+
+// parseMounts reads lines of the form
+//
+//	36 35 0:45 / /mnt rw,noatime shared:1 - fuse.mediafs s3://bucket rw,user_id=0
+//
+// where any number of words may stand before the dash. Spaces and backslashes in words are octal escapes.
+func parseMounts(r io.Reader) ([]MountInfo, error) {
+	var ms []MountInfo
+	lines := bufio.NewScanner(r)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		before, after, ok := strings.Cut(lines.Text(), " - ")
+		f, g := strings.Fields(before), strings.Fields(after)
+		if !ok || len(f) < 6 || len(g) < 2 || g[0] != TypeName {
+			continue
+		}
+		m := MountInfo{Dir: unescape(f[4]), FSName: unescape(g[1])}
+		// A FUSE connection is numbered as the device of its mount, which has no major number.
+		if _, minor, ok := strings.Cut(f[2], ":"); ok {
+			n, _ := strconv.ParseUint(minor, 10, 32)
+			m.Connection = uint32(n)
+		}
+		for word := range strings.SplitSeq(f[5], ",") {
+			m.ReadOnly = m.ReadOnly || word == "ro"
+		}
+		ms = append(ms, m)
+	}
+	return ms, lines.Err()
+}
+
+func unescape(s string) string {
+	var b bytes.Buffer
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+4 <= len(s) {
+			if n, err := strconv.ParseUint(s[i+1:i+4], 8, 8); err == nil {
+				b.WriteByte(byte(n))
+				i += 3
+				continue
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return b.String()
+}
+
+// mountAt finds the topmost mount at a real path.
+func mountAt(dir string) (MountInfo, bool) {
+	ms, err := Mounts()
+	if err != nil {
+		return MountInfo{}, false
+	}
+	for i := len(ms) - 1; i >= 0; i-- {
+		if ms[i].Dir == dir {
+			return ms[i], true
+		}
+	}
+	return MountInfo{}, false
+}
+
+// realPath is the path of a folder without symlinks; the folder itself, which may be a dead mount, is not looked at.
+func realPath(dir string) (string, error) {
+	abs, err := filepath.Abs(dir)
+	if err != nil {
+		return "", err
+	}
+	parent, err := filepath.EvalSymlinks(filepath.Dir(abs))
+	if err != nil {
+		return "", err
+	}
+	return filepath.Join(parent, filepath.Base(abs)), nil
+}
+
+// Stale tells whether a mount of ours is at dir whose daemon is gone.
+func Stale(dir string) bool {
+	var st unix.Stat_t
+	if unix.Stat(dir, &st) != unix.ENOTCONN {
+		return false
+	}
+	real, err := realPath(dir)
+	if err != nil {
+		return false
+	}
+	_, ok := mountAt(real)
+	return ok
+}
+
+// CleanStale unmounts a mount whose daemon is gone. Anything else at dir is left alone, without an error.
+func CleanStale(dir string) error {
+	if !Stale(dir) {
+		return nil
+	}
+	real, err := realPath(dir)
+	if err != nil {
+		return remote.E("unmount", dir, remote.Invalid, err)
+	}
+	return unmount(real, true)
+}

@@ -1,0 +1,146 @@
+package fuse
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// Options say what is mounted, where and how. Library and Dir are needed; the zero value of the rest works.
+type Options struct {
+	Library vfs.Library
+	Dir     string // an existing folder
+
+	// Announcer is the one that the library was opened with; nil: Mount makes one.
+	Announcer *Announcer
+
+	AllowOther bool     // other users than the one who mounts may use it
+	ReadOnly   bool     // the kernel refuses writes
+	FSName     string   // shown as the device; the store's URL without secrets. Empty: mediafs
+	Mount      []string // further options as in mount -o, each may be a list with commas
+
+	EntryTimeout  time.Duration // how long the kernel believes that a name is what it was, or is not there; 0: 1 s
+	AttrTimeout   time.Duration // the same for attributes; 0: 1 s
+	MaxBackground int           // requests that nobody waits for (read-ahead) at once; 0: 64
+
+	Debug bool          // log every request
+	Log   *logrus.Entry // nil: nowhere
+
+	killed func(tid uint32) bool // whether a caller is being killed; nil: asks /proc
+}
+
+// mountFlags are the options that are bits of mount(2) and not text for the file system. fusermount3 knows their names.
+var mountFlags = map[string]struct{ set, clear uintptr }{
+	"ro":          {set: unix.MS_RDONLY},
+	"rw":          {clear: unix.MS_RDONLY},
+	"suid":        {clear: unix.MS_NOSUID},
+	"nosuid":      {set: unix.MS_NOSUID},
+	"dev":         {clear: unix.MS_NODEV},
+	"nodev":       {set: unix.MS_NODEV},
+	"exec":        {clear: unix.MS_NOEXEC},
+	"noexec":      {set: unix.MS_NOEXEC},
+	"sync":        {set: unix.MS_SYNCHRONOUS},
+	"async":       {clear: unix.MS_SYNCHRONOUS},
+	"dirsync":     {set: unix.MS_DIRSYNC},
+	"atime":       {clear: unix.MS_NOATIME},
+	"noatime":     {set: unix.MS_NOATIME},
+	"diratime":    {clear: unix.MS_NODIRATIME},
+	"nodiratime":  {set: unix.MS_NODIRATIME},
+	"relatime":    {set: unix.MS_RELATIME},
+	"norelatime":  {clear: unix.MS_RELATIME},
+	"strictatime": {set: unix.MS_STRICTATIME},
+}
+
+// mountTable are words of /etc/fstab that are not for the file system; "x-..." are others.
+var mountTable = map[string]bool{
+	"": true, "defaults": true, "auto": true, "noauto": true, "user": true, "nouser": true, "users": true,
+	"owner": true, "group": true, "_netdev": true, "nofail": true, "default_permissions": true,
+}
+
+// mountOptions is a list of options sorted by who understands them.
+type mountOptions struct {
+	allowOther bool
+	flags      uintptr  // for mount(2)
+	words      []string // the flags that were named, for fusermount3
+	data       []string // for the file system
+}
+
+// parse sorts o.Mount. Devices and set-user-id programs are not honoured unless root asks for it: a library may come from anywhere.
+func (o *Options) parse(root bool) (mountOptions, error) {
+	m := mountOptions{
+		allowOther: o.AllowOther,
+		flags:      unix.MS_NOSUID | unix.MS_NODEV,
+		data:       []string{"default_permissions"},
+	}
+	add := func(word string) {
+		f := mountFlags[word]
+		m.flags = m.flags&^f.clear | f.set
+		m.words = append(m.words, word)
+	}
+	for word := range strings.SplitSeq(strings.Join(o.Mount, ","), ",") {
+		name, _, _ := strings.Cut(word, "=")
+		_, isFlag := mountFlags[word]
+		switch {
+		case isFlag:
+			if !root && (word == "suid" || word == "dev") {
+				return m, remote.E("mount", o.Dir, remote.Permission, fmt.Errorf("option %s", word)).WithHint("only root may ask for it")
+			}
+			add(word)
+		case mountTable[word], strings.HasPrefix(word, "x-"):
+		case word == "allow_other":
+			m.allowOther = true
+		case name == "fd", name == "rootmode", name == "user_id", name == "group_id", name == "max_read", name == "subtype", name == "fsname", name == "blkdev":
+			return m, remote.E("mount", o.Dir, remote.Invalid, fmt.Errorf("option %s", word)).WithHint("mediafs sets it itself")
+		default:
+			m.data = append(m.data, word)
+		}
+	}
+	if o.ReadOnly {
+		add("ro")
+	}
+	return m, nil
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Library == nil:
+		return remote.E("mount", o.Dir, remote.Invalid, errors.New("no library"))
+	case o.Dir == "":
+		return remote.E("mount", "", remote.Invalid, errors.New("no folder to mount at"))
+	case o.EntryTimeout < 0 || o.AttrTimeout < 0 || o.MaxBackground < 0 || o.MaxBackground > 1<<16-1:
+		return remote.E("mount", o.Dir, remote.Invalid, errors.New("a timeout or limit is out of range"))
+	}
+	return nil
+}
+
+// defaults fills in what is not set.
+func (o *Options) defaults() {
+	if o.Announcer == nil {
+		o.Announcer = NewAnnouncer()
+	}
+	if o.FSName == "" {
+		o.FSName = "mediafs"
+	}
+	if o.EntryTimeout == 0 {
+		o.EntryTimeout = time.Second
+	}
+	if o.AttrTimeout == 0 {
+		o.AttrTimeout = time.Second
+	}
+	if o.MaxBackground == 0 {
+		o.MaxBackground = 64
+	}
+	if o.Log == nil {
+		o.Log = discard()
+	}
+	if o.killed == nil {
+		o.killed = killed
+	}
+}

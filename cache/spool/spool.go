@@ -1,0 +1,275 @@
+package spool
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/remote"
+)
+
+// Description says what a spool file is for. It is stored beside the bytes as JSON; unknown fields of a newer version make
+// the file unreadable to this one rather than misunderstood.
+type Description struct {
+	Format   int    `json:"format"`           // 1
+	Node     uint64 `json:"node"`             // whose bytes they are
+	Parent   uint64 `json:"parent,omitempty"` // a folder and a name it had, should the node be gone
+	Name     []byte `json:"name,omitempty"`
+	Mode     uint32 `json:"mode,omitempty"`
+	UID      uint32 `json:"uid"`
+	GID      uint32 `json:"gid"`
+	Media    []byte `json:"media,omitempty"`     // its media id
+	Dirty    bool   `json:"dirty"`               // bytes are here that no head in the log has
+	Content  string `json:"content,omitempty"`   // id under which they are being uploaded
+	MtimeSet bool   `json:"mtime_set,omitempty"` // the time was set by hand after the last write
+	Mtime    int64  `json:"mtime,omitempty"`     // seconds, with MtimeSet
+	MtimeNS  uint32 `json:"mtime_ns,omitempty"`
+}
+
+const format = 1
+
+// A Spool is a directory of spool files, used by one process at a time (the catalog's lock sees to that).
+type Spool struct {
+	dir  string
+	next atomic.Uint64
+}
+
+// Open opens or makes the spool in dir (0700).
+func Open(dir string) (*Spool, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, wrap("open spool", dir, err)
+	}
+	return &Spool{dir: dir}, nil
+}
+
+// A File holds the bytes of one media. Reads and writes may be concurrent; Describe and Remove have one caller at a time.
+type File struct {
+	spool *Spool
+	path  string // without extension
+	f     *os.File
+	d     Description
+}
+
+const (
+	dataSuffix = ".data"
+	metaSuffix = ".json"
+)
+
+// Create makes an empty spool file.
+func (s *Spool) Create(d Description) (*File, error) {
+	for {
+		path := filepath.Join(s.dir, fmt.Sprintf("%016x-%d", d.Node, s.next.Add(1)))
+		f, err := os.OpenFile(path+dataSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		if errors.Is(err, os.ErrExist) {
+			continue // of an earlier process
+		}
+		if err != nil {
+			return nil, wrap("create spool file", path, err)
+		}
+		file := &File{spool: s, path: path, f: f}
+		if err := file.Describe(d); err != nil {
+			f.Close()
+			os.Remove(path + dataSuffix)
+			return nil, err
+		}
+		return file, nil
+	}
+}
+
+// Recover opens what an earlier process left: files with a description that says they are dirty. Others are removed: their bytes are in the
+// store. A description that cannot be read is an error that names it; nothing is removed then.
+func (s *Spool) Recover() ([]*File, error) {
+	names, err := filepath.Glob(filepath.Join(s.dir, "*"+dataSuffix))
+	if err != nil {
+		return nil, wrap("read spool", s.dir, err)
+	}
+	var files []*File
+	for _, name := range names {
+		path := strings.TrimSuffix(name, dataSuffix)
+		b, err := os.ReadFile(path + metaSuffix)
+		if errors.Is(err, os.ErrNotExist) {
+			// Create was interrupted before the first byte.
+			if err := os.Remove(name); err != nil {
+				return nil, wrap("clean spool", name, err)
+			}
+			continue
+		}
+		if err != nil {
+			return nil, wrap("read spool", path, err)
+		}
+		d, err := decode(b)
+		if err != nil {
+			return nil, remote.E("read spool", path+metaSuffix, remote.Corrupt, err).
+				WithHint("the bytes beside it may be the only copy of a file: keep both and mount with another catalog directory")
+		}
+		if !d.Dirty {
+			if err := remove(path); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW, 0)
+		if err != nil {
+			return nil, wrap("open spool file", name, err)
+		}
+		files = append(files, &File{spool: s, path: path, f: f, d: d})
+	}
+	return files, nil
+}
+
+func decode(b []byte) (d Description, err error) {
+	dec := json.NewDecoder(strings.NewReader(string(b)))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&d); err != nil {
+		return d, err
+	}
+	if d.Format != format {
+		return d, fmt.Errorf("format %d", d.Format)
+	}
+	return d, nil
+}
+
+// Description is what the file was last described as.
+func (f *File) Description() Description { return f.d }
+
+// Describe replaces the description, atomically.
+func (f *File) Describe(d Description) error {
+	d.Format = format
+	b, err := json.Marshal(d)
+	if err != nil {
+		return wrap("describe spool file", f.path, err)
+	}
+	tmp := f.path + ".tmp"
+	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+		return wrap("describe spool file", f.path, err)
+	}
+	if err := os.Rename(tmp, f.path+metaSuffix); err != nil {
+		return wrap("describe spool file", f.path, err)
+	}
+	f.d = d
+	return nil
+}
+
+// Path is where the bytes are.
+func (f *File) Path() string { return f.path + dataSuffix }
+
+// ReadAt reads like io.ReaderAt.
+func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
+
+// WriteAt writes all of p.
+func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	n, err := f.f.WriteAt(p, off)
+	return n, wrap("write spool file", f.path, err)
+}
+
+// Truncate sets the size.
+func (f *File) Truncate(size int64) error {
+	return wrap("truncate spool file", f.path, f.f.Truncate(size))
+}
+
+// Stat tells size, disk use in blocks of 512 bytes and modification time.
+func (f *File) Stat() (unix.Stat_t, error) {
+	var st unix.Stat_t
+	err := unix.Fstat(int(f.f.Fd()), &st)
+	return st, wrap("stat spool file", f.path, err)
+}
+
+// Allocate is fallocate(2).
+func (f *File) Allocate(mode uint32, off, n int64) error {
+	return wrap("allocate in spool file", f.path, unix.Fallocate(int(f.f.Fd()), mode, off, n))
+}
+
+// A Segment is a run of data between holes.
+type Segment struct{ Offset, Length int64 }
+
+// Segments lists the data of the file, ascending; what lies between is zeros.
+func (f *File) Segments() ([]Segment, error) {
+	st, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	var out []Segment
+	for off := int64(0); off < st.Size; {
+		data, err := unix.Seek(int(f.f.Fd()), off, unix.SEEK_DATA)
+		if errors.Is(err, syscall.ENXIO) {
+			break
+		}
+		if err != nil {
+			return nil, wrap("read spool file", f.path, err)
+		}
+		hole, err := unix.Seek(int(f.f.Fd()), data, unix.SEEK_HOLE)
+		if err != nil {
+			return nil, wrap("read spool file", f.path, err)
+		}
+		hole = min(hole, st.Size)
+		if data < hole {
+			out = append(out, Segment{data, hole - data})
+		}
+		off = hole
+	}
+	return out, nil
+}
+
+// Sync makes bytes and description survive a power loss.
+func (f *File) Sync() error {
+	if err := f.f.Sync(); err != nil {
+		return wrap("sync spool file", f.path, err)
+	}
+	m, err := os.Open(f.path + metaSuffix)
+	if err != nil {
+		return wrap("sync spool file", f.path, err)
+	}
+	defer m.Close()
+	dir, err := os.Open(f.spool.dir)
+	if err != nil {
+		return wrap("sync spool file", f.path, err)
+	}
+	defer dir.Close()
+	return wrap("sync spool file", f.path, errors.Join(m.Sync(), dir.Sync()))
+}
+
+// Close closes the file and leaves it in the spool.
+func (f *File) Close() error { return wrap("close spool file", f.path, f.f.Close()) }
+
+// Remove closes the file and takes it out of the spool; fine when its bytes were moved elsewhere.
+func (f *File) Remove() error {
+	err := f.f.Close()
+	return errors.Join(wrap("close spool file", f.path, err), remove(f.path))
+}
+
+// remove deletes the description last, so that a crash in between leaves nothing that would be uploaded as empty.
+func remove(path string) error {
+	for _, p := range []string{path + dataSuffix, path + metaSuffix} {
+		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return wrap("remove spool file", p, err)
+		}
+	}
+	return nil
+}
+
+func wrap(op, path string, err error) error {
+	if err == nil {
+		return nil
+	}
+	kind := remote.Other
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		kind = remote.NoSpace
+	case errors.Is(err, syscall.EFBIG):
+		kind = remote.TooLarge
+	case errors.Is(err, syscall.EINVAL):
+		kind = remote.Invalid
+	case errors.Is(err, syscall.EOPNOTSUPP):
+		kind = remote.Unsupported
+	case errors.Is(err, os.ErrPermission):
+		kind = remote.Permission
+	}
+	return remote.E(op, filepath.Base(path), kind, err)
+}

@@ -89,6 +89,15 @@ type Upload interface {
 	Token() string
 }
 
+// FileUploader is implemented by a store that may take a local file as a content without copying its bytes.
+type FileUploader interface {
+	// UploadFile makes the file at path a new content, whole and durable as after Upload.Commit. The file must have been
+	// written and closed, and nobody may write to it again; whether path still names it afterwards is not said. spec.Resume
+	// is ignored. Unsupported: the store cannot do that, or not with this file, which is untouched: use StartUpload.
+	// Exist: spec.ID is taken.
+	UploadFile(ctx context.Context, spec UploadSpec, path string) (ContentID, error)
+}
+
 // A LogEntry is one commit as the log has it. Body belongs to the receiver.
 type LogEntry struct {
 	Seq  uint64    // from 1, without gaps

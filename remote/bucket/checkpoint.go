@@ -1,0 +1,119 @@
+package bucket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+
+	"mediafs/remote"
+)
+
+// partsAhead is how many parts are fetched at the same time while a checkpoint is loaded: it bounds the memory, each part
+// being 4 MiB uncompressed as a rule and 16 MiB at most.
+const partsAhead = 3
+
+// OpenCheckpoint opens the newest checkpoint; see remote.Log. It is a LIST and a GET.
+func (s *Store) OpenCheckpoint(ctx context.Context) (remote.Checkpoint, error) {
+	const op = "open checkpoint"
+	m, ok, err := s.readNewest(ctx)
+	if err != nil {
+		return nil, during(op, manifestPrefix, err)
+	}
+	if !ok {
+		return nil, remote.E(op, manifestPrefix, remote.NotExist, errors.New("there is no checkpoint yet"))
+	}
+	return &checkpoint{s: s, m: m}, nil
+}
+
+// newestManifest is the number of the newest checkpoint. Old manifests are few, since they are deleted, so the listing
+// is one page.
+func (s *Store) newestManifest(ctx context.Context) (seq uint64, ok bool, err error) {
+	for after := ""; ; {
+		page, more, err := s.list(ctx, manifestPrefix, after, 0)
+		if err != nil {
+			return 0, false, err
+		}
+		if ns := numbers(manifestPrefix, page); len(ns) > 0 {
+			seq, ok = ns[len(ns)-1], true
+		}
+		if !more || len(page) == 0 {
+			return seq, ok, nil
+		}
+		after = page[len(page)-1].Key
+	}
+}
+
+// readNewest reads the newest manifest. One that is deleted between the listing and the reading has a newer one by then.
+func (s *Store) readNewest(ctx context.Context) (m manifest, ok bool, err error) {
+	for range s.opt.Attempts {
+		var seq uint64
+		if seq, ok, err = s.newestManifest(ctx); err != nil || !ok {
+			return m, false, err
+		}
+		key := manifestKey(seq)
+		obj, _, err := s.get(ctx, key, maxManifest)
+		if errors.Is(err, remote.NotExist) {
+			continue
+		}
+		if err == nil {
+			m, err = decodeManifest(s.lib, seq, obj)
+		}
+		return m, err == nil, during("read manifest", key, err)
+	}
+	return m, false, remote.E("read manifest", manifestPrefix, remote.Unavailable, errors.New("each one that was listed was gone when it was read"))
+}
+
+// checkpoint is one that is there; it holds its manifest only.
+type checkpoint struct {
+	s *Store
+	m manifest
+}
+
+func (c *checkpoint) Seq() uint64  { return c.m.Seq }
+func (c *checkpoint) Hash() []byte { return bytes.Clone(c.m.Hash) }
+func (c *checkpoint) Bytes() int64 { return c.m.Bytes }
+
+// Records yields all records; see remote.Checkpoint. Every checksum is verified before a record of its part is yielded.
+func (c *checkpoint) Records(ctx context.Context) iter.Seq2[remote.Record, error] {
+	return func(yield func(remote.Record, error) bool) {
+		for recs, err := range ahead(ctx, len(c.m.Parts), partsAhead, c.load) {
+			if err != nil {
+				yield(remote.Record{}, err)
+				return
+			}
+			for _, rec := range recs {
+				if !yield(rec, nil) {
+					return
+				}
+			}
+		}
+	}
+}
+
+// load fetches and checks part i. With the manifest's order of the parts, the order within each makes that of all.
+func (c *checkpoint) load(ctx context.Context, i int) ([]remote.Record, error) {
+	const op = "load checkpoint"
+	p := c.m.Parts[i]
+	hash, err := p.hash()
+	if err != nil {
+		return nil, during(op, p.Key, err)
+	}
+	obj, _, err := c.s.get(ctx, p.Key, p.Size)
+	if errors.Is(err, remote.NotExist) {
+		return nil, remote.E(op, p.Key, remote.Stale, fmt.Errorf("the checkpoint after commit %d was deleted: %w", c.m.Seq, err)).
+			WithHint("open the newest checkpoint")
+	}
+	if err == nil && int64(len(obj)) != p.Size {
+		err = corrupt("it has %d bytes, the manifest says %d", len(obj), p.Size)
+	}
+	if err != nil {
+		return nil, during(op, p.Key, err)
+	}
+	recs, err := decodePart(c.s.lib, hash, obj)
+	if err == nil && (int64(len(recs)) != p.Records || !bytes.Equal(recs[0].Key, p.First) || !bytes.Equal(recs[len(recs)-1].Key, p.Last)) {
+		err = corrupt("its records are not those that the manifest says")
+	}
+	return recs, during(op, p.Key, err)
+}

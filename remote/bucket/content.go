@@ -1,0 +1,71 @@
+package bucket
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"mediafs/remote"
+	"mediafs/remote/object"
+)
+
+// locate finds the object of a content and the etag that it must have, "" for any.
+func locate(id remote.ContentID) (key, etag string, err error) {
+	if key, external := strings.CutPrefix(id.ID, externalPrefix); external {
+		if key == "" || id.Validator == "" {
+			return "", "", remote.E("", "", remote.Invalid, errors.New("an object that was imported in place needs its key and etag"))
+		}
+		return key, id.Validator, nil
+	}
+	if !ownedID(id.ID) {
+		return "", "", remote.E("", "", remote.Invalid, fmt.Errorf("%q is no content id: 32 lower-case hex digits are", id.ID))
+	}
+	return contentKey(id.ID), "", nil
+}
+
+// OpenContent opens a range of a content; see remote.Store. Whoever reads retries: only it knows how far it got. A range
+// of no bytes costs no request and is not checked against the store.
+func (s *Store) OpenContent(ctx context.Context, id remote.ContentID, off, n int64) (io.ReadCloser, error) {
+	const op = "open content"
+	key, etag, err := locate(id)
+	if err != nil {
+		return nil, during(op, id.ID, err)
+	}
+	if off < 0 {
+		return nil, remote.E(op, key, remote.Invalid, fmt.Errorf("offset %d is negative", off))
+	}
+	if n == 0 {
+		return io.NopCloser(bytes.NewReader(nil)), nil
+	}
+	r, info, err := s.bucket.Get(ctx, key, object.GetOptions{Offset: off, Length: max(n, -1), IfMatch: etag})
+	if err != nil {
+		return nil, during(op, key, err)
+	}
+	s.heard(info)
+	return r, nil
+}
+
+// UploadFile takes a local file as a content; see remote.FileUploader.
+func (s *Store) UploadFile(ctx context.Context, spec remote.UploadSpec, path string) (remote.ContentID, error) {
+	const op = "take file as content"
+	if err := s.writable(op, path); err != nil {
+		return remote.ContentID{}, err
+	}
+	m, ok := s.bucket.(object.Mover)
+	if !ok {
+		return remote.ContentID{}, remote.E(op, path, remote.Unsupported, errors.New("the store is not on a local disk"))
+	}
+	u, err := s.newUpload(spec)
+	if err != nil {
+		return remote.ContentID{}, during(op, path, err)
+	}
+	info, err := m.PutFile(ctx, u.key, path)
+	if err != nil {
+		return remote.ContentID{}, during(op, path, err)
+	}
+	s.heard(info)
+	return remote.ContentID{ID: u.id}, nil
+}

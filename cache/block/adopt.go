@@ -1,0 +1,209 @@
+package block
+
+import (
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/remote"
+)
+
+// Adopt makes the complete local file at path the cache entry of ct: by a rename on the same file system, else by a copy. It is
+// pinned until Unpin, also over a restart and a power loss. Nobody may write to the file any more; who has it open reads on. On an error the file is
+// left where it is. Without sums in ct, the file is read once to compute them. With no cache on disk, Adopt
+// just removes the file.
+func (c *Cache) Adopt(ct Content, path string) error {
+	if err := c.enter(); err != nil {
+		return remote.E("adopt into cache", path, remote.Unavailable, err)
+	}
+	defer c.wg.Done()
+	if c.dir == nil || ct.Size == 0 {
+		if err := os.Remove(path); err != nil {
+			return remote.E("adopt into cache", path, kindOfDisk(err), err)
+		}
+		return nil
+	}
+	r := c.NewReader(ct)
+	defer r.Close()
+	if err := c.ready(r.e, ct); err != nil {
+		return err
+	}
+	sums, err := c.checkFile(ct, path)
+	if err != nil {
+		return err
+	}
+	if err := c.moveIn(r.e, path, ct, sums); err != nil {
+		return remote.E("adopt into cache", path, kindOfDisk(err), err)
+	}
+	c.shrink()
+	return nil
+}
+
+// checkFile makes sure that the file at path can be ct, and computes the sums of an external content.
+func (c *Cache) checkFile(ct Content, path string) ([]uint32, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, remote.E("adopt into cache", path, kindOfDisk(err), err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return nil, remote.E("adopt into cache", path, kindOfDisk(err), err)
+	}
+	if !st.Mode().IsRegular() || st.Size() != ct.Size {
+		return nil, remote.E("adopt into cache", path, remote.Invalid,
+			fmt.Errorf("it is %v with %d bytes, not a file with %d", st.Mode().Type(), st.Size(), ct.Size))
+	}
+	if ct.Sums != nil {
+		return ct.Sums, nil
+	}
+	sums := make([]uint32, 0, blocksOf(ct.Size))
+	buf := c.newBuffer(BlockSize)
+	defer func() {
+		c.lock()
+		c.drop(buf)
+		c.unlock()
+	}()
+	for off := int64(0); off < ct.Size; off += BlockSize {
+		b := buf.b[:min(BlockSize, ct.Size-off)]
+		if _, err := io.ReadFull(f, b); err != nil {
+			return nil, remote.E("read", path, kindOfDisk(err), err)
+		}
+		sums = append(sums, crc32.Checksum(b, castagnoli))
+	}
+	return sums, nil
+}
+
+// moveIn moves the file in and makes it e's data. The sidecar goes first: without its data file it means nothing, while a
+// data file without it would be thrown away after a crash.
+func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
+	d := newData(e)
+	d.made = true
+	for i := range d.segments {
+		d.segments[i].have = math.MaxUint64
+	}
+	if tail := blocksOf(e.size) % segmentBlocks; tail != 0 {
+		d.segments[len(d.segments)-1].have = 1<<uint(tail) - 1
+	}
+	d.count()
+	side := sidecar{id: e.id, size: e.size, pinned: true, source: sumsGiven}
+	switch {
+	case ct.Sums != nil:
+	case ct.LoadSums != nil:
+		side.source, side.sums = sumsLoaded, sums
+	default:
+		side.source, side.sums = sumsOwn, sums
+	}
+	for i := range d.segments {
+		side.present = append(side.present, d.segments[i].have)
+	}
+
+	e.path.Lock()
+	defer e.path.Unlock()
+	if err := c.dir.replace(e.name+mapSuffix, side.encode(), true); err != nil {
+		return err
+	}
+	if err := c.moveFile(path, e.name+dataSuffix); err != nil {
+		return err
+	}
+	c.lock()
+	c.detach(e)
+	e.disk = d
+	e.source = side.source
+	e.sums = sums
+	c.mu.bytes += d.bytes
+	c.mu.free -= d.bytes
+	c.pin(e)
+	c.mu.dirty[e] = struct{}{}
+	c.unlock()
+	return nil
+}
+
+// moveFile renames or copies the file at path to name in the cache, synced.
+func (c *Cache) moveFile(path, name string) error {
+	err := c.dir.take(path, name)
+	if !errors.Is(err, unix.EXDEV) {
+		if err != nil {
+			return err
+		}
+		return c.dir.f.Sync()
+	}
+	from, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	tmp := name + tempSuffix
+	c.dir.remove(tmp)
+	to, err := c.dir.open(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(to, from)
+	if err == nil {
+		err = to.Sync()
+	}
+	err = errors.Join(err, to.Close())
+	if err == nil {
+		err = c.dir.rename(tmp, name)
+	}
+	if err != nil {
+		c.dir.remove(tmp)
+		return err
+	}
+	// The copy serves from here on; a leftover at path harms nobody.
+	_ = os.Remove(path)
+	return c.dir.f.Sync()
+}
+
+// Unpin says that the commit that refers to an adopted content has been seen: it may be evicted now.
+func (c *Cache) Unpin(id remote.ContentID) {
+	<-c.scanned
+	c.lock()
+	defer c.unlock()
+	if e := c.mu.entries[nameOf(id)]; e != nil {
+		c.unpin(e)
+	}
+}
+
+// Pinned lists the contents that were adopted and not unpinned, also by an earlier process.
+func (c *Cache) Pinned() []remote.ContentID {
+	<-c.scanned
+	c.lock()
+	defer c.unlock()
+	var ids []remote.ContentID
+	for _, e := range c.mu.entries {
+		if e.pinned {
+			ids = append(ids, e.id)
+		}
+	}
+	return ids
+}
+
+// Forget drops what the cache has of a content, pinned or not. Reads in progress go on.
+func (c *Cache) Forget(id remote.ContentID) {
+	if c.enter() != nil {
+		return
+	}
+	defer c.wg.Done()
+	<-c.scanned
+	c.lock()
+	e := c.mu.entries[nameOf(id)]
+	if e == nil {
+		c.unlock()
+		return
+	}
+	for _, r := range e.recent {
+		c.forgetRecent(r)
+	}
+	c.detach(e)
+	c.unlock()
+	if c.dir != nil {
+		c.unlink(e)
+	}
+}

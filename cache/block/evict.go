@@ -1,0 +1,101 @@
+package block
+
+import (
+	"time"
+)
+
+// freeAge is how long an answer about free space is believed; in between it is estimated from what the cache itself writes and frees.
+const freeAge = time.Second
+
+// reserve makes room for n bytes on disk and takes them, evicting what was not used for longest. It is refused
+// when all that is left is pinned or in use. What it took must be given back or turned into blocks (kept).
+func (c *Cache) reserve(n int64) bool {
+	for {
+		c.askFree()
+		c.lock()
+		if c.mu.bytes+n <= c.opt.MaxBytes && c.mu.free-n >= c.opt.MinFree {
+			c.mu.bytes += n
+			c.mu.free -= n
+			c.unlock()
+			return true
+		}
+		s := c.victim()
+		if s == nil {
+			c.unlock()
+			return false
+		}
+		c.evict(s)
+	}
+}
+
+// shrink evicts until the limits are kept, as far as that is possible.
+func (c *Cache) shrink() {
+	if c.reserve(0) {
+		return
+	}
+	c.opt.Log.WithField("limit", c.opt.MaxBytes).WithField("min-free", c.opt.MinFree).
+		Debug("the block cache cannot shrink to its limits: what is left is pinned or in use")
+}
+
+// askFree learns the free space of the file system when the last answer is old.
+func (c *Cache) askFree() {
+	c.lock()
+	fresh := time.Since(c.mu.checked) < freeAge
+	if !fresh {
+		c.mu.checked = time.Now()
+	}
+	c.unlock()
+	if fresh {
+		return
+	}
+	free, _, err := c.opt.statfs(c.dir.f)
+	c.lock()
+	if err == nil {
+		c.mu.free = free
+	}
+	c.unlock()
+}
+
+// victim chooses the segment that was not used for longest. Pinned ones are not in the list. Needs mu.
+func (c *Cache) victim() *segment {
+	for el := c.mu.segments.Back(); el != nil; el = el.Prev() {
+		if s := el.Value.(*segment); s.users == 0 && !s.emptying {
+			return s
+		}
+	}
+	return nil
+}
+
+// evict frees a segment that nobody uses. It is called with mu locked and returns with it unlocked.
+func (c *Cache) evict(s *segment) {
+	d, e := s.d, s.d.e
+	space := s.space()
+	c.mu.stats.Evictions++
+	if d.bytes-space <= sidecarSpace {
+		c.detach(e)
+		c.unlock()
+		c.unlink(e)
+		return
+	}
+	s.have, s.known = 0, 0
+	c.delist(s)
+	d.bytes -= space
+	c.mu.bytes -= space
+	c.mu.free += space
+	c.mu.dirty[e] = struct{}{}
+	s.emptying = true
+	c.use(d, nil)
+	c.unlock()
+	f, err := c.file(d)
+	if err == nil {
+		err = punch(f, s)
+	}
+	c.lock()
+	s.emptying = false
+	c.release(d, nil)
+	c.unlock()
+	if err != nil {
+		// Without holes (or without the file) the space comes back only with the whole of it.
+		c.lose(d)
+	}
+}

@@ -29,7 +29,9 @@ var arrows = []arrow{
 	{"remote", nil},
 	{"remote/transport/...", []string{"remote"}},
 	{"remote/object", []string{"remote"}},
+	{"remote/object/open", []string{"remote/object/...", "remote/transport", "remote"}}, // a URL to the implementation it names
 	{"remote/object/s3", []string{"remote/object", "remote/transport", "remote"}},
+	{"remote/object/s3/...", []string{"remote/object/...", "remote/transport", "remote"}}, // servers for tests
 	{"remote/object/*", []string{"remote/object", "remote"}},
 	{"remote/bucket/record", []string{"remote"}},
 	{"remote/bucket/...", []string{"remote/bucket/...", "remote/object", "remote"}},
@@ -60,7 +62,7 @@ var owners = []struct {
 	{"github.com/minio/minio-go", []string{"remote/object/..."}, nil, "S3 ends at remote/object; use object.Bucket"},
 	{"github.com/spf13", []string{"cmd/..."}, nil, "libraries read no flags; take an Options"},
 	{"flag", []string{"cmd/...", "scripts/..."}, nil, "libraries read no flags; take an Options"},
-	{"log", []string{"cmd/...", "scripts/..."}, nil, "libraries return errors; own goroutines log through the *logrus.Entry of their Options"},
+	{"log/slog", []string{"cmd/...", "scripts/..."}, nil, "libraries return errors; own goroutines log through the *logrus.Entry of their Options"},
 	{"github.com/sirupsen/logrus/", []string{"cmd/..."}, nil, "only cmd decides where logs go"},
 }
 
@@ -131,11 +133,13 @@ func checkOwners(files []goFile) (complaints []string) {
 	return complaints
 }
 
-const logrus = "github.com/sirupsen/logrus"
-
-// logrusWords are what a library may say of logrus. New and NewEntry only make the silent logger of an Options without one.
-var logrusWords = []string{"Entry", "Fields", "Level", "New", "NewEntry", "ErrorKey",
-	"PanicLevel", "FatalLevel", "ErrorLevel", "WarnLevel", "InfoLevel", "DebugLevel", "TraceLevel"}
+// loggers are the packages that log, with what a library may say of each. logrus.New and NewEntry only make the silent logger of an
+// Options without one; log.New and log.Logger hand lines of other people's code (go-fuse, net/http) to a *logrus.Entry.
+var loggers = map[string][]string{
+	"github.com/sirupsen/logrus": {"Entry", "Fields", "Level", "New", "NewEntry", "ErrorKey",
+		"PanicLevel", "FatalLevel", "ErrorLevel", "WarnLevel", "InfoLevel", "DebugLevel", "TraceLevel"},
+	"log": {"New", "Logger"},
+}
 
 // logrusSettings are methods of a logger that decide where and what it writes. SetOutput is not among them: the silent logger needs it.
 var logrusSettings = []string{"SetFormatter", "SetReportCaller", "AddHook", "ReplaceHooks", "SetBufferPool"}
@@ -143,39 +147,50 @@ var logrusSettings = []string{"SetFormatter", "SetReportCaller", "AddHook", "Rep
 // checkLogging: libraries are given a *logrus.Entry and neither make loggers of packages nor configure one. Tests may.
 func checkLogging(files []goFile) (complaints []string) {
 	for _, f := range files {
-		if f.test || under(f.pkg(), []string{"cmd/..."}) || !slices.Contains(f.imports(), logrus) {
+		if f.test || under(f.pkg(), []string{"cmd/...", "scripts/..."}) {
 			continue
 		}
-		name := "logrus"
 		for _, i := range f.ast.Imports {
-			if strings.Trim(i.Path.Value, `"`) == logrus && i.Name != nil {
+			imported := strings.Trim(i.Path.Value, `"`)
+			words, logs := loggers[imported]
+			if !logs {
+				continue
+			}
+			name := path.Base(imported)
+			if i.Name != nil {
 				name = i.Name.Name
 			}
-		}
-		if name == "." || name == "_" {
-			complaints = append(complaints, f.path+": imports logrus as "+name+"; import it by its name")
-			continue
-		}
-		for _, d := range f.ast.Decls {
-			if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.VAR && mentions(g, name) {
-				complaints = append(complaints, f.at(g.Pos())+": a logger of the package; take a *logrus.Entry in Options")
+			if name == "." || name == "_" {
+				complaints = append(complaints, f.path+": imports "+imported+" as "+name+"; import it by its name")
+				continue
 			}
+			complaints = append(complaints, f.loggerMisuse(name, words)...)
 		}
-		ast.Inspect(f.ast, func(n ast.Node) bool {
-			s, ok := n.(*ast.SelectorExpr)
-			if !ok {
-				return true
-			}
-			if id, ok := s.X.(*ast.Ident); ok && id.Name == name {
-				if !slices.Contains(logrusWords, s.Sel.Name) {
-					complaints = append(complaints, fmt.Sprintf("%s: logrus.%s; libraries use the *logrus.Entry of their Options", f.at(s.Pos()), s.Sel.Name))
-				}
-			} else if slices.Contains(logrusSettings, s.Sel.Name) {
-				complaints = append(complaints, fmt.Sprintf("%s: %s; only cmd decides how logs look and where they go", f.at(s.Pos()), s.Sel.Name))
-			}
-			return true
-		})
 	}
+	return complaints
+}
+
+// loggerMisuse looks through a file that imports a logging package as name.
+func (f goFile) loggerMisuse(name string, words []string) (complaints []string) {
+	for _, d := range f.ast.Decls {
+		if g, ok := d.(*ast.GenDecl); ok && g.Tok == token.VAR && mentions(g, name) {
+			complaints = append(complaints, f.at(g.Pos())+": a logger of the package; take a *logrus.Entry in Options")
+		}
+	}
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		s, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if id, ok := s.X.(*ast.Ident); ok && id.Name == name {
+			if !slices.Contains(words, s.Sel.Name) {
+				complaints = append(complaints, fmt.Sprintf("%s: %s.%s; libraries use the *logrus.Entry of their Options", f.at(s.Pos()), name, s.Sel.Name))
+			}
+		} else if slices.Contains(logrusSettings, s.Sel.Name) {
+			complaints = append(complaints, fmt.Sprintf("%s: %s; only cmd decides how logs look and where they go", f.at(s.Pos()), s.Sel.Name))
+		}
+		return true
+	})
 	return complaints
 }
 

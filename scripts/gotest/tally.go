@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -132,7 +133,7 @@ func (t *tally) testEvent(p *packageRun, e event) {
 		}
 	case "skip":
 		p.skipped++
-		t.skips = append(t.skips, e.Package+" "+e.Test+": "+reason(r.output))
+		t.skips = append(t.skips, e.Package+" "+e.Test+": "+cmp.Or(said(r.output), "no reason given"))
 	case "fail":
 		if counts || r.failedSubtests == 0 {
 			p.failed++
@@ -141,7 +142,9 @@ func (t *tally) testEvent(p *packageRun, e event) {
 		if parent, ok := parentOf(e.Test); ok && p.tests[parent] != nil {
 			p.tests[parent].failedSubtests++
 		}
-		t.show("FAIL", e.Package+" "+e.Test, r.output)
+		if r.failedSubtests == 0 || said(r.output) != "" {
+			t.show("FAIL", e.Package+" "+e.Test, r.output)
+		}
 	}
 	r.output = nil
 }
@@ -191,19 +194,16 @@ func (p *packageRun) unfinished() (names []string) {
 	return names
 }
 
-// reason is what a skipped test said: its output without the lines that go test adds.
-func reason(output []string) string {
-	var said []string
+// said is what a test printed, in one line, without the lines that go test adds.
+func said(output []string) string {
+	var own []string
 	for _, line := range output {
 		line = strings.TrimSpace(line)
 		if line != "" && !strings.HasPrefix(line, "=== ") && !strings.HasPrefix(line, "--- ") {
-			said = append(said, line)
+			own = append(own, line)
 		}
 	}
-	if len(said) == 0 {
-		return "no reason given"
-	}
-	return strings.Join(said, " ")
+	return strings.Join(own, " ")
 }
 
 // keep appends line and drops the oldest beyond outputLines.

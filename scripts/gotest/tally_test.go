@@ -50,8 +50,9 @@ func TestCounts(t *testing.T) {
 {"Action":"fail","Package":"p","Test":"TestA/one"}
 {"Action":"fail","Package":"p","Test":"TestA"}
 {"Action":"fail","Package":"p"}`,
-			last: "0 passed, 1 failed, 0 skipped",
-			says: []string{"got 1, want 2", "failed: p TestA/one"},
+			last:   "0 passed, 1 failed, 0 skipped",
+			says:   []string{"got 1, want 2", "failed: p TestA/one"},
+			silent: []string{"FAIL p TestA\n"},
 		},
 		{
 			name: "a test that fails after its subtests passed",
@@ -74,6 +75,14 @@ func TestCounts(t *testing.T) {
 {"Action":"pass","Package":"p"}`,
 			last: "0 passed, 0 failed, 1 skipped",
 			says: []string{"skipped: p TestA: a_test.go:9: no /dev/fuse here\n"},
+		},
+		{
+			name: "a skipped test that does not say why",
+			events: `
+{"Action":"run","Package":"p","Test":"TestA"}
+{"Action":"skip","Package":"p","Test":"TestA"}`,
+			last: "0 passed, 1 failed, 1 skipped",
+			says: []string{"TestA: no reason given"},
 		},
 		{
 			name: "a package that does not build",

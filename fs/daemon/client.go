@@ -1,0 +1,151 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"mediafs/remote"
+)
+
+// A Client speaks with the daemon that has one catalog directory.
+type Client struct {
+	dir  string
+	http *http.Client
+}
+
+// Dial gives a client for the daemon of catalogDir; it connects with the first call. NotExist from a call: no daemon is there.
+func Dial(catalogDir string) *Client {
+	c := &Client{dir: catalogDir}
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext:       c.dial,
+		DisableKeepAlives: true,
+	}}
+	return c
+}
+
+func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	var conn net.Conn
+	err := throughDir(c.dir, func(path string) error {
+		var d net.Dialer
+		var err error
+		conn, err = d.DialContext(ctx, "unix", path)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	if uid, err := peerUID(conn.(*net.UnixConn)); err != nil || (uid != os.Geteuid() && uid != 0) {
+		conn.Close()
+		return nil, remote.E("", "", remote.Permission, fmt.Errorf("user %d listens there", uid))
+	}
+	return conn, nil
+}
+
+// Status asks the daemon how it stands.
+func (c *Client) Status(ctx context.Context) (Status, error) {
+	body, err := c.do(ctx, "ask the daemon", http.MethodGet, "/status")
+	if err != nil {
+		return Status{}, err
+	}
+	defer body.Close()
+	var s Status
+	if err := json.NewDecoder(io.LimitReader(body, 1<<20)).Decode(&s); err != nil {
+		return Status{}, c.broken("ask the daemon", err)
+	}
+	s.Running = true
+	return s, nil
+}
+
+// Flush returns when everything is in the store. each, which may be nil, is called with how it stands, several times a second.
+func (c *Client) Flush(ctx context.Context, each func(Pending)) error {
+	return c.follow(ctx, "flush", "/flush", each)
+}
+
+// Stop has the daemon unmount and end. It returns when the mount is gone and the daemon has given its catalog directory free: the same library
+// can be mounted again at once. Busy: files are open there and force was not given.
+func (c *Client) Stop(ctx context.Context, force bool, each func(Pending)) error {
+	path := "/stop"
+	if force {
+		path += "?force=true"
+	}
+	if err := c.follow(ctx, "stop the daemon", path, each); err != nil {
+		return err
+	}
+	for locked(c.dir) {
+		select {
+		case <-ctx.Done():
+			return remote.E("wait for the daemon's end", c.dir, remote.KindOf(ctx.Err()), nil).
+				WithHint("the mount is gone; the daemon still finishes uploads")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+// follow reads reports until the last one.
+func (c *Client) follow(ctx context.Context, op, path string, each func(Pending)) error {
+	body, err := c.do(ctx, op, http.MethodPost, path)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	lines := json.NewDecoder(body)
+	for {
+		var r Report
+		if err := lines.Decode(&r); err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return c.broken(op, err)
+		}
+		if each != nil {
+			each(r.Pending)
+		}
+		switch {
+		case r.Failed != nil:
+			return r.Failed.err()
+		case r.Done:
+			return nil
+		}
+	}
+}
+
+func (c *Client) do(ctx context.Context, op, method, path string) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://daemon"+protocol+path, nil)
+	if err != nil {
+		return nil, remote.E(op, c.dir, remote.Invalid, err)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		if ctx.Err() == nil && !locked(c.dir) {
+			return nil, remote.E(op, c.dir, remote.NotExist, errors.New("no daemon is running"))
+		}
+		return nil, c.broken(op, err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		resp.Body.Close()
+		return nil, remote.E(op, c.dir, remote.Unsupported, fmt.Errorf("the daemon answered %s", resp.Status)).
+			WithHint("it is of another version of mediafs: umount with that one, or stop the daemon with SIGTERM")
+	}
+	return resp.Body, nil
+}
+
+// broken is a conversation that ended early: the caller's time is up, or the daemon died meanwhile.
+func (c *Client) broken(op string, err error) error {
+	switch kind := remote.KindOf(err); {
+	case kind == remote.Permission, kind == remote.Interrupted:
+		return remote.E(op, c.dir, kind, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return remote.E(op, c.dir, remote.Unavailable, errors.New("the daemon did not answer in time"))
+	case !locked(c.dir):
+		return remote.E(op, c.dir, remote.NotExist, errors.New("the daemon has ended"))
+	}
+	return remote.E(op, c.dir, remote.Unavailable, err)
+}

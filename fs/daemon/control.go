@@ -1,0 +1,195 @@
+package daemon
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/remote"
+)
+
+// socketName is the control socket in the catalog directory. The directory (0700) and the socket (0600) are this user's alone, and
+// either end asks the kernel who the other is.
+const socketName = "control.sock"
+
+// reportEvery is how often a flush or stop says how it stands: often enough for a progress bar, and too seldom to cost anything.
+const reportEvery = 250 * time.Millisecond
+
+// controlled is what the socket drives: a Daemon.
+type controlled interface {
+	Status() Status
+	// Flush returns when all that was written and changed before the call is in the store.
+	Flush(ctx context.Context) error
+	// Stop unmounts. Busy: files are open there; with force the mount is taken away all the same. It returns when the
+	// kernel has let go; closing what lies behind goes on, and the process ends after it.
+	Stop(force bool) error
+}
+
+// control serves the socket.
+type control struct {
+	dir      string
+	target   controlled
+	server   *http.Server
+	listener net.Listener
+	done     chan struct{} // closed when serve has returned
+	ending   chan struct{} // closed by close: streams say their last line
+}
+
+// startControl listens in dir, whose lock the caller holds: a socket that lies there is a dead daemon's.
+func startControl(dir string, target controlled) (*control, error) {
+	fail := func(err error) (*control, error) {
+		return nil, remote.E("listen on the control socket", filepath.Join(dir, socketName), kindOfOS(err), bare(err))
+	}
+	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fail(err)
+	}
+	var l *net.UnixListener
+	err := throughDir(dir, func(path string) error {
+		var err error
+		l, err = net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+		return err
+	})
+	if err != nil {
+		return fail(err)
+	}
+	l.SetUnlinkOnClose(false) // its name holds only while throughDir runs; close removes it
+	if err := os.Chmod(filepath.Join(dir, socketName), 0o600); err != nil {
+		l.Close()
+		return fail(err)
+	}
+	c := &control{dir: dir, target: target, listener: ownPeers{l}, done: make(chan struct{}), ending: make(chan struct{})}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+protocol+"/status", c.status)
+	mux.HandleFunc("POST "+protocol+"/flush", c.flush)
+	mux.HandleFunc("POST "+protocol+"/stop", c.stop)
+	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	go func() {
+		defer close(c.done)
+		c.server.Serve(c.listener) //nolint:errcheck // always ErrServerClosed, or the listener broke and close says so
+	}()
+	return c, nil
+}
+
+// close waits a moment for answers under way and removes the socket.
+func (c *control) close() error {
+	close(c.ending)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	err := c.server.Shutdown(ctx)
+	if err != nil {
+		err = c.server.Close()
+	}
+	<-c.done
+	return errors.Join(err, os.Remove(filepath.Join(c.dir, socketName)))
+}
+
+func (c *control) status(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(c.target.Status()) //nolint:errcheck // who asked has gone
+}
+
+func (c *control) flush(w http.ResponseWriter, r *http.Request) {
+	c.stream(w, "upload", func() error { return c.target.Flush(r.Context()) })
+}
+
+func (c *control) stop(w http.ResponseWriter, r *http.Request) {
+	force, _ := strconv.ParseBool(r.URL.Query().Get("force"))
+	c.stream(w, "unmount", func() error { return c.target.Stop(force) })
+}
+
+// stream runs work and writes one Report a line until it is over.
+func (c *control) stream(w http.ResponseWriter, phase string, work func() error) {
+	w.Header().Set("Content-Type", "application/jsonl")
+	out, flusher := json.NewEncoder(w), http.NewResponseController(w)
+	say := func(r Report) {
+		r.Phase, r.Pending = phase, c.target.Status().Pending
+		if out.Encode(r) == nil {
+			flusher.Flush() //nolint:errcheck // who asked has gone; work sees it by its context
+		}
+	}
+	result := make(chan error, 1)
+	go func() { result <- work() }()
+	tick := time.NewTicker(reportEvery)
+	defer tick.Stop()
+	say(Report{})
+	for {
+		select {
+		case err := <-result:
+			if err != nil {
+				say(Report{Failed: failureOf(err)})
+			} else {
+				say(Report{Done: true})
+			}
+			return
+		case <-c.ending:
+			// The library is being closed under a flush: what the outcome is, close itself finds out.
+			select {
+			case err := <-result:
+				if err == nil {
+					say(Report{Done: true})
+					return
+				}
+				say(Report{Failed: failureOf(err)})
+			case <-time.After(time.Second):
+				say(Report{Failed: failureOf(remote.E("flush", "", remote.Interrupted, errors.New("the daemon is ending")))})
+			}
+			return
+		case <-tick.C:
+			say(Report{})
+		}
+	}
+}
+
+// ownPeers lets in only this user and root.
+type ownPeers struct{ *net.UnixListener }
+
+func (l ownPeers) Accept() (net.Conn, error) {
+	for {
+		c, err := l.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		if uid, err := peerUID(c); err == nil && (uid == os.Geteuid() || uid == 0) {
+			return c, nil
+		}
+		c.Close()
+	}
+}
+
+// peerUID asks the kernel who is at the other end.
+func peerUID(c *net.UnixConn) (int, error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	var cred *unix.Ucred
+	var credErr error
+	if err := raw.Control(func(fd uintptr) {
+		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	}); err != nil {
+		return 0, err
+	}
+	if credErr != nil {
+		return 0, credErr
+	}
+	return int(cred.Uid), nil
+}
+
+// throughDir calls use with a path of the control socket that is short whatever dir is: the kernel takes 107 bytes, and
+// catalog directories may lie deep.
+func throughDir(dir string, use func(path string) error) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return &os.PathError{Op: "open", Path: dir, Err: err}
+	}
+	defer unix.Close(fd)
+	return use("/proc/self/fd/" + strconv.Itoa(fd) + "/" + socketName)
+}

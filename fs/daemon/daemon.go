@@ -1,0 +1,222 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"mediafs/remote"
+)
+
+// ErrForeign is in the error of Open when the bucket or folder holds other objects and no library. Nothing was written; Options.Create makes a
+// library there all the same.
+var ErrForeign = errors.New("other objects and no library")
+
+// ErrPending is in the error of Close when not everything reached the store. It stays in the catalog directory and goes on
+// with the next mount.
+var ErrPending = errors.New("not everything is in the store")
+
+// library is what stands between the kernel and the store, as far as the daemon drives it.
+type library interface {
+	// describe fills in what the library knows of its state.
+	describe(*Status)
+	// flush returns when everything written and changed before the call is in the store.
+	flush(ctx context.Context) error
+	// close waits for uploads until ctx ends, then closes everything in order, the store last.
+	close(ctx context.Context) error
+}
+
+// kernel is the mount: a *fuse.Server.
+type kernel interface {
+	Done() <-chan struct{} // closed when the mount is gone
+	Unmount() error        // Busy: nothing has changed
+	LazyUnmount() error
+	Abort() error
+}
+
+// A Daemon is one mounted library. Its parts are opened by Open and closed by Close, nothing else; it ends on its own when
+// somebody unmounts: Done tells.
+type Daemon struct {
+	opt     Options
+	started time.Time
+	notes   []string
+
+	lock    *dirLock
+	kernel  kernel
+	control *control
+
+	leave   atomic.Bool   // close without waiting for uploads
+	stopped chan struct{} // closed when Stop has taken the mount away
+	stop    sync.Once
+	done    chan struct{} // closed when the mount is gone
+	closing sync.Once
+	failed  error // of Close
+
+	mu  sync.RWMutex
+	lib library // guarded by mu; nil once it is closed
+}
+
+// start gives an open library its mount, socket and note in the list of mounts. It owns lock and lib, also when it fails.
+func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error), notes []string) (*Daemon, error) {
+	d := &Daemon{
+		opt: opt, started: time.Now(), notes: notes, lock: lock, lib: lib,
+		stopped: make(chan struct{}), done: make(chan struct{}),
+	}
+	fail := func(err error) (*Daemon, error) {
+		d.leave.Store(true)
+		return nil, errors.Join(err, d.Close(context.Background()))
+	}
+	var err error
+	if d.kernel, err = mount(); err != nil {
+		return fail(err)
+	}
+	go d.watch()
+	if d.control, err = startControl(opt.CatalogDir, d); err != nil {
+		return fail(err)
+	}
+	if opt.Registry.Dir != "" {
+		err := opt.Registry.add(Mount{Dir: opt.Dir, PID: os.Getpid(), CatalogDir: opt.CatalogDir, Store: opt.Store, Started: d.started})
+		if err != nil {
+			return fail(err)
+		}
+	}
+	return d, nil
+}
+
+// watch closes done when the mount is gone or Stop has detached it. It ends with the mount, which Close ends at the latest.
+func (d *Daemon) watch() {
+	select {
+	case <-d.kernel.Done():
+	case <-d.stopped:
+	}
+	close(d.done)
+}
+
+// Done is closed when the mount is gone: somebody unmounted, or Stop did. The caller then calls Close.
+func (d *Daemon) Done() <-chan struct{} { return d.done }
+
+// Notes are lines for whoever asked for the mount: a new library was made, a dead mount was removed.
+func (d *Daemon) Notes() []string { return d.notes }
+
+// Status tells how the library stands, from memory.
+func (d *Daemon) Status() Status {
+	s := Status{
+		Mount: d.opt.Dir, Store: d.opt.Store, PID: os.Getpid(), Version: d.opt.Version, Started: d.started,
+		CatalogDir: d.opt.CatalogDir, CacheDir: d.opt.CacheDir, Running: true, ReadOnly: d.opt.ReadOnly,
+	}
+	s.Cache.Limit = d.opt.CacheSize
+	d.mu.RLock()
+	defer d.mu.RUnlock()
+	if d.lib != nil {
+		d.lib.describe(&s)
+	}
+	return s
+}
+
+// Flush returns when everything written and changed before the call is in the store.
+func (d *Daemon) Flush(ctx context.Context) error {
+	d.mu.RLock()
+	lib := d.lib
+	d.mu.RUnlock()
+	if lib == nil {
+		return remote.E("flush", d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
+	}
+	return lib.flush(ctx)
+}
+
+// Stop takes the mount away; Close follows by whoever waits for Done. Busy: files are open, and force was not given; nothing has changed. With
+// force the mount leaves the tree at once, whoever still has a file open there loses it, and uploads are left for the next mount.
+func (d *Daemon) Stop(force bool) error {
+	d.leave.Store(force) // before the mount is gone: Close runs from then on
+	err := d.kernel.Unmount()
+	if errors.Is(err, remote.Busy) && force {
+		err = d.kernel.LazyUnmount()
+	}
+	if err != nil {
+		d.leave.Store(false)
+		return err
+	}
+	d.stop.Do(func() { close(d.stopped) })
+	return nil
+}
+
+// Abandon takes the mount away and leaves everything else as it is, for a process that ends at once. Nothing written is lost.
+func (d *Daemon) Abandon() {
+	if err := d.kernel.LazyUnmount(); err != nil {
+		d.opt.Log.Warn(err)
+	}
+}
+
+// Close uploads what is pending for at most Options.StopTimeout, unmounts, and closes every part in order: the kernel lets go first, so that nobody
+// asks a library that is being closed; the lock on the catalog directory goes last, so that the next daemon finds everything closed. The
+// errors of all steps are joined. It always ends. ErrPending: the rest is kept for the next mount.
+func (d *Daemon) Close(ctx context.Context) error {
+	d.closing.Do(func() { d.failed = d.close(ctx) })
+	return d.failed
+}
+
+func (d *Daemon) close(ctx context.Context) error {
+	patience := d.opt.StopTimeout
+	if d.leave.Load() {
+		patience = 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var errs []error
+	note := func(err error) { errs = append(errs, err) }
+
+	if patience > 0 {
+		// While the mount is still there, so that a process that waits in close(2) gets its answer.
+		if err := d.lib.flush(ctx); err != nil {
+			d.opt.Log.WithError(err).Warn("uploads before the unmount")
+		}
+	}
+	note(d.closeKernel())
+	if d.opt.Registry.Dir != "" {
+		note(d.opt.Registry.remove(d.opt.Dir, os.Getpid()))
+	}
+	err := d.lib.close(ctx)
+	var last Status
+	d.lib.describe(&last)
+	if !last.Pending.None() {
+		note(remote.E("close", d.opt.Dir, remote.KindOf(err), fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
+			ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, d.opt.CatalogDir)))
+	} else {
+		note(err)
+	}
+	d.mu.Lock()
+	d.lib = nil
+	d.mu.Unlock()
+	if d.control != nil {
+		note(d.control.close())
+	}
+	note(d.lock.close())
+	return errors.Join(errs...)
+}
+
+// closeKernel makes the kernel let go: nicely when nothing is open, else by taking the mount out of the tree and breaking the connection. Written
+// bytes are in the spool by then, whoever wrote them.
+func (d *Daemon) closeKernel() error {
+	if d.kernel == nil {
+		return nil
+	}
+	err := d.kernel.Unmount()
+	if errors.Is(err, remote.Busy) {
+		d.opt.Log.Warn("files are open: they are cut off")
+		err = d.kernel.LazyUnmount()
+	}
+	select {
+	case <-d.kernel.Done():
+		return nil // whatever unmounting said: it is gone
+	default:
+	}
+	if abortErr := d.kernel.Abort(); abortErr != nil {
+		return errors.Join(err, abortErr)
+	}
+	<-d.kernel.Done()
+	return nil
+}

@@ -1,0 +1,199 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"mediafs/remote"
+)
+
+func TestStatusOverTheSocket(t *testing.T) {
+	r := newRig(t, nil)
+	r.lib.set(Pending{Files: 2, Bytes: 10, Operations: 1})
+	got, err := Dial(r.opt.CatalogDir).Status(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := r.Status()
+	if !got.Started.Equal(want.Started) {
+		t.Errorf("started %v, want %v", got.Started, want.Started)
+	}
+	got.Started = want.Started
+	if !reflect.DeepEqual(got, want) || got.Pending.Files != 2 || got.Library != "library-1" || !got.Running {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
+	info, err := os.Stat(filepath.Join(r.opt.CatalogDir, socketName))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v; want mode 0600", info.Mode(), err)
+	}
+}
+
+// A catalog directory may be deeper than the address of a socket is long.
+func TestSocketInADeepDirectory(t *testing.T) {
+	r := newRig(t, func(r *rig) {
+		r.opt.CatalogDir = filepath.Join(r.opt.CatalogDir, strings.Repeat("d", 120), strings.Repeat("e", 120))
+	})
+	if _, err := Dial(r.opt.CatalogDir).Status(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFlushReportsUntilDone(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.lib.gate = make(chan struct{}) })
+	r.lib.set(Pending{Files: 1, Bytes: 1000})
+	var seen []Pending
+	err := Dial(r.opt.CatalogDir).Flush(t.Context(), func(p Pending) {
+		if len(seen) == 0 {
+			close(r.lib.gate)
+		}
+		seen = append(seen, p)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) < 2 || seen[0].Files != 1 || !seen[len(seen)-1].None() {
+		t.Errorf("reports %+v, want the first with one file and the last with nothing", seen)
+	}
+}
+
+func TestFlushFailureKeepsItsKind(t *testing.T) {
+	r := newRig(t, func(r *rig) {
+		r.lib.failure = remote.E("upload", "a.jpg", remote.Quota, nil).WithHint("make room")
+	})
+	err := Dial(r.opt.CatalogDir).Flush(t.Context(), nil)
+	if !errors.Is(err, remote.Quota) || remote.KindOf(err) != remote.Quota || err.Error() != "upload a.jpg: quota exceeded (make room)" {
+		t.Errorf("got %v (%v)", err, remote.KindOf(err))
+	}
+}
+
+func TestGivingUpAFlushEndsIt(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.lib.gate = make(chan struct{}) })
+	ctx, cancel := context.WithCancel(t.Context())
+	err := Dial(r.opt.CatalogDir).Flush(ctx, func(Pending) { cancel() })
+	if !errors.Is(err, remote.Interrupted) {
+		t.Errorf("got %v, want interrupted", err)
+	}
+}
+
+func TestStop(t *testing.T) {
+	tests := []struct {
+		name   string
+		busy   bool
+		force  bool
+		fails  remote.Kind
+		events []string
+	}{
+		{"idle", false, false, remote.Other, []string{"unmount", "flush", "close library"}},
+		{"files open", true, false, remote.Busy, nil},
+		{"files open, forced", true, true, remote.Other, []string{"detach", "detach", "abort", "close library"}},
+		{"idle, forced", false, true, remote.Other, []string{"unmount", "close library"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := newRig(t, func(r *rig) { r.kernel.busy = tt.busy })
+			closed := r.run()
+			err := Dial(r.opt.CatalogDir).Stop(t.Context(), tt.force, nil)
+			if tt.fails != remote.Other {
+				if !errors.Is(err, tt.fails) {
+					t.Fatalf("got %v, want %v", err, tt.fails)
+				}
+				if ev := r.events.all(); len(ev) != 0 {
+					t.Errorf("a refused stop did %v", ev)
+				}
+				if _, err := Dial(r.opt.CatalogDir).Status(t.Context()); err != nil {
+					t.Errorf("after a refused stop: %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := <-closed; err != nil {
+				t.Fatal(err)
+			}
+			if got := r.events.all(); !reflect.DeepEqual(got, tt.events) {
+				t.Errorf("order %v, want %v", got, tt.events)
+			}
+			// Stop has waited until another daemon can start.
+			lock, err := lockDir(r.opt.CatalogDir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lock.close()
+			if ms, _ := r.opt.Registry.List(); len(ms) != 0 {
+				t.Errorf("still noted: %v", ms)
+			}
+			if _, err := os.Stat(filepath.Join(r.opt.CatalogDir, socketName)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("socket: %v, want none", err)
+			}
+		})
+	}
+}
+
+func TestCloseLeavesWhatDoesNotEnd(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.lib.gate = make(chan struct{}) })
+	r.lib.set(Pending{Files: 3, Bytes: 5000, Operations: 2})
+	err := r.Close(t.Context())
+	if !errors.Is(err, ErrPending) || !strings.Contains(err.Error(), "3 files (5000 bytes) and 2 changes are kept in "+r.opt.CatalogDir) {
+		t.Errorf("got %v", err)
+	}
+	if want := []string{"flush", "unmount", "close library"}; !reflect.DeepEqual(r.events.all(), want) {
+		t.Errorf("order %v, want %v", r.events.all(), want)
+	}
+	if err := r.Flush(t.Context()); !errors.Is(err, remote.Interrupted) {
+		t.Errorf("flush after close: %v", err)
+	}
+}
+
+func TestUnmountFromOutside(t *testing.T) {
+	r := newRig(t, nil)
+	closed := r.run()
+	r.kernel.end("somebody unmounts")
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Fatal(err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Fatal("not closed")
+	}
+}
+
+func TestNoDaemon(t *testing.T) {
+	dir := t.TempDir()
+	_, err := Dial(dir).Status(t.Context())
+	if !errors.Is(err, remote.NotExist) {
+		t.Errorf("got %v, want does not exist", err)
+	}
+	_, err = Dial(filepath.Join(dir, "missing")).Status(t.Context())
+	if !errors.Is(err, remote.NotExist) {
+		t.Errorf("got %v, want does not exist", err)
+	}
+}
+
+// What a killed daemon leaves: its socket, its note, its lock file. The next one starts over them.
+func TestAfterAKilledDaemon(t *testing.T) {
+	r := newRig(t, func(r *rig) {
+		if err := os.MkdirAll(r.opt.CatalogDir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range map[string]string{socketName: "", lockName: "99999999\n"} {
+			if err := os.WriteFile(filepath.Join(r.opt.CatalogDir, name), []byte(content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := r.opt.Registry.add(Mount{Dir: "/mnt/photos", PID: 99999999, CatalogDir: "/nowhere"}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	m, err := r.opt.Registry.Find("/mnt/photos")
+	if err != nil || m.PID != os.Getpid() || !m.Alive() {
+		t.Errorf("noted %+v, %v; want this process, alive", m, err)
+	}
+}

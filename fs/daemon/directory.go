@@ -1,0 +1,88 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/remote"
+)
+
+// privateDir makes dir, with its parents, for this user alone (0700), or takes one that is there when it belongs to this
+// user and is no symbolic link: whoever could write there could hand the daemon a catalog or blocks of their own. A folder of this user
+// that others may look into is closed to them.
+func privateDir(dir, what string) error {
+	if !filepath.IsAbs(dir) {
+		return remote.E("open the "+what, dir, remote.Invalid, errors.New("not an absolute path"))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.ENOTDIR) {
+		return remote.E("make the "+what, dir, kindOfOS(err), bare(err))
+	}
+	info, err := os.Lstat(dir)
+	if err != nil {
+		return remote.E("open the "+what, dir, kindOfOS(err), bare(err))
+	}
+	switch {
+	case info.Mode()&os.ModeSymlink != 0:
+		return remote.E("open the "+what, dir, remote.Invalid, errors.New("it is a symbolic link")).
+			WithHint("name the directory that it points to")
+	case !info.IsDir():
+		return remote.E("open the "+what, dir, remote.NotDir, nil)
+	}
+	var st unix.Stat_t
+	if err := unix.Lstat(dir, &st); err != nil {
+		return remote.E("open the "+what, dir, kindOfOS(err), err)
+	}
+	if int(st.Uid) != os.Geteuid() {
+		return remote.E("open the "+what, dir, remote.Permission, fmt.Errorf("it belongs to user %d", st.Uid)).
+			WithHint("every user needs a directory of their own")
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		if err := os.Chmod(dir, 0o700); err != nil {
+			return remote.E("close to others the "+what, dir, kindOfOS(err), bare(err))
+		}
+	}
+	return nil
+}
+
+// within tells whether path is dir or lies below it. Both are absolute.
+func within(dir, path string) bool {
+	rel, err := filepath.Rel(dir, path)
+	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
+}
+
+// kindOfOS gives the kind of an error of package os.
+func kindOfOS(err error) remote.Kind {
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return remote.NotExist
+	case errors.Is(err, os.ErrExist):
+		return remote.Exist
+	case errors.Is(err, os.ErrPermission):
+		return remote.Permission
+	case errors.Is(err, unix.ENOTDIR):
+		return remote.NotDir
+	case errors.Is(err, unix.EROFS):
+		return remote.ReadOnly
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return remote.NoSpace
+	case errors.Is(err, unix.EBUSY):
+		return remote.Busy
+	case errors.Is(err, unix.ENAMETOOLONG):
+		return remote.TooLong
+	}
+	return remote.Other
+}
+
+// bare takes the operation and path out of an error of package os, where the error around it says both.
+func bare(err error) error {
+	var p *os.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

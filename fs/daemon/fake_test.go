@@ -1,0 +1,162 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"mediafs/remote"
+)
+
+// fakeLibrary has uploads that end when the test says so.
+type fakeLibrary struct {
+	events *events
+
+	mu      sync.Mutex
+	pending Pending
+	gate    chan struct{} // flush waits for it
+	failure error         // of flush
+}
+
+func (l *fakeLibrary) describe(s *Status) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s.Library, s.Pending = "library-1", l.pending
+}
+
+func (l *fakeLibrary) set(p Pending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.pending = p
+}
+
+func (l *fakeLibrary) flush(ctx context.Context) error {
+	l.events.add("flush")
+	if l.failure != nil {
+		return l.failure
+	}
+	if l.gate != nil {
+		select {
+		case <-l.gate:
+		case <-ctx.Done():
+			return remote.E("flush", "", remote.KindOf(ctx.Err()), ctx.Err())
+		}
+	}
+	l.set(Pending{})
+	return nil
+}
+
+func (l *fakeLibrary) close(ctx context.Context) error {
+	l.events.add("close library")
+	return nil
+}
+
+// fakeKernel is a mount that may be busy.
+type fakeKernel struct {
+	events *events
+	busy   bool
+	once   sync.Once
+	done   chan struct{}
+}
+
+func (k *fakeKernel) Done() <-chan struct{} { return k.done }
+
+func (k *fakeKernel) Unmount() error {
+	if k.busy {
+		return remote.E("unmount", "/mnt", remote.Busy, nil)
+	}
+	k.end("unmount")
+	return nil
+}
+
+func (k *fakeKernel) LazyUnmount() error {
+	k.events.add("detach")
+	return nil
+}
+
+func (k *fakeKernel) Abort() error {
+	k.end("abort")
+	return nil
+}
+
+func (k *fakeKernel) end(how string) {
+	k.once.Do(func() {
+		k.events.add(how)
+		close(k.done)
+	})
+}
+
+// events is what happened, in order.
+type events struct {
+	mu   sync.Mutex
+	list []string
+}
+
+func (e *events) add(s string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.list = append(e.list, s)
+}
+
+func (e *events) all() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return append([]string(nil), e.list...)
+}
+
+type rig struct {
+	*Daemon
+	events *events
+	lib    *fakeLibrary
+	kernel *fakeKernel
+	opt    Options
+}
+
+// newRig starts a daemon over fakes, with a real lock, socket and list of mounts.
+func newRig(t *testing.T, change func(*rig)) *rig {
+	t.Helper()
+	dir := t.TempDir()
+	ev := &events{}
+	r := &rig{
+		events: ev,
+		lib:    &fakeLibrary{events: ev},
+		kernel: &fakeKernel{events: ev, done: make(chan struct{})},
+		opt: Options{
+			Store: "file:///store", Dir: "/mnt/photos", CatalogDir: filepath.Join(dir, "catalog"), CacheDir: filepath.Join(dir, "cache"),
+			Registry: Registry{Dir: filepath.Join(dir, "mounts")}, StopTimeout: 50 * time.Millisecond,
+		}.withDefaults(),
+	}
+	if change != nil {
+		change(r)
+	}
+	if err := privateDir(r.opt.CatalogDir, "catalog directory"); err != nil {
+		t.Fatal(err)
+	}
+	lock, err := lockDir(r.opt.CatalogDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Daemon, err = start(r.opt, lock, r.lib, func() (kernel, error) { return r.kernel, nil }, nil); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		r.kernel.busy = false
+		if err := r.Close(context.Background()); err != nil && !errors.Is(err, ErrPending) {
+			t.Error(err)
+		}
+	})
+	return r
+}
+
+// run does what cmd/mediafs does: it closes the daemon when the mount is gone.
+func (r *rig) run() <-chan error {
+	closed := make(chan error, 1)
+	go func() {
+		<-r.Done()
+		closed <- r.Close(context.Background())
+	}()
+	return closed
+}

@@ -1,0 +1,98 @@
+package daemon
+
+import (
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"mediafs/remote"
+)
+
+// Options say what a daemon mounts, where, and with what limits. Store, Dir, CatalogDir and CacheDir are needed; the zero value of
+// the rest works.
+type Options struct {
+	Store      string // URL, s3:// or file://, without secrets
+	Dir        string // mount point, absolute
+	CatalogDir string // catalog, outbox, spool, lock and control socket; made when missing
+	CacheDir   string // blocks only; made when missing
+
+	CacheSize int64         // bytes; 0: 10 GiB
+	Trash     time.Duration // how long deleted media are kept; 0: 30 days
+	NoTrash   bool          // delete at once
+	ReadOnly  bool          // change nothing in the library
+
+	Create bool // make a library even where other objects are
+
+	AllowOther   bool
+	MountOptions []string // further ones for the kernel, as in mount -o
+
+	AppendTimeout  time.Duration // how long a change waits for the log; 0: 5 minutes
+	ConnectTimeout time.Duration // how long Open waits for the store; 0: 25 s
+	StopTimeout    time.Duration // how long Close lets uploads go on; 0: 1 minute
+
+	CredentialsFile string // AWS credentials; empty: as the AWS environment says
+	Profile         string // section of it
+
+	Registry Registry // where the mount is noted; no Dir: nowhere
+	Version  string   // for status and for the client's name at the store
+
+	Log *logrus.Entry // nil logs nothing
+}
+
+func (o Options) withDefaults() Options {
+	or := func(d *time.Duration, value time.Duration) {
+		if *d == 0 {
+			*d = value
+		}
+	}
+	or(&o.Trash, 30*24*time.Hour)
+	or(&o.AppendTimeout, 5*time.Minute)
+	or(&o.ConnectTimeout, 25*time.Second)
+	or(&o.StopTimeout, time.Minute)
+	if o.CacheSize == 0 {
+		o.CacheSize = 10 << 30
+	}
+	if o.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		o.Log = logrus.NewEntry(l)
+	}
+	return o
+}
+
+// checkOverlap refuses directories that would make the daemon wait for itself: it cannot keep its own files in what it mounts.
+func (o Options) checkOverlap() error {
+	local := map[string]string{"catalog directory": o.CatalogDir, "cache directory": o.CacheDir}
+	if dir, ok := localStore(o.Store); ok {
+		local["store"] = dir
+	}
+	for what, dir := range local {
+		if real, err := realDir(dir); err == nil && within(o.Dir, real) {
+			return remote.E("mount", o.Dir, remote.Invalid, errors.New("the "+what+" "+dir+" lies in the mount point"))
+		}
+	}
+	if o.CatalogDir == o.CacheDir {
+		return remote.E("mount", o.Dir, remote.Invalid, errors.New("catalog and cache share the directory "+o.CatalogDir)).
+			WithHint("the cache may be deleted at any time, the catalog directory may hold the only copy of a file")
+	}
+	return nil
+}
+
+// realDir resolves symbolic links in the part of dir that is there.
+func realDir(dir string) (string, error) {
+	for rest := ""; ; {
+		real, err := filepath.EvalSymlinks(dir)
+		if err == nil {
+			return filepath.Join(real, rest), nil
+		}
+		if !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
+			return "", err
+		}
+		rest = filepath.Join(filepath.Base(dir), rest)
+		dir = filepath.Dir(dir)
+	}
+}

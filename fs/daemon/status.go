@@ -1,0 +1,65 @@
+package daemon
+
+import "time"
+
+// Status is what a daemon tells of its library; also the form of `mediafs status --json`, where a field is only ever added.
+// Sizes are bytes.
+type Status struct {
+	Mount      string    `json:"mount"` // mount point
+	Store      string    `json:"store"` // without secrets
+	Library    string    `json:"library"`
+	Client     uint64    `json:"client"` // client number; 0 for a read-only mount that never joined
+	PID        int       `json:"pid"`
+	Version    string    `json:"version"`
+	Started    time.Time `json:"started"`
+	CatalogDir string    `json:"catalog_dir"`
+	CacheDir   string    `json:"cache_dir"`
+
+	Running  bool `json:"running"` // false: the daemon is dead or silent, and only Mount (and what the list of mounts says) is known
+	ReadOnly bool `json:"read_only"`
+	Offline  bool `json:"offline"` // the store has not been reached for a while
+
+	Pending   Pending    `json:"pending"`
+	Cache     CacheState `json:"cache"`
+	Log       LogState   `json:"log"`
+	LastError *LastError `json:"last_error,omitempty"`
+}
+
+// Pending is what is on this machine and not yet in the store.
+type Pending struct {
+	Files      int   `json:"files"`      // contents to be uploaded
+	Bytes      int64 `json:"bytes"`      // of those
+	Operations int   `json:"operations"` // changes of the catalog in the outbox
+}
+
+// None tells whether everything is in the store.
+func (p Pending) None() bool { return p.Files == 0 && p.Bytes == 0 && p.Operations == 0 }
+
+// CacheState is the read cache.
+type CacheState struct {
+	Bytes   int64  `json:"bytes"`
+	Limit   int64  `json:"limit"`
+	Hits    uint64 `json:"hits"`   // blocks found
+	Misses  uint64 `json:"misses"` // blocks fetched from the store
+	Fetched int64  `json:"fetched_bytes"`
+}
+
+// HitRate is the share of blocks that were found, 0 to 1; ok is false when none was asked for.
+func (c CacheState) HitRate() (rate float64, ok bool) {
+	if c.Hits+c.Misses == 0 {
+		return 0, false
+	}
+	return float64(c.Hits) / float64(c.Hits+c.Misses), true
+}
+
+// LogState is how far the catalog follows the store's log.
+type LogState struct {
+	Applied    uint64  `json:"applied"`     // newest commit that the catalog has
+	LagSeconds float64 `json:"lag_seconds"` // since the store was last seen to have nothing newer
+}
+
+// LastError is the newest failure behind the user's back: an upload, an append, a read of the log that will be tried again.
+type LastError struct {
+	Text string    `json:"text"`
+	Time time.Time `json:"time"`
+}

@@ -1,0 +1,48 @@
+package daemon
+
+import (
+	"errors"
+
+	"mediafs/remote"
+)
+
+// protocol is the version of the control protocol, in every path, so that a newer command line gets a clear answer from an older daemon.
+const protocol = "/1"
+
+// A Report is one line of the answer to a flush or a stop: how it stands. The last one has Done or Failed set.
+type Report struct {
+	Pending Pending  `json:"pending"`
+	Phase   string   `json:"phase,omitempty"` // "upload", "unmount", "close"
+	Done    bool     `json:"done,omitempty"`
+	Failed  *failure `json:"failed,omitempty"`
+}
+
+// failure is an error on its way through the socket: its kind, so that the exit code stays the same, and its text.
+type failure struct {
+	Kind string `json:"kind"`
+	Text string `json:"text"`
+}
+
+func failureOf(err error) *failure {
+	return &failure{Kind: remote.KindOf(err).Error(), Text: err.Error()}
+}
+
+// answered is a failure as the command line sees it.
+type answered struct {
+	kind remote.Kind
+	text string
+}
+
+func (f *failure) err() error {
+	for _, k := range remote.Kinds() {
+		if k.Error() == f.Kind {
+			return &answered{k, f.Text}
+		}
+	}
+	return errors.New(f.Text)
+}
+
+func (a *answered) Error() string { return a.text }
+
+// Unwrap gives the kind, for errors.Is and remote.KindOf.
+func (a *answered) Unwrap() error { return a.kind }

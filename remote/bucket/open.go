@@ -27,11 +27,14 @@ func Open(ctx context.Context, b object.Bucket, opt Options) (*Store, error) {
 	s := &Store{bucket: b, opt: opt} // for its retries only
 	f, info, err := s.readFormat(ctx)
 	if errors.Is(err, remote.NotExist) {
-		if err := s.vacant(ctx, op); err != nil {
+		if err = s.vacant(ctx, op); err == nil {
+			return nil, remote.E(op, b.Facts().URL, remote.NotExist, errors.New("the bucket is empty")).
+				WithHint("give --create to make a library there")
+		}
+		if !errors.Is(err, remote.Exist) {
 			return nil, err
 		}
-		return nil, remote.E(op, b.Facts().URL, remote.NotExist, errors.New("the bucket is empty")).
-			WithHint("give --create to make a library there")
+		f, info, err = s.readFormat(ctx) // it was made this very moment
 	}
 	if err != nil {
 		return nil, during(op, formatKey, err)
@@ -98,7 +101,8 @@ func (s *Store) readFormat(ctx context.Context) (format, object.Info, error) {
 	return f, info, err
 }
 
-// vacant fails unless the bucket, which has no format.json, is empty but for what probes left behind.
+// vacant fails unless the bucket, which had no format.json, is empty but for what probes left behind. Exist: another machine
+// makes a library there at this moment.
 func (s *Store) vacant(ctx context.Context, op string) error {
 	for _, prefix := range []string{logPrefix, manifestPrefix} {
 		page, _, err := s.list(ctx, prefix, "", 1)
@@ -106,6 +110,9 @@ func (s *Store) vacant(ctx context.Context, op string) error {
 			return during(op, prefix, err)
 		}
 		if len(page) > 0 {
+			if err := s.appeared(ctx, op); err != nil {
+				return err
+			}
 			return remote.E(op, page[0].Key, remote.Corrupt, errors.New("this is part of a library, but its format.json is missing")).
 				WithHint("restore format.json from a backup or an earlier version of the object")
 		}
@@ -117,6 +124,9 @@ func (s *Store) vacant(ctx context.Context, op string) error {
 		}
 		for _, i := range page {
 			if !strings.HasPrefix(i.Key, probePrefix) {
+				if err := s.appeared(ctx, op); err != nil {
+					return err
+				}
 				return remote.E(op, s.bucket.Facts().URL, remote.Invalid, errors.New("it holds other objects, such as "+i.Key+", and no library")).
 					WithHint("use another prefix, or confirm that a library shall be made beside them")
 			}
@@ -126,6 +136,15 @@ func (s *Store) vacant(ctx context.Context, op string) error {
 			return nil
 		}
 	}
+}
+
+// appeared fails with Exist when there is a format.json by now.
+func (s *Store) appeared(ctx context.Context, op string) error {
+	_, ok, err := s.exists(ctx, formatKey)
+	if err == nil && ok {
+		err = remote.E(op, formatKey, remote.Exist, errors.New("another machine made a library just now")).WithHint("open it without --create")
+	}
+	return err
 }
 
 // get reads a whole object of at most limit bytes; a longer one is Corrupt. It retries.

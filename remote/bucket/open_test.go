@@ -87,6 +87,29 @@ func TestCreateRace(t *testing.T) {
 	}
 }
 
+// A library is made, and written to, between the look for its format.json and the look for anything else.
+func TestOpenWhileCreated(t *testing.T) {
+	for i, op := range []func(context.Context, object.Bucket, Options) (*Store, error){Open, Create} {
+		m := mem.New(mem.Options{})
+		b := storetest.New(m)
+		b.Hook(func(c storetest.Call) error {
+			if c.Op == storetest.List {
+				b.Hook(nil)
+				s, err := Create(t.Context(), m, quick(new(fakeBoot)))
+				ok(t, err)
+				ok(t, s.Append(t.Context(), 1, nil))
+			}
+			return nil
+		})
+		_, err := op(t.Context(), b, quick(new(fakeBoot)))
+		if i == 0 {
+			ok(t, err)
+		} else {
+			want(t, err, remote.Exist)
+		}
+	}
+}
+
 func TestForeignBucket(t *testing.T) {
 	put := func(b object.Bucket, key, text string) {
 		_, err := b.Put(t.Context(), key, strings.NewReader(text), int64(len(text)), object.PutOptions{})

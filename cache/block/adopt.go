@@ -124,15 +124,20 @@ func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
 	return nil
 }
 
-// moveFile renames or copies the file at path to name in the cache, synced.
+// moveFile renames the file at path to name in the cache, or copies it from another file system, and syncs that.
 func (c *Cache) moveFile(path, name string) error {
 	err := c.dir.take(path, name)
-	if !errors.Is(err, unix.EXDEV) {
-		if err != nil {
-			return err
-		}
-		return c.dir.f.Sync()
+	switch {
+	case errors.Is(err, unix.EXDEV):
+		return c.copyFile(path, name)
+	case err != nil:
+		return err
 	}
+	return c.dir.f.Sync()
+}
+
+// copyFile makes name in the cache a synced copy of the file at path, and removes that.
+func (c *Cache) copyFile(path, name string) error {
 	from, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
 		return err
@@ -152,13 +157,16 @@ func (c *Cache) moveFile(path, name string) error {
 	if err == nil {
 		err = c.dir.rename(tmp, name)
 	}
+	if err == nil {
+		err = c.dir.f.Sync()
+	}
 	if err != nil {
 		c.dir.remove(tmp)
 		return err
 	}
 	// The copy serves from here on; a leftover at path harms nobody.
 	_ = os.Remove(path)
-	return c.dir.f.Sync()
+	return nil
 }
 
 // Unpin says that the commit that refers to an adopted content has been seen: it may be evicted now.

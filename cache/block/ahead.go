@@ -50,10 +50,12 @@ func (r *Reader) advance(off, n int64) {
 		}
 	}
 	st.last = r.clock
-	if end := off + n; end > st.pos {
-		st.ordered += min(n, end-st.pos)
-		st.pos = end
+	end := off + n
+	if end <= st.pos {
+		return
 	}
+	st.ordered += min(n, end-st.pos)
+	st.pos = end
 	if begins || st.ordered <= streamStart {
 		return
 	}

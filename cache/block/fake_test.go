@@ -222,10 +222,10 @@ func check(t *testing.T, r *Reader, src io.ReaderAt, off, n int64) {
 	}
 }
 
-// wait waits until what ok says is so; a minute is only there to end a test that hangs.
+// wait waits until what ok says is so; the limit is only there to end a test that hangs.
 func wait(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for i := 0; i < 60000; i++ {
+	for i := 0; i < 15000; i++ {
 		if ok() {
 			return
 		}

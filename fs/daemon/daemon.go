@@ -12,13 +12,24 @@ import (
 	"mediafs/remote"
 )
 
-// ErrForeign is in the error of Open when the bucket or folder holds other objects and no library. Nothing was written; Options.Create makes a
-// library there all the same.
-var ErrForeign = errors.New("other objects and no library")
+// Marks of errors: what errors.Is finds beside the kind.
+var (
+	// ErrMountPoint: the folder cannot be mounted on.
+	ErrMountPoint = errors.New("mount point")
+	// ErrForeign: the bucket or folder holds other objects and no library. Nothing was written; Options.Create makes a library
+	// there all the same.
+	ErrForeign = errors.New("other objects and no library")
+	// ErrPending: not everything reached the store before Close. It stays in the catalog directory and goes on with the next mount.
+	ErrPending = errors.New("not everything is in the store")
+)
 
-// ErrPending is in the error of Close when not everything reached the store. It stays in the catalog directory and goes on
-// with the next mount.
-var ErrPending = errors.New("not everything is in the store")
+// marked is an error with one of these marks, which its text does not show.
+type marked struct {
+	error
+	mark error
+}
+
+func (m marked) Unwrap() []error { return []error{m.error, m.mark} }
 
 // library is what stands between the kernel and the store, as far as the daemon drives it.
 type library interface {

@@ -28,39 +28,44 @@ type Place struct {
 	Mount   Mount
 }
 
-// Locate finds the mount at dir or, for status's sake, the one that dir lies in. NotExist: there is none. It never looks at the
-// mount itself, which could wait for a daemon that hangs.
+// Locate finds the mount at dir. NotExist: there is none. It never looks at the mount itself, which could wait for a daemon that hangs.
 func (r Registry) Locate(dir string) (Place, error) {
+	return r.find(dir, func(mountPoint, dir string) bool { return mountPoint == dir })
+}
+
+// Containing finds the mount that dir lies in, or is.
+func (r Registry) Containing(dir string) (Place, error) { return r.find(dir, within) }
+
+func (r Registry) find(dir string, matches func(mountPoint, dir string) bool) (Place, error) {
 	places, err := r.Places()
 	if err != nil {
 		return Place{}, err
 	}
-	// As it is written, then with its symbolic links resolved: of its parent only, and only if nothing mounted is above.
-	candidates := []string{dir}
-	if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil {
-		candidates = append(candidates, filepath.Join(parent, filepath.Base(dir)))
-	}
-	for _, c := range candidates {
-		if p, ok := innermost(places, c); ok {
-			return p, nil
+	innermost := func(dir string) (best Place, ok bool) {
+		for _, p := range places {
+			if matches(p.Dir, dir) && (!ok || len(p.Dir) > len(best.Dir)) {
+				best, ok = p, true
+			}
 		}
+		return best, ok
 	}
-	if real, err := filepath.EvalSymlinks(dir); err == nil {
-		if p, ok := innermost(places, real); ok {
+	// As it is written, then with the symbolic links of its folder resolved, then with its own: what is mounted is found by then
+	// and its root never asked.
+	parent := func(dir string) (string, error) {
+		real, err := filepath.EvalSymlinks(filepath.Dir(dir))
+		return filepath.Join(real, filepath.Base(dir)), err
+	}
+	asWritten := func(dir string) (string, error) { return filepath.Clean(dir), nil }
+	for _, resolve := range []func(string) (string, error){asWritten, parent, filepath.EvalSymlinks} {
+		real, err := resolve(dir)
+		if err != nil {
+			continue
+		}
+		if p, ok := innermost(real); ok {
 			return p, nil
 		}
 	}
 	return Place{}, remote.E("find the mount", dir, remote.NotExist, errors.New("nothing of mediafs is mounted there"))
-}
-
-// innermost is the place that path lies in, the deepest of several.
-func innermost(places []Place, path string) (best Place, ok bool) {
-	for _, p := range places {
-		if within(p.Dir, path) && (!ok || len(p.Dir) > len(best.Dir)) {
-			best, ok = p, true
-		}
-	}
-	return best, ok
 }
 
 // Places lists what is mounted, and the daemons of this user that have been unmounted and still finish. Notes of daemons that
@@ -155,8 +160,16 @@ func (p Place) unmount(flags int, helper string) error {
 	return e
 }
 
-// prepareMountPoint gives the real path of an empty folder to mount on. The mount of a daemon that died is removed first, which a note says.
+// prepareMountPoint gives the real path of an empty folder to mount on. The mount of a daemon that died is removed first, which a note says. Its errors
+// are ErrMountPoint, and of a kind.
 func prepareMountPoint(dir string) (real string, notes []string, err error) {
+	if real, notes, err = emptyFolder(dir); err != nil {
+		err = marked{err, ErrMountPoint}
+	}
+	return real, notes, err
+}
+
+func emptyFolder(dir string) (real string, notes []string, err error) {
 	const op = "mount on"
 	if !filepath.IsAbs(dir) {
 		return "", nil, remote.E(op, dir, remote.Invalid, errors.New("not an absolute path"))

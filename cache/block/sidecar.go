@@ -95,6 +95,11 @@ func (s *sidecar) encode() []byte {
 	for _, v := range s.sums {
 		b = le.AppendUint32(b, v)
 	}
+	return seal(b)
+}
+
+// seal appends the checksum.
+func seal(b []byte) []byte {
 	h := sha256.Sum256(b)
 	return append(b, h[:sidecarSum]...)
 }

@@ -14,7 +14,7 @@ import (
 // Append writes commit seq; see remote.Log. Undisturbed it is one request.
 //
 // A refusal that cannot change by waiting (Permission, ReadOnly, Quota, TooLarge, Invalid, Corrupt) comes at once; if an earlier
-// attempt of the same call is in doubt, it comes as the cause of an Unavailable.
+// attempt of the same call is in doubt, it comes as the text of an Unavailable.
 func (s *Store) Append(ctx context.Context, seq uint64, body []byte) error {
 	const op = "append commit"
 	key := logKey(seq)
@@ -37,7 +37,8 @@ func (s *Store) Append(ctx context.Context, seq uint64, body []byte) error {
 		case out == later && s.pause(ctx, n) == nil:
 			continue
 		case out == later, doubt:
-			return remote.E(op, key, remote.Unavailable, err).WithHint("the commit is kept and sent again")
+			// The cause is text only: nobody shall take a Conflict or Stale in its chain for the answer.
+			return remote.E(op, key, remote.Unavailable, errors.New(err.Error())).WithHint("the commit is kept and sent again")
 		}
 		return during(op, key, err)
 	}

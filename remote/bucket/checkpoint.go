@@ -102,7 +102,7 @@ func (c *checkpoint) load(ctx context.Context, i int) ([]remote.Record, error) {
 	}
 	obj, _, err := c.s.get(ctx, p.Key, p.Size)
 	if errors.Is(err, remote.NotExist) {
-		return nil, remote.E(op, p.Key, remote.Stale, fmt.Errorf("the checkpoint after commit %d was deleted: %w", c.m.Seq, err)).
+		return nil, remote.E(op, p.Key, remote.Stale, fmt.Errorf("the checkpoint after commit %d was deleted", c.m.Seq)).
 			WithHint("open the newest checkpoint")
 	}
 	if err == nil && int64(len(obj)) != p.Size {

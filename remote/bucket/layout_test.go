@@ -2,7 +2,10 @@ package bucket
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"hash/crc32"
+	"reflect"
 	"testing"
 	"time"
 
@@ -159,6 +162,58 @@ func FuzzPart(f *testing.F) {
 		}
 		if len(recs) > 0 && hashRecords(again.raw) != hashRecords(raw) {
 			t.Errorf("a part was taken whose records have another hash")
+		}
+	})
+}
+
+// The checksum is always right here, so that what lies behind it is reached.
+func FuzzIndex(f *testing.F) {
+	r := testRun(900)
+	obj := encodePart(testLibrary, hashRecords(r.raw), r)
+	at := binary.BigEndian.Uint32(obj[len(obj)-footerSize:])
+	f.Add(obj[at:len(obj)-footerSize], at)
+	f.Add([]byte{}, uint32(headerSize))
+	f.Add(make([]byte, 40), uint32(headerSize))
+	f.Fuzz(func(t *testing.T, index []byte, at uint32) {
+		tail := bytes.Clone(index)
+		for _, n := range []uint32{at, uint32(len(index)), 7} {
+			tail = binary.BigEndian.AppendUint32(tail, n)
+		}
+		tail = binary.BigEndian.AppendUint32(tail, crc32.Checksum(tail, castagnoli))
+		blocks, _, err := decodeIndex(tail, int64(at)+int64(len(tail)))
+		if err != nil {
+			want(t, err, remote.Corrupt)
+			return
+		}
+		end := uint32(headerSize)
+		for _, b := range blocks {
+			if b.off != end {
+				t.Fatalf("a block at %d where %d belongs", b.off, end)
+			}
+			end += b.size
+		}
+		if end != at {
+			t.Errorf("the blocks end at %d, the index begins at %d", end, at)
+		}
+	})
+}
+
+func FuzzRecords(f *testing.F) {
+	f.Add(testRun(20).raw)
+	f.Add([]byte{1, 'a', 0, 1, 'b', 2, 'x'})
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		recs, err := decodeRecords(raw, nil)
+		if err != nil {
+			want(t, err, remote.Corrupt)
+			return
+		}
+		again := &run{}
+		for _, rec := range recs {
+			again.add(rec)
+		}
+		back, err := decodeRecords(again.raw, nil)
+		if err != nil || !reflect.DeepEqual(back, recs) {
+			t.Errorf("%v became %v, %v", recs, back, err)
 		}
 	})
 }

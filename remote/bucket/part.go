@@ -147,7 +147,7 @@ func decodeIndex(tail []byte, size int64) (blocks []block, records int, err erro
 	if sum := crc32.Checksum(sealed, castagnoli); sum != binary.BigEndian.Uint32(foot[12:]) {
 		return nil, 0, corrupt("the checksum of its index is wrong")
 	}
-	next := uint32(headerSize)
+	next, total := uint32(headerSize), int64(0)
 	for index := sealed[:n]; len(index) > 0; {
 		if len(index) < indexEntry {
 			return nil, 0, corrupt("its index ends within an entry")
@@ -160,7 +160,8 @@ func decodeIndex(tail []byte, size int64) (blocks []block, records int, err erro
 		if b.first, index, ok = takeField(index[indexEntry:], maxKey); !ok {
 			return nil, 0, corrupt("its index has a damaged key")
 		}
-		if b.off != next || int64(b.off)+int64(b.size) > at || b.raw > maxBlock {
+		total += int64(b.raw)
+		if b.off != next || int64(b.off)+int64(b.size) > at || b.raw > maxBlock || total > maxPart {
 			return nil, 0, corrupt("its index has a block of %d bytes at %d that does not fit", b.size, b.off)
 		}
 		next += b.size

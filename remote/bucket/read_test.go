@@ -99,7 +99,7 @@ func TestReadLong(t *testing.T) {
 	ok(t, err)
 	now = now.Add(48 * time.Hour)
 	for range 3 {
-		es, err = readAll(t.Context(), f, n)
+		_, err = readAll(t.Context(), f, n)
 		ok(t, err)
 	}
 	bad.Reset()

@@ -168,7 +168,7 @@ func (s *Store) resume(ctx context.Context, spec remote.UploadSpec) (*upload, er
 		case herr != nil:
 			return nil, herr
 		case !there:
-			return nil, aborted(u.key, err)
+			return nil, aborted(u.key)
 		case spec.Size >= 0 && info.Size != spec.Size:
 			return nil, remote.E("resume upload", u.key, remote.Exist, fmt.Errorf("another content of %d bytes has this id", info.Size)).
 				WithHint("upload again under a new id")
@@ -187,8 +187,8 @@ func (s *Store) resume(ctx context.Context, spec remote.UploadSpec) (*upload, er
 }
 
 // aborted is the error of an upload that somebody else put an end to.
-func aborted(key string, err error) error {
-	return remote.E("continue upload", key, remote.Stale, fmt.Errorf("the store does not know it any more: %w", err)).
+func aborted(key string) error {
+	return remote.E("continue upload", key, remote.Stale, errors.New("the store does not know it any more: somebody took it for abandoned")).
 		WithHint("start it again from the local file")
 }
 
@@ -278,7 +278,7 @@ func (u *upload) putChunk(ctx context.Context, index int, r *io.SectionReader) e
 		return err
 	})
 	if errors.Is(err, remote.NotExist) {
-		return aborted(u.key, err)
+		return aborted(u.key)
 	}
 	if err != nil {
 		return err
@@ -430,7 +430,7 @@ func (u *upload) commit(ctx context.Context, chunks int, size int64) error {
 		return err
 	})
 	if errors.Is(err, remote.NotExist) {
-		return aborted(u.key, err)
+		return aborted(u.key)
 	}
 	if err != nil {
 		return err

@@ -80,6 +80,9 @@ func (tx *Tx) Err() error { return tx.err }
 // Late tells that the operation runs again after its caller was answered or is gone: what it meant must be saved, not refused.
 func (tx *Tx) Late() bool { return tx.late }
 
+// Writes is the number of replicated writes so far; a commit takes record.MaxCommitWrites.
+func (tx *Tx) Writes() int { return len(tx.keys) }
+
 func (tx *Tx) fail(op string, err error) {
 	if tx.err == nil && err != nil {
 		tx.err = remote.E(op, tx.c.opt.Dir, localKind(err), err)
@@ -273,17 +276,6 @@ func (tx *Tx) Node(id uint64) *record.Node {
 // Orphan tells that a node is no longer in the library and lives only here, while it is referenced.
 func (tx *Tx) Orphan(id uint64) bool {
 	return tx.Get(record.NodeKey(id)) == nil && tx.get(orphanKey(id)) != nil
-}
-
-// StoreNode writes a node; an orphan stays one.
-func (tx *Tx) StoreNode(id uint64, n *record.Node) {
-	if tx.Orphan(id) {
-		b, err := proto.Marshal(n)
-		tx.fail("write record", err)
-		tx.set(orphanKey(id), b)
-		return
-	}
-	tx.Store(record.NodeKey(id), n)
 }
 
 // Dentry reads a name in a folder; nil when there is none.

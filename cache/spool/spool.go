@@ -18,19 +18,20 @@ import (
 // Description says what a spool file is for. It is stored beside the bytes as JSON; unknown fields of a newer version make
 // the file unreadable to this one rather than misunderstood.
 type Description struct {
-	Format   int    `json:"format"`           // 1
-	Node     uint64 `json:"node"`             // whose bytes they are
-	Parent   uint64 `json:"parent,omitempty"` // a folder and a name it had, should the node be gone
-	Name     []byte `json:"name,omitempty"`
-	Mode     uint32 `json:"mode,omitempty"`
-	UID      uint32 `json:"uid"`
-	GID      uint32 `json:"gid"`
-	Media    []byte `json:"media,omitempty"`     // its media id
-	Dirty    bool   `json:"dirty"`               // bytes are here that no head in the log has
-	Content  string `json:"content,omitempty"`   // id under which they are being uploaded
-	MtimeSet bool   `json:"mtime_set,omitempty"` // the time was set by hand after the last write
-	Mtime    int64  `json:"mtime,omitempty"`     // seconds, with MtimeSet
-	MtimeNS  uint32 `json:"mtime_ns,omitempty"`
+	Format     int    `json:"format"`           // 1
+	Node       uint64 `json:"node"`             // whose bytes they are
+	Parent     uint64 `json:"parent,omitempty"` // a folder and a name it had, should the node be gone
+	Name       []byte `json:"name,omitempty"`
+	Mode       uint32 `json:"mode,omitempty"`
+	UID        uint32 `json:"uid"`
+	GID        uint32 `json:"gid"`
+	Media      []byte `json:"media,omitempty"`      // its media id
+	Dirty      bool   `json:"dirty"`                // bytes are here that no head in the log has
+	Generation int    `json:"generation,omitempty"` // of two files of one node the higher one is newer
+	Content    string `json:"content,omitempty"`    // id under which they are being uploaded
+	MtimeSet   bool   `json:"mtime_set,omitempty"`  // the time was set by hand after the last write
+	Mtime      int64  `json:"mtime,omitempty"`      // seconds, with MtimeSet
+	MtimeNS    uint32 `json:"mtime_ns,omitempty"`
 }
 
 const format = 1

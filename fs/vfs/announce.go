@@ -1,0 +1,65 @@
+package vfs
+
+import (
+	"mediafs/cache/catalog"
+	"mediafs/remote/bucket/record"
+)
+
+// Announce sets who is told of changes. It is called once, after the kernel is connected.
+func (fs *FS) Announce(a Announcer) {
+	fs.mu.Lock()
+	fs.announcer = a
+	fs.mu.Unlock()
+}
+
+func (fs *FS) announceKey(key []byte) {
+	id, rest, ok := record.NumberOf(key)
+	if !ok {
+		return
+	}
+	fs.mu.Lock()
+	a := fs.announcer
+	ino := fs.inodes[id]
+	if ino != nil {
+		ino.holds++
+	}
+	fs.mu.Unlock()
+	if ino == nil {
+		return // the kernel knows nothing of it
+	}
+	defer fs.release(ino)
+	if a == nil {
+		return
+	}
+	switch key[0] {
+	case record.KeyDentry:
+		a.Entry(id, string(rest))
+	case record.KeyNode:
+		a.Node(id, fs.pagesStale(ino))
+	}
+}
+
+// pagesStale tells whether the kernel's pages of an inode are no longer what the media holds, and notes that they are being dropped.
+func (fs *FS) pagesStale(ino *inode) bool {
+	head := ""
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		if n := tx.Node(ino.id); n != nil {
+			head = headID(n.Head)
+		}
+		return nil
+	})
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	if err != nil || ino.dirty || ino.pages == "" || ino.pages == head {
+		return false
+	}
+	ino.pages = ""
+	return true
+}
+
+// Changed is told which replicated keys changed other than by this kernel's own calls; it is the catalog's Options.Changed.
+func (fs *FS) Changed(keys [][]byte) {
+	for _, k := range keys {
+		fs.announceKey(k)
+	}
+}

@@ -1,0 +1,167 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// Lookup finds a name in a folder.
+func (fs *FS) Lookup(_ context.Context, parent ID, name string) (a Attr, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(parent)
+		if n == nil {
+			return missing(tx, "lookup", parent)
+		}
+		if !isFolder(n) {
+			return remote.E("lookup", name, remote.NotDir, nil)
+		}
+		if len(name) > record.MaxName {
+			return remote.E("lookup", name[:32], remote.TooLong, nil)
+		}
+		d := tx.Dentry(parent, name)
+		if d == nil {
+			return remote.E("lookup", name, remote.NotExist, tx.Err())
+		}
+		if n = tx.Node(d.Node); n == nil {
+			return missing(tx, "lookup", d.Node)
+		}
+		a = attrOf(tx, d.Node, n)
+		// Inside the view: an operation that takes the last name runs before or after, and then knows of the reference.
+		fs.lookedUp(fs.hold(d.Node))
+		return nil
+	})
+	if err != nil {
+		return Attr{}, err
+	}
+	return fs.overlay(a), nil
+}
+
+// GetAttr tells what stat tells.
+func (fs *FS) GetAttr(_ context.Context, id ID) (a Attr, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "getattr", id)
+		}
+		a = attrOf(tx, id, n)
+		return nil
+	})
+	if err != nil {
+		return Attr{}, err
+	}
+	return fs.overlay(a), nil
+}
+
+// SetAttr changes attributes.
+func (fs *FS) SetAttr(ctx context.Context, c Caller, id ID, f File, ch AttrChange) (Attr, error) {
+	if fs.opt.ReadOnly {
+		return Attr{}, errReadOnly("setattr")
+	}
+	ino := fs.hold(id)
+	defer fs.release(ino)
+	if ch.Size != nil {
+		h, _ := f.(*file)
+		if err := fs.truncate(ctx, ino, h, *ch.Size); err != nil {
+			return Attr{}, err
+		}
+	}
+	if ch.Mode != nil || ch.UID != nil || ch.GID != nil || ch.Atime != nil || ch.Mtime != nil || ch.Ctime != nil {
+		if ch.Mtime != nil {
+			ino.setMtime(*ch.Mtime)
+		}
+		if err := fs.changeAttr(ctx, c, id, ch); err != nil {
+			return Attr{}, err
+		}
+		if ch.Mtime != nil {
+			if err := ino.describeMtime(*ch.Mtime); err != nil {
+				return Attr{}, err
+			}
+		}
+	}
+	return fs.GetAttr(ctx, id)
+}
+
+func (fs *FS) changeAttr(ctx context.Context, c Caller, id ID, ch AttrChange) error {
+	in := fs.newIntent(intent.Kind_SET_ATTR, c)
+	in.Node = id
+	in.Change = &intent.Change{Mode: ch.Mode, Uid: ch.UID, Gid: ch.GID}
+	if ch.Atime != nil {
+		in.Change.Atime = stamp(*ch.Atime)
+	}
+	if ch.Mtime != nil {
+		in.Change.Mtime = stamp(*ch.Mtime)
+	}
+	if ch.Ctime != nil {
+		in.Change.Ctime = stamp(*ch.Ctime)
+	}
+	_, err := fs.do(ctx, in)
+	if errors.Is(err, errOrphan) {
+		return fs.cat.ChangeOrphan(id, func(n *record.Node) { applyChange(n, in) })
+	}
+	return err
+}
+
+var errOrphan = errors.New("the node has no name any more")
+
+func runSetAttr(tx *catalog.Tx, in *intent.Intent, r *result) error {
+	n := tx.Node(in.Node)
+	if n == nil {
+		return missing(tx, "setattr", in.Node)
+	}
+	if tx.Orphan(in.Node) {
+		return remote.E("setattr", "", remote.NotExist, errOrphan)
+	}
+	applyChange(n, in)
+	tx.Store(record.NodeKey(in.Node), n)
+	r.attr = attrOf(tx, in.Node, n)
+	return nil
+}
+
+func applyChange(n *record.Node, in *intent.Intent) {
+	ch := in.Change
+	if ch.Mode != nil {
+		n.Mode = n.Mode&typeMask | *ch.Mode&permMask
+	}
+	if ch.Uid != nil {
+		n.Uid = *ch.Uid
+	}
+	if ch.Gid != nil {
+		n.Gid = *ch.Gid
+	}
+	if ch.Atime != nil {
+		n.Atime = ch.Atime
+	}
+	if ch.Mtime != nil {
+		n.Mtime = ch.Mtime
+	}
+	n.Ctime = in.Time
+	if ch.Ctime != nil {
+		n.Ctime = ch.Ctime
+	}
+}
+
+func errReadOnly(op string) error {
+	return remote.E(op, "", remote.ReadOnly, errors.New("the library is mounted read-only"))
+}
+
+// StatFS tells what statfs tells: the bytes of all heads and versions against the store's capacity. A store that has no end is
+// shown with a terabyte free.
+func (fs *FS) StatFS(context.Context) (s StatFS, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		u := tx.Usage()
+		used := u.Live + u.Versions
+		f := fs.store.Facts()
+		s = StatFS{Nodes: u.Nodes, MaxName: record.MaxName, FreeBytes: 1 << 40}
+		if f.Capacity > 0 {
+			s.FreeBytes = uint64(max(f.Free, 0))
+		}
+		s.Bytes = used + s.FreeBytes
+		return tx.Err()
+	})
+	return s, err
+}

@@ -1,0 +1,191 @@
+package vfs
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+
+	"mediafs/cache/block"
+	"mediafs/cache/catalog"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// sideStore is a store that keeps small objects beside contents.
+type sideStore interface {
+	PutSide(ctx context.Context, id remote.ContentID, suffix string, body []byte) error
+	GetSide(ctx context.Context, id remote.ContentID, suffix string) ([]byte, error)
+}
+
+const sumSuffix = ".sum"
+
+// extent is a run of a head with what is needed to read it.
+type extent struct {
+	off, n  int64 // in the media
+	from    int64 // in the content
+	content block.Content
+	inline  []byte
+}
+
+// layout is a head ready to be read.
+type layout struct {
+	size    int64
+	extents []extent
+}
+
+// layoutOf reads the layout of a node's head, the part of it that [off, off+n) touches.
+func (fs *FS) layoutOf(tx *catalog.Tx, head *record.Head, off, n int64) (layout, error) {
+	l := layout{size: int64(head.GetSize())}
+	for _, e := range head.GetExtents() {
+		x := extent{off: int64(e.Offset), n: int64(e.Length), from: int64(e.ContentOffset)}
+		if x.off+x.n <= off || x.off >= off+n {
+			continue
+		}
+		if x.off < 0 || x.n < 0 || x.from < 0 || x.off+x.n > l.size {
+			return layout{}, remote.E("read", "", remote.Corrupt, errors.New("an extent lies outside of its media"))
+		}
+		c := tx.Content(e.Content)
+		if c == nil {
+			if tx.Err() != nil {
+				return layout{}, tx.Err()
+			}
+			return layout{}, remote.E("read", hex.EncodeToString(e.Content), remote.Corrupt, errors.New("the catalog does not know this content"))
+		}
+		if c.Codec != 0 || c.Cipher != nil || c.Location != "" {
+			return layout{}, remote.E("read", hex.EncodeToString(e.Content), remote.Unsupported, errors.New("the content is encoded in a way this version does not know")).
+				WithHint("use a newer mediafs")
+		}
+		if c.Inline != nil {
+			x.inline = c.Inline
+		} else {
+			x.content = fs.blockContent(e.Content, c)
+		}
+		l.extents = append(l.extents, x)
+	}
+	return l, nil
+}
+
+// blockContent tells the read cache of a content.
+func (fs *FS) blockContent(id []byte, c *record.Content) block.Content {
+	b := block.Content{ID: remote.ContentID{ID: hex.EncodeToString(id)}, Size: int64(c.Size)}
+	if c.External != nil {
+		b.ID = remote.ContentID{ID: "key:" + c.External.Key, Validator: c.External.Etag}
+	}
+	switch {
+	case len(c.BlockSums) > 0:
+		b.Sums = decodeSums(c.BlockSums)
+	case len(c.SideSum) > 0:
+		want := c.SideSum
+		b.LoadSums = func(ctx context.Context) ([]uint32, error) { return fs.loadSums(ctx, b.ID, want) }
+	}
+	return b
+}
+
+func (fs *FS) loadSums(ctx context.Context, id remote.ContentID, want []byte) ([]uint32, error) {
+	side, ok := fs.store.(sideStore)
+	if !ok {
+		return nil, remote.E("read checksums", id.ID, remote.Unsupported, nil)
+	}
+	b, err := side.GetSide(ctx, id, sumSuffix)
+	if err != nil {
+		return nil, err
+	}
+	if got := sha256.Sum256(b); string(got[:]) != string(want) {
+		return nil, remote.E("read checksums", id.ID, remote.Corrupt, errors.New("they are not those that the catalog knows"))
+	}
+	return decodeSums(b), nil
+}
+
+func decodeSums(b []byte) []uint32 {
+	sums := make([]uint32, len(b)/4)
+	for i := range sums {
+		sums[i] = binary.BigEndian.Uint32(b[4*i:])
+	}
+	return sums
+}
+
+func encodeSums(sums []uint32) []byte {
+	b := make([]byte, 0, 4*len(sums))
+	for _, s := range sums {
+		b = binary.BigEndian.AppendUint32(b, s)
+	}
+	return b
+}
+
+// readers are one open file's readers of contents; they hold its read-ahead.
+type readers struct {
+	cache *block.Cache
+	mu    sync.Mutex
+	m     map[remote.ContentID]*block.Reader
+}
+
+// of gives the reader of a content. A file that changes its contents often lets the old ones go.
+func (r *readers) of(c block.Content) *block.Reader {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rd := r.m[c.ID]; rd != nil {
+		return rd
+	}
+	if len(r.m) >= record.MaxExtents {
+		r.closeLocked()
+	}
+	if r.m == nil {
+		r.m = make(map[remote.ContentID]*block.Reader)
+	}
+	rd := r.cache.NewReader(c)
+	r.m[c.ID] = rd
+	return rd
+}
+
+func (r *readers) close() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.closeLocked()
+}
+
+func (r *readers) closeLocked() {
+	for _, rd := range r.m {
+		rd.Close()
+	}
+	r.m = nil
+}
+
+// readAt fills p with the bytes of a layout from off; holes are zeros. It returns less only at the end.
+func (l *layout) readAt(ctx context.Context, r *readers, p []byte, off int64) (int, error) {
+	if off >= l.size {
+		return 0, nil
+	}
+	p = p[:min(int64(len(p)), l.size-off)]
+	done := int64(0) // how much of p is settled
+	for _, x := range l.extents {
+		from, to := max(x.off, off), min(x.off+x.n, off+int64(len(p)))
+		if from >= to {
+			continue
+		}
+		clear(p[done : from-off])
+		part := p[from-off : to-off]
+		at := x.from + from - x.off
+		if x.inline != nil {
+			if at+int64(len(part)) > int64(len(x.inline)) {
+				return 0, remote.E("read", "", remote.Corrupt, errors.New("an extent lies outside of its content"))
+			}
+			copy(part, x.inline[at:])
+		} else {
+			n, err := r.of(x.content).ReadAt(ctx, part, at)
+			if n < len(part) {
+				if err == nil || err == io.EOF {
+					err = remote.E("read", x.content.ID.ID, remote.Corrupt, fmt.Errorf("the content ends at %d", at+int64(n)))
+				}
+				return 0, err
+			}
+		}
+		done = to - off
+	}
+	clear(p[done:])
+	return len(p), nil
+}

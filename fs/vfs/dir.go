@@ -1,0 +1,111 @@
+package vfs
+
+import (
+	"context"
+	"fmt"
+
+	"mediafs/cache/catalog"
+	"mediafs/remote"
+)
+
+// dir is an open folder.
+type dir struct {
+	fs  *FS
+	ino *inode
+}
+
+// OpenDir opens a folder for listing.
+func (fs *FS) OpenDir(_ context.Context, id ID) (Dir, error) {
+	ino := fs.hold(id)
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		switch {
+		case n == nil:
+			return missing(tx, "opendir", id)
+		case !isFolder(n):
+			return remote.E("opendir", fmt.Sprint(id), remote.NotDir, nil)
+		}
+		return nil
+	})
+	if err != nil {
+		fs.release(ino)
+		return nil, err
+	}
+	return &dir{fs, ino}, nil
+}
+
+func (d *dir) Release() { d.fs.release(d.ino) }
+
+// Places of the first two entries of every listing.
+const (
+	cookieSelf   = 1
+	cookieParent = 2
+)
+
+// Read lists what comes after a cookie. Each entry that was there all the time is listed once, whatever is added and removed meanwhile: its place
+// is a hash of its name.
+func (d *dir) Read(_ context.Context, cookie uint64, attrs bool, emit func([]DirEntry) bool) error {
+	return d.fs.cat.View(func(tx *catalog.Tx) error {
+		self := tx.Node(d.ino.id)
+		if self == nil {
+			return missing(tx, "readdir", d.ino.id)
+		}
+		if cookie < cookieSelf && !emit([]DirEntry{d.fs.entry(tx, ".", d.ino.id, cookieSelf, attrs)}) {
+			return tx.Err()
+		}
+		if cookie < cookieParent && !emit([]DirEntry{d.fs.entry(tx, "..", parentOf(tx, d.ino.id), cookieParent, attrs)}) {
+			return tx.Err()
+		}
+		if tx.Orphan(d.ino.id) {
+			return tx.Err()
+		}
+		var group []DirEntry
+		take := func() bool {
+			if len(group) == 0 {
+				return true
+			}
+			if !emit(group) {
+				return false
+			}
+			if attrs {
+				for _, e := range group {
+					d.fs.lookedUp(d.fs.hold(e.ID))
+				}
+			}
+			group = group[:0]
+			return true
+		}
+		for l := range tx.List(d.ino.id, max(cookie, cookieParent)) {
+			if len(group) > 0 && group[0].Cookie != l.Hash && !take() {
+				return tx.Err()
+			}
+			e := DirEntry{Name: l.Name, ID: l.Node, Mode: l.Kind << 12, Cookie: l.Hash}
+			if attrs {
+				n := tx.Node(l.Node)
+				if n == nil {
+					continue
+				}
+				e.Attr = d.fs.overlay(attrOf(tx, l.Node, n))
+			}
+			group = append(group, e)
+		}
+		take()
+		return tx.Err()
+	})
+}
+
+func (fs *FS) entry(tx *catalog.Tx, name string, id ID, cookie uint64, attrs bool) DirEntry {
+	e := DirEntry{Name: name, ID: id, Mode: typeFolder, Cookie: cookie}
+	if n := tx.Node(id); attrs && n != nil {
+		e.Attr = attrOf(tx, id, n)
+	}
+	return e
+}
+
+// parentOf is the folder that a folder is in; the root's is itself.
+func parentOf(tx *catalog.Tx, id ID) ID {
+	for n := range tx.Names(id) {
+		return n.Folder
+	}
+	return Root
+}

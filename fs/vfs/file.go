@@ -1,0 +1,394 @@
+package vfs
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"mediafs/cache/catalog"
+	"mediafs/cache/spool"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// Flags of open(2), as Linux has them.
+const (
+	oAccMode = 0o3
+	oRdOnly  = 0o0
+	oTrunc   = 0o1000
+	oAppend  = 0o2000
+)
+
+// file is an open media.
+type file struct {
+	fs      *FS
+	ino     *inode
+	append  bool
+	writes  bool   // opened for writing
+	opener  uint32 // thread group that opened; 0: not known
+	keep    bool
+	wrote   atomic.Bool // has bytes that no flush of its opener has sent
+	readers readers
+	done    atomic.Bool
+}
+
+// Open opens a media.
+func (fs *FS) Open(ctx context.Context, c Caller, id ID, flags uint32) (File, error) {
+	writes := flags&oAccMode != oRdOnly || flags&oTrunc != 0
+	if writes && fs.opt.ReadOnly {
+		return nil, errReadOnly("open")
+	}
+	ino := fs.hold(id)
+	head := ""
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		switch {
+		case n == nil:
+			return missing(tx, "open", id)
+		case isFolder(n):
+			return remote.E("open", fmt.Sprint(id), remote.IsDir, nil)
+		case !isMedia(n):
+			return remote.E("open", fmt.Sprint(id), remote.Unsupported, fmt.Errorf("mode %o holds no bytes", n.Mode))
+		}
+		head = headID(n.Head)
+		return nil
+	})
+	if err != nil {
+		fs.release(ino)
+		return nil, err
+	}
+	f := &file{fs: fs, ino: ino, append: flags&oAppend != 0, writes: writes, readers: readers{cache: fs.cache}}
+	if writes {
+		f.opener = fs.opt.ThreadGroup(c.PID)
+		fs.mu.Lock()
+		ino.writers++
+		fs.mu.Unlock()
+	}
+	if flags&oTrunc != 0 {
+		if err := fs.truncate(ctx, ino, f, 0); err != nil {
+			f.Release()
+			return nil, err
+		}
+	}
+	ino.mu.Lock()
+	if ino.dirty {
+		head = spooled
+	}
+	f.keep = ino.pages == head
+	ino.pages = head
+	ino.mu.Unlock()
+	return f, nil
+}
+
+func (f *file) KeepCache() bool { return f.keep }
+
+// Read reads what this machine wrote last, or else the media's present head.
+func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
+	ino := f.ino
+	ino.io.RLock()
+	if ino.w != nil {
+		defer ino.io.RUnlock()
+		n, err := ino.w.file.ReadAt(p, off)
+		if n < len(p) && err != nil && n >= 0 && isEOF(err) {
+			err = nil
+		}
+		if err != nil {
+			return 0, remote.E("read", "spool", remote.Other, err)
+		}
+		return n, nil
+	}
+	ino.io.RUnlock()
+	l, err := f.fs.head(ino.id, off, int64(len(p)))
+	if err != nil {
+		return 0, err
+	}
+	return l.readAt(ctx, &f.readers, p, off)
+}
+
+// head gives the layout of a media's present head around [off, off+n).
+func (fs *FS) head(id ID, off, n int64) (l layout, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		nd := tx.Node(id)
+		if nd == nil {
+			return missing(tx, "read", id)
+		}
+		l, err = fs.layoutOf(tx, nd.Head, off, n)
+		return err
+	})
+	return l, err
+}
+
+// Write writes into the spool.
+func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error) {
+	if !f.writes {
+		return 0, remote.E("write", "", remote.Permission, nil)
+	}
+	ino := f.ino
+	ino.io.Lock()
+	defer ino.io.Unlock()
+	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
+		return 0, err
+	}
+	if f.append {
+		off = ino.size
+	}
+	if err := f.fs.dirtied(ino); err != nil {
+		return 0, err
+	}
+	n, err := ino.w.file.WriteAt(p, off)
+	f.wrote.Store(true)
+	ino.mu.Lock()
+	ino.size = max(ino.size, off+int64(n))
+	ino.mu.Unlock()
+	if err == nil && killPriv {
+		err = f.fs.killPriv(ctx, ino.id)
+	}
+	if n > 0 && err != nil {
+		f.fs.log.WithError(err).Warn("a write was cut short")
+		err = nil
+	}
+	return n, err
+}
+
+// killPriv takes the setuid and setgid bits off a media that is written to by somebody who may not keep them.
+func (fs *FS) killPriv(ctx context.Context, id ID) error {
+	mode := uint32(0)
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		if n := tx.Node(id); n != nil {
+			mode = n.Mode
+		}
+		return tx.Err()
+	})
+	kill := mode & setuid
+	if mode&(setgid|0o010) == setgid|0o010 {
+		kill |= setgid
+	}
+	if err != nil || kill == 0 {
+		return err
+	}
+	mode = mode &^ kill & permMask
+	return fs.changeAttr(ctx, Caller{}, id, AttrChange{Mode: &mode})
+}
+
+// Allocate is fallocate(2): it extends, punches holes and zeroes.
+func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
+	switch mode {
+	case 0, AllocateKeepSize, AllocatePunchHole | AllocateKeepSize, AllocateZeroRange, AllocateZeroRange | AllocateKeepSize:
+	default:
+		return remote.E("allocate", "", remote.Unsupported, fmt.Errorf("mode %#x", mode))
+	}
+	if off < 0 || n <= 0 || off+n < 0 {
+		return remote.E("allocate", "", remote.Invalid, nil)
+	}
+	ino := f.ino
+	ino.io.Lock()
+	defer ino.io.Unlock()
+	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
+		return err
+	}
+	if err := f.fs.dirtied(ino); err != nil {
+		return err
+	}
+	f.wrote.Store(true)
+	if err := ino.w.file.Allocate(mode, off, n); err != nil {
+		return err
+	}
+	if mode&AllocateKeepSize == 0 {
+		ino.mu.Lock()
+		ino.size = max(ino.size, off+n)
+		ino.mu.Unlock()
+	}
+	return nil
+}
+
+// Seek finds data (3) or a hole (4) from off on.
+func (f *file) Seek(ctx context.Context, off int64, whence uint32) (int64, error) {
+	const seekData, seekHole = 3, 4
+	segs, size, err := f.segments()
+	if err != nil {
+		return 0, err
+	}
+	if off < 0 || off >= size {
+		return 0, remote.E("seek", fmt.Sprint(off), remote.Invalid, ErrNoData)
+	}
+	for _, s := range segs {
+		if off >= s.Offset+s.Length {
+			continue
+		}
+		switch {
+		case whence == seekData:
+			return max(off, s.Offset), nil
+		case whence != seekHole:
+			return 0, remote.E("seek", fmt.Sprint(off), remote.Invalid, fmt.Errorf("whence %d", whence))
+		case off < s.Offset:
+			return off, nil
+		}
+		off = s.Offset + s.Length
+	}
+	if whence == seekHole {
+		return min(off, size), nil
+	}
+	return 0, remote.E("seek", fmt.Sprint(off), remote.Invalid, ErrNoData)
+}
+
+// segments lists the data of the media between its holes.
+func (f *file) segments() (segs []spool.Segment, size int64, err error) {
+	f.ino.io.RLock()
+	defer f.ino.io.RUnlock()
+	if w := f.ino.w; w != nil {
+		segs, err = w.file.Segments()
+		return segs, f.ino.size, err
+	}
+	err = f.fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(f.ino.id)
+		if n == nil {
+			return missing(tx, "seek", f.ino.id)
+		}
+		size = int64(n.Head.GetSize())
+		for _, e := range n.Head.GetExtents() {
+			s := spool.Segment{Offset: int64(e.Offset), Length: int64(e.Length)}
+			if i := len(segs) - 1; i >= 0 && segs[i].Offset+segs[i].Length == s.Offset {
+				segs[i].Length += s.Length
+				continue
+			}
+			segs = append(segs, s)
+		}
+		return nil
+	})
+	return segs, size, err
+}
+
+// Flush finishes the upload when the process that opened the file closes it; what another process left is uploaded a little later.
+func (f *file) Flush(ctx context.Context, c Caller) error {
+	if !f.wrote.Load() {
+		return nil
+	}
+	if g := f.fs.opt.ThreadGroup(c.PID); g != 0 && f.opener != 0 && g != f.opener {
+		f.fs.uploads.queue(f.ino, f.fs.opt.FlushDelay)
+		return nil
+	}
+	return f.Fsync(ctx)
+}
+
+// Fsync uploads what is in the spool.
+func (f *file) Fsync(ctx context.Context) error {
+	f.wrote.Store(false)
+	err := f.fs.uploadWithin(ctx, f.ino)
+	if err != nil {
+		f.wrote.Store(true)
+		f.fs.uploads.queue(f.ino, f.fs.opt.RetryInterval)
+	}
+	return err
+}
+
+// Release ends the file.
+func (f *file) Release() {
+	if !f.done.CompareAndSwap(false, true) {
+		return
+	}
+	f.readers.close()
+	if f.writes {
+		f.fs.mu.Lock()
+		f.ino.writers--
+		f.fs.mu.Unlock()
+		f.fs.settle(f.ino)
+	}
+	f.fs.release(f.ino)
+}
+
+// truncate sets a media's size. Without an open file that writes, it is in the store when truncate returns.
+func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) error {
+	if size < 0 {
+		return remote.E("truncate", fmt.Sprint(size), remote.Invalid, nil)
+	}
+	same, err := fs.cut(ctx, ino, size)
+	if err != nil {
+		return err
+	}
+	if f != nil && f.writes {
+		if !same {
+			f.wrote.Store(true)
+		}
+		return nil
+	}
+	fs.mu.Lock()
+	writers := ino.writers
+	fs.mu.Unlock()
+	if writers > 0 {
+		fs.uploads.queue(ino, fs.opt.FlushDelay)
+		return nil
+	}
+	err = fs.uploadWithin(ctx, ino)
+	fs.settle(ino)
+	return err
+}
+
+// cut changes the size in the spool; same tells that there was nothing to do.
+func (fs *FS) cut(ctx context.Context, ino *inode, size int64) (same bool, err error) {
+	ino.io.Lock()
+	defer ino.io.Unlock()
+	if ino.w == nil {
+		var n *record.Node
+		err := fs.cat.View(func(tx *catalog.Tx) error {
+			if n = tx.Node(ino.id); n == nil {
+				return missing(tx, "truncate", ino.id)
+			}
+			return nil
+		})
+		switch {
+		case err != nil:
+			return false, err
+		case isFolder(n):
+			return false, remote.E("truncate", fmt.Sprint(ino.id), remote.IsDir, nil)
+		case !isMedia(n):
+			return false, remote.E("truncate", fmt.Sprint(ino.id), remote.Invalid, nil)
+		case int64(n.Head.GetSize()) == size:
+			return true, fs.changedTimes(ctx, ino.id)
+		}
+	}
+	if err := fs.makeWritable(ctx, ino, size); err != nil {
+		return false, err
+	}
+	if err := fs.dirtied(ino); err != nil {
+		return false, err
+	}
+	if err := ino.w.file.Truncate(size); err != nil {
+		return false, err
+	}
+	ino.mu.Lock()
+	ino.size = size
+	ino.mu.Unlock()
+	return false, nil
+}
+
+// changedTimes is what a truncation to the same size does: mtime and ctime move.
+func (fs *FS) changedTimes(ctx context.Context, id ID) error {
+	now := TimeOf(fs.opt.Now())
+	return fs.changeAttr(ctx, Caller{}, id, AttrChange{Mtime: &now})
+}
+
+// threadGroup reads the process of a thread from /proc; 0 when it is gone or hidden.
+func threadGroup(tid uint32) uint32 {
+	if tid == 0 {
+		return 0
+	}
+	fh, err := os.Open(fmt.Sprintf("/proc/%d/status", tid))
+	if err != nil {
+		return 0
+	}
+	defer fh.Close()
+	for s := bufio.NewScanner(fh); s.Scan(); {
+		if v, ok := strings.CutPrefix(s.Text(), "Tgid:"); ok {
+			n, err := strconv.ParseUint(strings.TrimSpace(v), 10, 32)
+			if err != nil {
+				return 0
+			}
+			return uint32(n)
+		}
+	}
+	return 0
+}

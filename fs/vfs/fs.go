@@ -1,0 +1,222 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"mediafs/cache/block"
+	"mediafs/cache/catalog"
+	"mediafs/cache/spool"
+	"mediafs/remote"
+)
+
+// Options configure a file system. Store and Spool are needed; Catalog and Cache are opened by Open from their own options.
+type Options struct {
+	Store    remote.Store
+	Catalog  catalog.Options // Run, Changed, Referenced, Init, ReadOnly, Host and Log are filled in
+	Cache    block.Options   // Store and Log are filled in
+	SpoolDir string
+
+	ReadOnly bool
+	Trash    time.Duration // how long deleted media are kept; 0: they are not
+	UID      uint32        // owner of the root of a new library
+	GID      uint32
+	Host     string // names this machine in conflicts; default: the host's name
+
+	UploadTimeout time.Duration // how long close and fsync wait for the store; default 5 min
+	FlushDelay    time.Duration // when what another process's close left is uploaded; default 2 s
+	RetryInterval time.Duration // first pause after a failed upload, doubling up to a minute; default 1 s
+	TrashInterval time.Duration // how often the trash is looked through; default 1 h
+
+	// ThreadGroup gives the process that a thread belongs to, 0 when it cannot be told; default: /proc.
+	ThreadGroup func(tid uint32) uint32
+	Now         func() time.Time
+	Log         *logrus.Entry
+}
+
+// An FS is a library as a file system. It implements Library.
+type FS struct {
+	opt   Options
+	log   *logrus.Entry
+	cat   *catalog.Catalog
+	cache *block.Cache
+	store remote.Store
+	spool *spool.Spool
+
+	mu        sync.Mutex
+	inodes    map[ID]*inode
+	announcer Announcer
+
+	uploads *uploader
+	ctx     context.Context // ends at Close
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
+}
+
+var _ Library = (*FS)(nil)
+
+// Open opens a library: its catalog is brought up to the store's state, and what an earlier process left in the spool goes on to
+// the store. ctx bounds the opening alone.
+func Open(ctx context.Context, opt Options) (*FS, error) {
+	opt.defaults()
+	fs := &FS{opt: opt, log: opt.Log, store: opt.Store, inodes: make(map[ID]*inode)}
+	fs.ctx, fs.cancel = context.WithCancel(context.Background())
+	fs.uploads = newUploader(fs)
+	log, ok := opt.Store.(remote.Log)
+	if !ok {
+		return nil, remote.E("open library", opt.Store.Facts().URL, remote.Unsupported, errors.New("the store keeps no log"))
+	}
+	co := opt.Catalog
+	co.Store, co.ReadOnly, co.Host, co.Log = log, opt.ReadOnly, opt.Host, opt.Log
+	co.Library = opt.Store.Facts().Library
+	co.Run, co.Changed, co.Referenced = Rerun, fs.Changed, fs.Referenced
+	co.Init = func() []remote.Record { return InitialRecords(opt.UID, opt.GID, TimeOf(opt.Now())) }
+	var err error
+	if fs.cat, err = catalog.Open(ctx, co); err != nil {
+		return nil, err
+	}
+	bo := opt.Cache
+	bo.Store, bo.Log = opt.Store, opt.Log
+	if fs.cache, err = block.Open(bo); err != nil {
+		return nil, errors.Join(err, fs.cat.Close())
+	}
+	if fs.spool, err = spool.Open(opt.SpoolDir); err == nil && !opt.ReadOnly {
+		err = fs.recover()
+	}
+	if err != nil {
+		return nil, errors.Join(err, fs.cache.Close(), fs.cat.Close())
+	}
+	fs.wg.Add(1)
+	go fs.uploads.loop()
+	if !opt.ReadOnly && opt.Trash > 0 {
+		fs.wg.Add(1)
+		go fs.sweepTrash()
+	}
+	return fs, nil
+}
+
+func (o *Options) defaults() {
+	set := func(d *time.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = v
+		}
+	}
+	set(&o.UploadTimeout, 5*time.Minute)
+	set(&o.FlushDelay, 2*time.Second)
+	set(&o.RetryInterval, time.Second)
+	set(&o.TrashInterval, time.Hour)
+	if o.Host == "" {
+		o.Host = hostName()
+	}
+	if o.ThreadGroup == nil {
+		o.ThreadGroup = threadGroup
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		l := logrus.New()
+		l.SetOutput(io.Discard)
+		o.Log = logrus.NewEntry(l)
+	}
+}
+
+// Close stops uploads and closes everything but the store. What is not in the store stays in spool and outbox and goes on at the
+// next Open; call Flush first to wait for it.
+func (fs *FS) Close() error {
+	fs.cancel()
+	fs.uploads.wakeUp()
+	fs.wg.Wait()
+	var errs []error
+	fs.mu.Lock()
+	var inodes []*inode
+	for _, ino := range fs.inodes {
+		inodes = append(inodes, ino)
+	}
+	fs.mu.Unlock()
+	for _, ino := range inodes {
+		errs = append(errs, fs.leave(ino))
+	}
+	errs = append(errs, fs.cat.Close(), fs.cache.Close())
+	return errors.Join(errs...)
+}
+
+// leave closes an inode's spool file: it stays when it has bytes that the store has not.
+func (fs *FS) leave(ino *inode) error {
+	ino.io.Lock()
+	defer ino.io.Unlock()
+	w := ino.w
+	if w == nil {
+		return nil
+	}
+	ino.w = nil
+	ino.mu.Lock()
+	dirty := ino.dirty
+	ino.mu.Unlock()
+	if !dirty {
+		return w.file.Remove()
+	}
+	return errors.Join(w.file.Sync(), w.file.Close())
+}
+
+// Flush returns when everything that was written and changed before is in the store.
+func (fs *FS) Flush(ctx context.Context) error {
+	return errors.Join(fs.uploads.flush(ctx), fs.cat.Flush(ctx))
+}
+
+// Status is what a library tells of itself.
+type Status struct {
+	Catalog catalog.Status `json:"catalog"`
+	Cache   block.Stats    `json:"cache"`
+	Pending Pending        `json:"pending"`
+}
+
+// Pending is what is written and not in the store.
+type Pending struct {
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
+	Error string `json:"error,omitempty"` // why the last try of one of them failed
+}
+
+// Status tells how the library stands.
+func (fs *FS) Status() Status {
+	return Status{Catalog: fs.cat.Status(), Cache: fs.cache.Stats(), Pending: fs.pending()}
+}
+
+func (fs *FS) pending() (p Pending) {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	for _, ino := range fs.inodes {
+		ino.mu.Lock()
+		if ino.dirty {
+			p.Files++
+			p.Bytes += ino.size
+			if ino.lastErr != nil {
+				p.Error = ino.lastErr.Error()
+			}
+		}
+		ino.mu.Unlock()
+	}
+	return p
+}
+
+func (fs *FS) sweepTrash() {
+	defer fs.wg.Done()
+	t := time.NewTicker(fs.opt.TrashInterval)
+	defer t.Stop()
+	for {
+		if err := fs.emptyTrash(fs.ctx); err != nil && fs.ctx.Err() == nil {
+			fs.log.WithError(err).Warn("the trash could not be emptied of what is past its time; it will be tried again")
+		}
+		select {
+		case <-fs.ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}

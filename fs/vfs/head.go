@@ -1,0 +1,108 @@
+package vfs
+
+import (
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote/bucket/record"
+)
+
+// versionAge is how old a head must be for an edit by the same machine to keep it as a version.
+const versionAge = 10 * time.Minute
+
+// runSetHead makes uploaded contents what a media holds.
+func runSetHead(tx *catalog.Tx, in *intent.Intent, r *result) error {
+	n := tx.Node(in.Node)
+	if n == nil || tx.Orphan(in.Node) {
+		if !tx.Late() || tx.Err() != nil {
+			return missing(tx, "write", in.Node)
+		}
+		n = restore(tx, in)
+	}
+	head := proto.CloneOf(in.Head)
+	head.Time, head.Client = in.Time, in.Client
+	if keepsVersion(n.Head, head) {
+		addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: in.Node, Mtime: n.Mtime, Reason: replacedByEdit})
+	}
+	storeContents(tx, in)
+	n.Head = head
+	if in.Change.GetMtime() != nil {
+		n.Mtime = in.Change.Mtime
+	}
+	n.Ctime = in.Time
+	tx.Store(record.NodeKey(in.Node), n)
+	r.attr = attrOf(tx, in.Node, n)
+	return nil
+}
+
+func storeContents(tx *catalog.Tx, in *intent.Intent) {
+	for _, c := range in.Contents {
+		tx.Store(record.ContentKey(c.Id), c.Content)
+	}
+}
+
+// keepsVersion tells whether replacing a head by an edit keeps it: it is old, somebody else's, or much larger.
+func keepsVersion(old, head *record.Head) bool {
+	if old.GetSize() == 0 || sameBytes(old, head) {
+		return false
+	}
+	return age(head.Time, old.Time) > versionAge || old.Client != head.Client || head.Size < old.Size/2
+}
+
+// sameBytes tells whether two heads are made of the same extents.
+func sameBytes(a, b *record.Head) bool {
+	if a.GetSize() != b.GetSize() || len(a.GetExtents()) != len(b.GetExtents()) {
+		return false
+	}
+	for i, e := range a.GetExtents() {
+		if !proto.Equal(e, b.Extents[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// restore brings back a media that another machine deleted while its new bytes were on their way.
+func restore(tx *catalog.Tx, in *intent.Intent) *record.Node {
+	parent, name := in.Parent, string(in.Name)
+	pn, err := folder(tx, "write", parent)
+	if err != nil {
+		parent = Root
+		if pn, err = folder(tx, "write", parent); err != nil {
+			pn = &record.Node{}
+		}
+	}
+	if name == "" {
+		name = "recovered"
+	}
+	if tx.Dentry(parent, name) != nil {
+		name = conflictName(tx, parent, in, name)
+	}
+	n := &record.Node{Mode: typeMedia | in.Mode&permMask, Uid: in.Uid, Gid: in.Gid, MediaId: in.MediaId, Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
+	addNode(tx, in.Node, n, parent, pn, name, in.Time)
+	return n
+}
+
+// runLateVersion keeps bytes that were written through an inode which a rename had meanwhile replaced.
+func runLateVersion(tx *catalog.Tx, in *intent.Intent) error {
+	storeContents(tx, in)
+	head := proto.CloneOf(in.Head)
+	head.Time, head.Client = in.Time, in.Client
+	addVersion(tx, in.MediaId, &record.Version{Head: head, Time: in.Time, Node: in.Node, Mtime: in.Change.GetMtime(), Reason: lateBytes})
+	return nil
+}
+
+// headID tells heads apart: the state that the kernel's pages of an inode are in.
+func headID(h *record.Head) string {
+	if h == nil {
+		return "empty"
+	}
+	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&record.Head{Size: h.Size, Extents: h.Extents})
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}

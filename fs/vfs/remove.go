@@ -1,0 +1,167 @@
+package vfs
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// minTrashAge is how long a media must have existed for its deletion to be worth keeping: temporary files never fill the trash.
+const minTrashAge = 5 * time.Minute
+
+// Unlink takes a name off a node that is no folder.
+func (fs *FS) Unlink(ctx context.Context, c Caller, parent ID, name string) error {
+	in := fs.newIntent(intent.Kind_UNLINK, c)
+	in.Parent, in.Name, in.Trash = parent, []byte(name), fs.opt.Trash > 0
+	var err error
+	if in.SpareId, err = fs.cat.NewID(); err != nil {
+		return err
+	}
+	_, err = fs.do(ctx, in)
+	return err
+}
+
+func runUnlink(tx *catalog.Tx, in *intent.Intent) error {
+	name := string(in.Name)
+	pn, err := folder(tx, "unlink", in.Parent)
+	if err != nil {
+		return err
+	}
+	d := tx.Dentry(in.Parent, name)
+	if d == nil {
+		return remote.E("unlink", fmt.Sprintf("%q", name), remote.NotExist, tx.Err())
+	}
+	if d.Kind<<12 == typeFolder {
+		return remote.E("unlink", fmt.Sprintf("%q", name), remote.IsDir, nil)
+	}
+	tx.Delete(record.DentryKey(in.Parent, name))
+	touch(tx, in.Parent, pn, in.Time)
+	nameLost(tx, in, d.Node, in.Parent, name)
+	return nil
+}
+
+// nameLost settles a node, no folder, that has just lost a name: it lives on, goes to the trash, or ends.
+func nameLost(tx *catalog.Tx, in *intent.Intent, id, parent ID, name string) {
+	n := tx.Node(id)
+	if n == nil {
+		return
+	}
+	n.Ctime = in.Time
+	tx.Store(record.NodeKey(id), n)
+	if tx.Links(id) > 0 {
+		return
+	}
+	if in.Trash && isMedia(n) && age(in.Time, n.Btime) >= minTrashAge {
+		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: id, Parent: parent, Name: []byte(name), Deleted: in.Time, Uid: in.Uid})
+		return
+	}
+	endNode(tx, id, n, true)
+}
+
+// endNode deletes a node that has no name any more. versions tells whether its media ends with it.
+func endNode(tx *catalog.Tx, id ID, n *record.Node, versions bool) {
+	prefixes := [][]byte{record.XattrKey(id, "")}
+	if versions && len(n.MediaId) > 0 {
+		prefixes = append(prefixes, record.VersionPrefix(n.MediaId))
+		tx.Delete(record.MediaKey(n.MediaId))
+	}
+	for _, p := range prefixes {
+		var keys [][]byte
+		for k := range tx.Records(p) {
+			keys = append(keys, k)
+		}
+		for _, k := range keys {
+			tx.Delete(k)
+		}
+	}
+	tx.Delete(record.NodeKey(id))
+}
+
+// Rmdir removes an empty folder.
+func (fs *FS) Rmdir(ctx context.Context, c Caller, parent ID, name string) error {
+	in := fs.newIntent(intent.Kind_RMDIR, c)
+	in.Parent, in.Name = parent, []byte(name)
+	_, err := fs.do(ctx, in)
+	return err
+}
+
+func runRmdir(tx *catalog.Tx, in *intent.Intent) error {
+	name := string(in.Name)
+	pn, err := folder(tx, "rmdir", in.Parent)
+	if err != nil {
+		return err
+	}
+	d := tx.Dentry(in.Parent, name)
+	switch {
+	case d == nil:
+		return remote.E("rmdir", fmt.Sprintf("%q", name), remote.NotExist, tx.Err())
+	case d.Kind<<12 != typeFolder:
+		return remote.E("rmdir", fmt.Sprintf("%q", name), remote.NotDir, nil)
+	case tx.Counts(d.Node).Children > 0:
+		return remote.E("rmdir", fmt.Sprintf("%q", name), remote.NotEmpty, nil)
+	}
+	tx.Delete(record.DentryKey(in.Parent, name))
+	touch(tx, in.Parent, pn, in.Time)
+	if n := tx.Node(d.Node); n != nil {
+		endNode(tx, d.Node, n, false)
+	}
+	return nil
+}
+
+// trashBatch bounds the writes of one emptying, well within a commit.
+const trashBatch = 500
+
+// emptyTrash deletes trash entries older than the retention; it returns when none is left or the log is not reached.
+func (fs *FS) emptyTrash(ctx context.Context) error {
+	if fs.opt.Trash <= 0 {
+		return nil
+	}
+	cutoff := stamp(TimeOf(fs.opt.Now().Add(-fs.opt.Trash)))
+	for {
+		due := false
+		err := fs.cat.View(func(tx *catalog.Tx) error {
+			due = len(expired(tx, cutoff, 1)) > 0
+			return tx.Err()
+		})
+		if err != nil || !due {
+			return err
+		}
+		in := fs.newIntent(intent.Kind_EMPTY_TRASH, Caller{})
+		in.Change = &intent.Change{Mtime: cutoff}
+		if _, err := fs.do(ctx, in); err != nil {
+			return err
+		}
+	}
+}
+
+func expired(tx *catalog.Tx, cutoff *record.Time, limit int) (keys [][]byte) {
+	for k := range tx.Records([]byte{record.KeyTrash}) {
+		var e record.TrashEntry
+		if tx.Load(k, &e) && age(cutoff, e.Deleted) > 0 {
+			if keys = append(keys, k); len(keys) == limit {
+				break
+			}
+		}
+	}
+	return keys
+}
+
+func runEmptyTrash(tx *catalog.Tx, in *intent.Intent) error {
+	for _, k := range expired(tx, in.Change.GetMtime(), 100) {
+		if tx.Writes() > trashBatch {
+			break
+		}
+		var e record.TrashEntry
+		tx.Load(k, &e)
+		tx.Delete(k)
+		if n := tx.Node(e.Node); n != nil && tx.Links(e.Node) == 0 {
+			endNode(tx, e.Node, n, true)
+		}
+	}
+	return nil
+}

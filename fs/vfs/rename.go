@@ -1,0 +1,182 @@
+package vfs
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"time"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// freshness is how young a media must be to take over the identity of the one it is renamed over: it was made to replace it.
+const freshness = 24 * time.Hour
+
+// Rename moves a name, over an existing one unless flags say otherwise. One commit, however large the folder.
+func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newParent ID, newName string, flags uint32) error {
+	if flags&^(RenameNoReplace|RenameExchange) != 0 || flags == RenameNoReplace|RenameExchange {
+		return remote.E("rename", fmt.Sprintf("%q", name), remote.Invalid, fmt.Errorf("flags %#x", flags))
+	}
+	if err := errors.Join(checkName("rename", newParent, newName), checkName("rename", parent, name)); err != nil {
+		return err
+	}
+	in := fs.newIntent(intent.Kind_RENAME, c)
+	in.Parent, in.Name, in.NewParent, in.NewName, in.Flags, in.Trash = parent, []byte(name), newParent, []byte(newName), flags, fs.opt.Trash > 0
+	var err error
+	if in.SpareId, err = fs.cat.NewID(); err != nil {
+		return err
+	}
+	_, err = fs.do(ctx, in)
+	return err
+}
+
+func runRename(tx *catalog.Tx, in *intent.Intent) error {
+	name, newName := string(in.Name), string(in.NewName)
+	bad := func(kind remote.Kind, cause error) error {
+		return remote.E("rename", fmt.Sprintf("%q to %q", name, newName), kind, cause)
+	}
+	if _, err := folder(tx, "rename", in.Parent); err != nil {
+		return err
+	}
+	if _, err := folder(tx, "rename", in.NewParent); err != nil {
+		return err
+	}
+	src, dst := tx.Dentry(in.Parent, name), tx.Dentry(in.NewParent, newName)
+	if src == nil {
+		return bad(remote.NotExist, tx.Err())
+	}
+	if dst != nil && in.Flags == RenameNoReplace {
+		return bad(remote.Exist, nil)
+	}
+	if dst == nil && in.Flags == RenameExchange {
+		return bad(remote.NotExist, tx.Err())
+	}
+	if dst != nil && dst.Node == src.Node {
+		return nil // two names of one node, or the same name: POSIX does nothing
+	}
+	srcFolder := src.Kind<<12 == typeFolder
+	dstFolder := dst != nil && dst.Kind<<12 == typeFolder
+	if srcFolder && inside(tx, in.NewParent, src.Node) || in.Flags == RenameExchange && dstFolder && inside(tx, in.Parent, dst.Node) {
+		return bad(remote.Invalid, errors.New("a folder cannot be moved into itself"))
+	}
+	if in.Flags == RenameExchange {
+		tx.Store(record.DentryKey(in.Parent, name), dst)
+		tx.Store(record.DentryKey(in.NewParent, newName), src)
+		changed(tx, dst.Node, in.Time)
+		changed(tx, src.Node, in.Time)
+		touchBoth(tx, in)
+		return nil
+	}
+	switch {
+	case dst == nil:
+	case srcFolder && !dstFolder:
+		return bad(remote.NotDir, nil)
+	case !srcFolder && dstFolder:
+		return bad(remote.IsDir, nil)
+	case dstFolder && tx.Counts(dst.Node).Children > 0:
+		return bad(remote.NotEmpty, nil)
+	}
+	tx.Delete(record.DentryKey(in.Parent, name))
+	tx.Store(record.DentryKey(in.NewParent, newName), src)
+	changed(tx, src.Node, in.Time)
+	if dst != nil {
+		replaced(tx, in, src.Node, dst.Node, newName)
+	}
+	touchBoth(tx, in)
+	return nil
+}
+
+// replaced settles the node that lost its name to src.
+func replaced(tx *catalog.Tx, in *intent.Intent, src, dst ID, name string) {
+	old := tx.Node(dst)
+	if old == nil {
+		return
+	}
+	if isFolder(old) {
+		endNode(tx, dst, old, false)
+		return
+	}
+	n := tx.Node(src)
+	if n == nil || !takesOver(tx, in, src, n, dst, old) {
+		nameLost(tx, in, dst, in.NewParent, name)
+		return
+	}
+	n.MediaId = old.MediaId
+	tx.Store(record.NodeKey(src), n)
+	if old.Head.GetSize() > 0 {
+		addVersion(tx, old.MediaId, &record.Version{Head: old.Head, Time: in.Time, Node: dst, Mtime: old.Mtime, Reason: replacedByRename})
+	}
+	endNode(tx, dst, old, false)
+}
+
+// takesOver tells whether src, renamed over dst, becomes the next version of the media that dst is: save-by-rename. That needs a media
+// of one name, and a source that was made here a short while ago to be just that.
+func takesOver(tx *catalog.Tx, in *intent.Intent, src ID, n *record.Node, dst ID, old *record.Node) bool {
+	if !isMedia(n) || !isMedia(old) || len(old.MediaId) == 0 || bytes.Equal(n.MediaId, old.MediaId) {
+		return false
+	}
+	if tx.Links(dst) != 0 || tx.Links(src) != 1 { // dst has just lost its only name
+		return false
+	}
+	if src>>record.ClientShift != uint64(in.Client) || age(in.Time, n.Btime) > freshness {
+		return false
+	}
+	if k, _ := tx.Last(record.VersionPrefix(n.MediaId)); k != nil {
+		return false
+	}
+	return tx.Get(record.MediaKey(n.MediaId)) == nil
+}
+
+// Reasons of a version.
+const (
+	replacedByEdit   = 1
+	replacedByRename = 2
+	lateBytes        = 3
+)
+
+func addVersion(tx *catalog.Tx, media []byte, v *record.Version) {
+	n := uint64(1)
+	if k, _ := tx.Last(record.VersionPrefix(media)); len(k) == 1+len(media)+8 {
+		n = binary.BigEndian.Uint64(k[1+len(media):]) + 1
+	}
+	tx.Store(record.VersionKey(media, n), v)
+}
+
+// inside tells whether folder id lies in (or is) folder top.
+func inside(tx *catalog.Tx, id, top ID) bool {
+	for id != Root {
+		if id == top {
+			return true
+		}
+		parent := ID(0)
+		for nm := range tx.Names(id) {
+			parent = nm.Folder
+		}
+		if parent == 0 {
+			return false // an orphan
+		}
+		id = parent
+	}
+	return top == Root
+}
+
+// changed sets a node's ctime.
+func changed(tx *catalog.Tx, id ID, t *record.Time) {
+	if n := tx.Node(id); n != nil {
+		n.Ctime = t
+		tx.Store(record.NodeKey(id), n)
+	}
+}
+
+func touchBoth(tx *catalog.Tx, in *intent.Intent) {
+	for _, id := range []ID{in.Parent, in.NewParent} {
+		if n := tx.Node(id); n != nil {
+			touch(tx, id, n, in.Time)
+		}
+	}
+}

@@ -1,0 +1,188 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"mediafs/remote"
+)
+
+// An uploader uploads behind: what a close of another process, a failed close or an earlier mount left in the spool. It tries for ever, with
+// growing pauses; what waits is in status.
+type uploader struct {
+	fs   *FS
+	wake chan struct{}
+
+	mu sync.Mutex
+	// Guarded by mu:
+	waiting map[*inode]*queued
+	running int
+}
+
+type queued struct {
+	due     time.Time
+	pause   time.Duration // after the next failure
+	running bool
+}
+
+// parallelUploads is how many media are uploaded behind at once.
+const parallelUploads = 4
+
+func newUploader(fs *FS) *uploader {
+	return &uploader{fs: fs, wake: make(chan struct{}, 1), waiting: make(map[*inode]*queued)}
+}
+
+// queue has an inode uploaded after a delay, or earlier when it is queued for earlier. The caller holds the inode.
+func (u *uploader) queue(ino *inode, delay time.Duration) {
+	due := time.Now().Add(delay)
+	u.mu.Lock()
+	q := u.waiting[ino]
+	if q == nil {
+		u.fs.hold(ino.id) // released when its upload is done
+		q = &queued{due: due, pause: u.fs.opt.RetryInterval}
+		u.waiting[ino] = q
+	} else if due.Before(q.due) {
+		q.due = due
+	}
+	u.mu.Unlock()
+	u.wakeUp()
+}
+
+func (u *uploader) wakeUp() {
+	select {
+	case u.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop starts uploads when they are due, until the file system closes.
+func (u *uploader) loop() {
+	defer u.fs.wg.Done()
+	var running sync.WaitGroup
+	defer running.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for u.fs.ctx.Err() == nil {
+		for _, ino := range u.take() {
+			running.Add(1)
+			go func() {
+				defer running.Done()
+				u.upload(ino)
+			}()
+		}
+		timer.Reset(u.untilDue())
+		select {
+		case <-u.fs.ctx.Done():
+		case <-u.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// take picks what is due, as many as may run.
+func (u *uploader) take() (out []*inode) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	now := time.Now()
+	for ino, q := range u.waiting {
+		if u.running == parallelUploads {
+			break
+		}
+		if !q.running && !q.due.After(now) {
+			q.running = true
+			u.running++
+			out = append(out, ino)
+		}
+	}
+	return out
+}
+
+func (u *uploader) untilDue() time.Duration {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	d := time.Minute
+	if u.running == parallelUploads {
+		return d
+	}
+	for _, q := range u.waiting {
+		if !q.running {
+			d = min(d, max(time.Until(q.due), 0))
+		}
+	}
+	return d
+}
+
+func (u *uploader) upload(ino *inode) {
+	err := u.fs.upload(u.fs.ctx, ino)
+	u.mu.Lock()
+	q := u.waiting[ino]
+	u.running--
+	q.running = false
+	if err != nil {
+		q.due = time.Now().Add(q.pause)
+		q.pause = min(2*q.pause, time.Minute)
+		u.mu.Unlock()
+		if u.fs.ctx.Err() == nil {
+			u.fs.log.WithError(err).WithField("node", ino.id).Warn("a file was not uploaded; its bytes stay in the spool and it will be tried again")
+		}
+		u.wakeUp()
+		return
+	}
+	delete(u.waiting, ino)
+	u.mu.Unlock()
+	u.fs.settle(ino)
+	u.fs.release(ino)
+	u.wakeUp()
+}
+
+// flush uploads everything that is dirty now and returns when all of it was tried.
+func (u *uploader) flush(ctx context.Context) error {
+	u.fs.mu.Lock()
+	var dirty []*inode
+	for _, ino := range u.fs.inodes {
+		ino.mu.Lock()
+		if ino.dirty {
+			ino.holds++
+			dirty = append(dirty, ino)
+		}
+		ino.mu.Unlock()
+	}
+	u.fs.mu.Unlock()
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+		slot = make(chan struct{}, parallelUploads)
+	)
+	for _, ino := range dirty {
+		slot <- struct{}{}
+		wg.Add(1)
+		go func() {
+			defer func() { <-slot; wg.Done() }()
+			err := u.fs.uploadUntil(ctx, ino)
+			if err != nil {
+				mu.Lock()
+				errs = append(errs, err)
+				mu.Unlock()
+				u.queue(ino, u.fs.opt.RetryInterval)
+			} else {
+				u.fs.settle(ino)
+			}
+			u.fs.release(ino)
+		}()
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// uploadUntil tries to upload an inode until ctx ends.
+func (fs *FS) uploadUntil(ctx context.Context, ino *inode) error {
+	for {
+		err := fs.uploadWithin(ctx, ino)
+		if k := remote.KindOf(err); ctx.Err() != nil || fs.ctx.Err() != nil || k != remote.Unavailable && k != remote.Throttled {
+			return err
+		}
+	}
+}

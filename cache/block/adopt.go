@@ -28,6 +28,7 @@ func (c *Cache) Adopt(ct Content, path string) error {
 		}
 		return nil
 	}
+	<-c.scanned // the scan removes data files that nobody owns
 	r := c.NewReader(ct)
 	defer r.Close()
 	if err := c.ready(r.e, ct); err != nil {
@@ -112,7 +113,9 @@ func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
 		return err
 	}
 	c.lock()
-	c.detach(e)
+	if c.detach(e) {
+		e.leaving-- // its names are d's now
+	}
 	e.disk = d
 	e.source = side.source
 	e.sums = sums
@@ -209,9 +212,10 @@ func (c *Cache) Forget(id remote.ContentID) {
 	for _, r := range e.recent {
 		c.forgetRecent(r)
 	}
-	c.detach(e)
+	gone := c.detach(e)
+	c.tidy(e)
 	c.unlock()
-	if c.dir != nil {
+	if gone {
 		c.unlink(e)
 	}
 }

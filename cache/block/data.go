@@ -152,12 +152,13 @@ func (c *Cache) delist(s *segment) {
 	}
 }
 
-// detach gives up what e has on disk; unlink must be called after. Needs mu.
-func (c *Cache) detach(e *entry) {
+// detach gives up what e has on disk, if anything; unlink must be called after it when it did. Needs mu.
+func (c *Cache) detach(e *entry) bool {
 	d := e.disk
 	if d == nil {
-		return
+		return false
 	}
+	e.leaving++
 	if e.pinned {
 		e.pinned = false
 		c.mu.pinned -= d.bytes
@@ -172,10 +173,11 @@ func (c *Cache) detach(e *entry) {
 	if d.users == 0 {
 		c.shut(d)
 	}
+	return true
 }
 
 // unlink removes the names of an entry that has nothing on disk any more, and the entry when nobody needs it. A data file
-// that was made meanwhile has replaced the old one, and stays.
+// that was made meanwhile has replaced the old one, and stays. It is called once for each detach.
 func (c *Cache) unlink(e *entry) {
 	e.path.Lock()
 	defer e.path.Unlock()
@@ -187,6 +189,7 @@ func (c *Cache) unlink(e *entry) {
 		c.dir.remove(e.name + mapSuffix)
 	}
 	c.lock()
+	e.leaving--
 	c.tidy(e)
 	c.unlock()
 }
@@ -270,10 +273,7 @@ func (c *Cache) readData(d *data, p []byte, off int64) error {
 // lose gives up all that e has on disk in d, because the file is not what it was. It may be called again for the same d.
 func (c *Cache) lose(d *data) {
 	c.lock()
-	mine := d.e.disk == d
-	if mine {
-		c.detach(d.e)
-	}
+	mine := d.e.disk == d && c.detach(d.e)
 	c.unlock()
 	if mine {
 		c.unlink(d.e)
@@ -355,7 +355,7 @@ func (c *Cache) kept(d *data, s *segment, block int64, buf *buffer, need int64, 
 		c.detach(e)
 	}
 	c.unlock()
-	if empty && d.made {
+	if empty {
 		c.unlink(e)
 	}
 	if err != nil && !errors.Is(err, errDead) {

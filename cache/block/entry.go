@@ -30,6 +30,7 @@ type entry struct {
 	asking *sumLoad // the side object is being fetched
 
 	disk    *data // nil: nothing on disk
+	leaving int   // detached data whose names are still to be removed: until then no other entry may have them
 	flights map[int64]*flight
 	recent  map[int64]*recentBlock
 }
@@ -45,9 +46,11 @@ func (c *Cache) entry(id remote.ContentID, size int64) *entry {
 	return e
 }
 
-// tidy forgets an entry that has nothing and nobody. Needs mu.
+// tidy forgets an entry that has nothing and nobody. It may be called for one that is forgotten already, and has a
+// successor. Needs mu.
 func (c *Cache) tidy(e *entry) {
-	if e.readers == 0 && e.disk == nil && len(e.flights) == 0 && len(e.recent) == 0 && e.loading == nil && e.asking == nil {
+	idle := e.readers == 0 && len(e.flights) == 0 && e.loading == nil && e.asking == nil
+	if idle && e.disk == nil && e.leaving == 0 && len(e.recent) == 0 && c.mu.entries[e.name] == e {
 		delete(c.mu.entries, e.name)
 	}
 }
@@ -119,8 +122,7 @@ func (c *Cache) settle(e *entry, ct Content) (err error, stale bool) {
 		for _, r := range e.recent {
 			defer c.forgetRecent(r)
 		}
-		stale = e.disk != nil
-		c.detach(e)
+		stale = c.detach(e)
 		e.size, e.source, e.sums = ct.Size, sumsUnknown, nil
 	}
 	switch {
@@ -136,10 +138,7 @@ func (c *Cache) settle(e *entry, ct Content) (err error, stale bool) {
 			e.source, e.sums = sumsUnknown, nil
 		}
 	case e.sums == nil:
-		if e.disk != nil {
-			c.detach(e)
-			stale = true
-		}
+		stale = c.detach(e) || stale
 		e.source, e.sums = sumsOwn, make([]uint32, blocksOf(e.size))
 	}
 	return nil, stale

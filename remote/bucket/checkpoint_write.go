@@ -107,10 +107,9 @@ func (w *checkpointWriter) cut(ctx context.Context, records iter.Seq2[remote.Rec
 	c := cutter{target: w.s.opt.PartSize}
 	r := &run{}
 	var last []byte
-	some := false
 	for rec, err := range records {
 		if err == nil {
-			err = checkRecord(rec, last, some)
+			err = checkRecord(rec, last)
 		}
 		if err == nil {
 			err = ctx.Err()
@@ -120,7 +119,7 @@ func (w *checkpointWriter) cut(ctx context.Context, records iter.Seq2[remote.Rec
 		}
 		before := len(r.raw)
 		r.add(rec)
-		last, some = append(last[:0], rec.Key...), true
+		last = append(last[:0], rec.Key...)
 		if c.ends(len(r.raw), len(r.raw)-before, rec.Key) {
 			part(r)
 			r = &run{}

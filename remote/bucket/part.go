@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash/crc32"
 
@@ -244,15 +245,15 @@ func decodePart(lib uuid.UUID, hash partHash, obj []byte) ([]remote.Record, erro
 }
 
 // checkRecord refuses what may not be in a checkpoint, after the record with key last (nil: the first).
-func checkRecord(rec remote.Record, last []byte, any bool) error {
+func checkRecord(rec remote.Record, last []byte) error {
 	switch {
 	case len(rec.Key) == 0:
-		return remote.E("", "", remote.Invalid, fmt.Errorf("a record has an empty key"))
+		return remote.E("", "", remote.Invalid, errors.New("a record has an empty key"))
 	case len(rec.Key) > maxKey:
 		return remote.E("", "", remote.TooLarge, fmt.Errorf("a key has %d bytes, at most %d are allowed", len(rec.Key), maxKey))
 	case len(rec.Value) > maxValue:
 		return remote.E("", "", remote.TooLarge, fmt.Errorf("the value of %.64q has %d bytes, at most %d are allowed", rec.Key, len(rec.Value), maxValue))
-	case any && bytes.Compare(last, rec.Key) >= 0:
+	case last != nil && bytes.Compare(last, rec.Key) >= 0:
 		return remote.E("", "", remote.Invalid, fmt.Errorf("the key %.64q comes after %.64q: records must ascend", rec.Key, last))
 	}
 	return nil

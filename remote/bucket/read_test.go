@@ -110,6 +110,35 @@ func TestReadLong(t *testing.T) {
 	}
 }
 
+// A store that says no dates cannot show that a commit is young: listings do instead, and everything works.
+func TestReadWithoutDates(t *testing.T) {
+	b := storetest.New(mem.New(mem.Options{NoDate: true}))
+	boot := new(fakeBoot)
+	s, err := Create(t.Context(), b, quick(boot))
+	ok(t, err)
+	f, err := Open(t.Context(), b, quick(boot))
+	ok(t, err)
+	for n := range uint64(20) {
+		ok(t, s.Append(t.Context(), n+1, body(n+1)))
+		es, err := readAll(t.Context(), f, n+1)
+		ok(t, err)
+		if len(es) != 1 {
+			t.Fatalf("%d commits", len(es))
+		}
+	}
+	b.Reset()
+	for range 4 {
+		_, err = readAll(t.Context(), f, 21)
+		ok(t, err)
+	}
+	if b.Count("", "") != 4 {
+		t.Errorf("4 polls cost %v", b.Calls())
+	}
+	if !s.Now().IsZero() {
+		t.Error("it has a clock")
+	}
+}
+
 func TestReadStale(t *testing.T) {
 	for _, c := range []struct {
 		name   string

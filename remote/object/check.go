@@ -48,6 +48,12 @@ func CheckKey(op, key string) error {
 	return nil
 }
 
+// NoKeyBegins reports that no key can begin with prefix, because of one of its whole segments: a list of it is empty.
+func NoKeyBegins(prefix string) bool {
+	i := strings.LastIndexByte(prefix, '/')
+	return i >= 0 && CheckKey("", prefix[:i]) != nil || len(prefix) > MaxKey || !utf8.ValidString(prefix) || strings.IndexByte(prefix, 0) >= 0
+}
+
 // CheckPart refuses, with Invalid or TooLarge, a part of a multipart upload that is outside of what f allows.
 func CheckPart(op, key string, number int, size int64, f Facts) error {
 	switch {

@@ -32,8 +32,8 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, max int) ([]obj
 	}
 	w := &walk{b: b, ctx: ctx, prefix: prefix, after: after, max: max}
 	start := prefix[:strings.LastIndexByte(prefix, '/')+1] // the deepest folder that all keys lie in
-	if start != "" && checkKey(op, strings.TrimSuffix(start, "/")) != nil {
-		return nil, false, nil // no key can begin like that
+	if object.NoKeyBegins(prefix) || strings.HasPrefix(start, tempFolder+"/") {
+		return nil, false, nil
 	}
 	err := w.folder(start)
 	switch {

@@ -1,0 +1,68 @@
+package s3_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"mediafs/remote/object"
+	"mediafs/remote/object/objecttest"
+	"mediafs/remote/object/s3"
+	"mediafs/remote/object/s3/s3server"
+)
+
+// server is one object store for all tests of the package that do not stop it.
+var server = sync.OnceValues(func() (*s3server.Server, error) { return s3server.Open(s3server.Options{}) })
+
+var opened atomic.Int64
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if opened.Load() > 0 {
+		if s, err := server(); err == nil {
+			s.Close()
+		}
+	}
+	os.Exit(code)
+}
+
+// options are for an empty prefix of the shared server.
+func options(t *testing.T) s3.Options {
+	t.Helper()
+	n := opened.Add(1)
+	s, err := server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return optionsOf(s, fmt.Sprintf("run %d/of/tests", n))
+}
+
+func optionsOf(s *s3server.Server, prefix string) s3.Options {
+	return s3.Options{
+		Endpoint: s.Endpoint, Region: s.Region, Bucket: s.Bucket, Prefix: prefix, AllowHTTP: true,
+		AccessKey: s.AccessKey, SecretKey: s3.Secret(s.SecretKey),
+	}
+}
+
+func open(t *testing.T, opt s3.Options) *s3.Bucket {
+	t.Helper()
+	b, err := s3.Open(context.Background(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { b.Close() })
+	return b
+}
+
+func TestBucket(t *testing.T) {
+	cfg := objecttest.Config{}
+	if s, err := server(); err != nil {
+		t.Fatal(err)
+	} else if s.Kind == s3server.MinIO {
+		cfg.UploadsByKey = true // MinIO lists the uploads of one key, never of a prefix
+	}
+	objecttest.RunConfig(t, cfg, func(t *testing.T) object.Bucket { return open(t, options(t)) })
+}

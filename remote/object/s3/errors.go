@@ -38,6 +38,7 @@ var codes = map[string]outcome{
 	"AccountProblem":               {remote.Permission, "ask the provider of the store"},
 	"InvalidAccessKeyId":           {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
 	"XMinioInvalidAccessKeyId":     {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
+	"XAdminUserNotFound":           {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
 	"SignatureDoesNotMatch":        {remote.Permission, "the secret key is wrong, or a proxy changes requests"},
 	"ExpiredToken":                 {remote.Permission, "get a new session token"},
 	"InvalidToken":                 {remote.Permission, "get a new session token"},
@@ -95,9 +96,8 @@ var codes = map[string]outcome{
 	"MethodNotAllowed":          {remote.Unsupported, ""},
 }
 
-// statuses is for answers whose code is not known.
+// statuses is for answers whose code is not known. 404 is not among them: NotExist is only what the store says of the very thing.
 var statuses = map[int]remote.Kind{
-	http.StatusNotFound:                     remote.NotExist,
 	http.StatusUnauthorized:                 remote.Permission,
 	http.StatusForbidden:                    remote.Permission,
 	http.StatusConflict:                     remote.Conflict,

@@ -119,7 +119,8 @@ func ParseURL(s string) (Options, error) {
 			return invalid("parameter %s must be true or false", name)
 		}
 	}
-	if _, err := opt.check(); err != nil {
+	checked := opt
+	if _, err := checked.check(); err != nil {
 		return Options{}, err
 	}
 	return opt, nil

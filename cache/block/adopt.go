@@ -121,6 +121,7 @@ func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
 	e.sums = sums
 	c.mu.bytes += d.bytes
 	c.mu.free -= d.bytes
+	delete(c.mu.unpinned, e.name)
 	c.pin(e)
 	c.mu.dirty[e] = struct{}{}
 	c.unlock()
@@ -174,10 +175,13 @@ func (c *Cache) copyFile(path, name string) error {
 
 // Unpin says that the commit that refers to an adopted content has been seen: it may be evicted now.
 func (c *Cache) Unpin(id remote.ContentID) {
-	<-c.scanned
+	name := nameOf(id)
 	c.lock()
 	defer c.unlock()
-	if e := c.mu.entries[nameOf(id)]; e != nil {
+	if !c.isScanned() {
+		c.mu.unpinned[name] = true
+	}
+	if e := c.mu.entries[name]; e != nil {
 		c.unpin(e)
 	}
 }
@@ -196,17 +200,21 @@ func (c *Cache) Pinned() []remote.ContentID {
 	return ids
 }
 
-// Forget drops what the cache has of a content, pinned or not. Reads in progress go on.
+// Forget drops what the cache has of a content, pinned or not. Reads in progress go on. What is just being fetched or looked
+// for may stay: it is right, and will be evicted.
 func (c *Cache) Forget(id remote.ContentID) {
 	if c.enter() != nil {
 		return
 	}
 	defer c.wg.Done()
-	<-c.scanned
 	c.lock()
-	e := c.mu.entries[nameOf(id)]
-	if e == nil {
+	e := c.entry(id, 0)
+	if c.dir != nil && !e.loaded && e.loading == nil {
+		// Nobody has looked for its files. Now nobody needs to; they are removed unseen.
+		e.loaded = true
+		e.leaving++
 		c.unlock()
+		c.unlink(e)
 		return
 	}
 	for _, r := range e.recent {

@@ -144,6 +144,9 @@ type Cache struct {
 		dirty   map[*entry]struct{} // sidecars to be written
 		shut    []*os.File          // files to be closed once the lock is free
 
+		unpinned map[string]bool // names that were unpinned before the scan was over
+		removed  map[string]bool // names whose files were removed before the scan was over
+
 		segments list.List // *segment on disk and not pinned, the one used last in front
 		idle     list.List // *data with an open file and no user, the one used last in front
 		bytes    int64     // on disk, with what is being written
@@ -170,6 +173,7 @@ func Open(opt Options) (*Cache, error) {
 	c.fetches, c.checks = newSlots(c.opt.Parallel), newSlots(c.opt.Parallel)
 	c.mu.entries = make(map[string]*entry)
 	c.mu.dirty = make(map[*entry]struct{})
+	c.mu.unpinned, c.mu.removed = make(map[string]bool), make(map[string]bool)
 	c.ctx, c.stop = context.WithCancel(context.Background())
 	if c.local || opt.Dir == "" {
 		close(c.scanned)

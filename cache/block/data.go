@@ -30,7 +30,7 @@ type data struct {
 	users    int           // reads, writes and punches in progress
 	idle     *list.Element // in Cache.mu.idle
 	bytes    int64         // on disk, counted against the limit
-	noted    time.Time     // when the sidecar was written, in the process before
+	noted    time.Time     // when the sidecar was written, or will be soon
 	segments []segment
 }
 
@@ -56,6 +56,9 @@ func newData(e *entry) *data {
 func (d *data) segment(block int64) *segment { return &d.segments[block/segmentBlocks] }
 
 func bit(block int64) uint64 { return 1 << uint(block%segmentBlocks) }
+
+// noteAge is how old a sidecar of a content in use may grow. Its time is how a restart knows what was used last.
+const noteAge = time.Hour
 
 // spaceOf is what n bytes of a file cost on disk: whole pages.
 func spaceOf(n int) int64 { return (int64(n) + 4095) &^ 4095 }
@@ -93,6 +96,10 @@ func (c *Cache) use(d *data, s *segment) {
 	}
 	if s != nil {
 		s.users++
+		if now := time.Now(); !d.dead && now.Sub(d.noted) > noteAge {
+			d.noted = now
+			c.mu.dirty[d.e] = struct{}{}
+		}
 		if s.used != nil {
 			c.mu.segments.MoveToFront(s.used)
 		}
@@ -183,6 +190,9 @@ func (c *Cache) unlink(e *entry) {
 	defer e.path.Unlock()
 	c.lock()
 	made := e.disk != nil && e.disk.made
+	if !made && !c.isScanned() {
+		c.mu.removed[e.name] = true // the scan may have read its sidecar already
+	}
 	c.unlock()
 	if !made {
 		c.dir.remove(e.name + dataSuffix)

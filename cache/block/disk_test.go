@@ -1,7 +1,6 @@
 package block
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -9,7 +8,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -38,14 +36,15 @@ func onDisk(t *testing.T, dir string) int64 {
 	return sum
 }
 
-// readAll reads a content from its beginning, by blocks, through a reader of its own.
+// readAll reads a content from its beginning, by blocks, through a reader of its own, and waits until it is kept.
 func readAll(t *testing.T, c *Cache, s *fakeStore, ct Content) {
 	t.Helper()
 	r := c.NewReader(ct)
-	defer r.Close()
 	for off := int64(0); off < ct.Size; off += BlockSize {
 		check(t, r, s.contents[ct.ID.ID], off, BlockSize)
 	}
+	r.Close()
+	quiet(t, c)
 }
 
 // spool writes a content to a local file.
@@ -104,9 +103,9 @@ func TestEvictionKeepsTheLimitAndThePinned(t *testing.T) {
 
 func TestContentLargerThanTheCache(t *testing.T) {
 	s := newFake()
-	ct := s.add("film", 5, 80<<20)
+	ct := s.add("film", 5, 52<<20)
 	o := options(t, s)
-	o.MaxBytes = 40 << 20
+	o.MaxBytes = 34 << 20
 	c := open(t, o)
 	readAll(t, c, s, ct)
 	if _, asked := s.counts(); asked != ct.Size {
@@ -119,7 +118,7 @@ func TestContentLargerThanTheCache(t *testing.T) {
 	n, _ := s.counts()
 	r := c.NewReader(ct)
 	defer r.Close()
-	check(t, r, s.contents["film"], 79<<20, 1000)
+	check(t, r, s.contents["film"], 51<<20, 1000)
 	if m, _ := s.counts(); m != n {
 		t.Errorf("what was read last is gone")
 	}
@@ -131,7 +130,7 @@ func TestContentLargerThanTheCache(t *testing.T) {
 
 // cachedKinds are contents with sums given, in a side object, and without, of the same bytes.
 func cachedKinds(s *fakeStore) map[string]Content {
-	given := s.add("given", 7, 3<<20+1234)
+	given := s.add("given", 7, 5*BlockSize+1234)
 	loaded, own := given, given
 	s.add("loaded", 7, given.Size)
 	s.add("own", 7, given.Size)
@@ -203,6 +202,12 @@ func TestLeastRecentlyUsedGoesFirstAfterARestart(t *testing.T) {
 	if m, _ := s.counts(); m != n {
 		t.Errorf("what was used last is gone")
 	}
+	c.Close()
+	for i, ct := range cts[:2] {
+		if st, err := os.Stat(filepath.Join(o.Dir, nameOf(ct.ID)+mapSuffix)); err != nil || st.ModTime().Year() < 2000 {
+			t.Errorf("photo %d was used, and a restart would not know: %v", i, err)
+		}
+	}
 }
 
 func TestDamagedDiskNeverGivesWrongBytes(t *testing.T) {
@@ -213,7 +218,7 @@ func TestDamagedDiskNeverGivesWrongBytes(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			for off := int64(5); off < 3<<20; off += BlockSize {
+			for off := int64(5); off < 5*BlockSize; off += BlockSize {
 				b := make([]byte, 1)
 				f.ReadAt(b, off)
 				b[0] ^= 1
@@ -226,7 +231,7 @@ func TestDamagedDiskNeverGivesWrongBytes(t *testing.T) {
 			if err := os.Truncate(path+dataSuffix, 1<<20); err != nil {
 				t.Fatal(err)
 			}
-			if err := os.Truncate(path+dataSuffix, 3<<20+1234); err != nil {
+			if err := os.Truncate(path+dataSuffix, 5*BlockSize+1234); err != nil {
 				t.Fatal(err)
 			}
 		},
@@ -460,128 +465,6 @@ func TestLittleFreeSpace(t *testing.T) {
 	readAll(t, c, s, ct)
 	if st := c.Stats(); st.Bytes != 0 {
 		t.Errorf("%d bytes kept on a full file system", st.Bytes)
-	}
-}
-
-func TestAdopt(t *testing.T) {
-	s := newFake()
-	o := options(t, s)
-	c := open(t, o)
-	for id, ct := range cachedKinds(s) {
-		r := c.NewReader(ct)
-		check(t, r, s.contents[id], 1<<20, 100) // somebody has begun to fetch it
-		n, _ := s.counts()
-		path := spool(t, s, ct, t.TempDir())
-		if err := c.Adopt(ct, path); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-			t.Errorf("%s: file is still there: %v", id, err)
-		}
-		readAll(t, c, s, ct)
-		if m, _ := s.counts(); m != n {
-			t.Errorf("%s: %d requests for an adopted content", id, m-n)
-		}
-		r.Close()
-	}
-	if st := c.Stats(); st.Pinned != st.Bytes || st.Contents != 3 || onDisk(t, o.Dir) > st.Bytes+64<<10 {
-		t.Errorf("%+v", st)
-	}
-
-	ct := s.add("wrong", 9, 1<<20)
-	path := spool(t, s, ct, t.TempDir())
-	if err := os.Truncate(path, 5); err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Adopt(ct, path); !errors.Is(err, remote.Invalid) {
-		t.Errorf("file of another size: %v", err)
-	}
-	if _, err := os.Lstat(path); err != nil {
-		t.Errorf("file was not left: %v", err)
-	}
-	if err := c.Adopt(ct, path+"x"); !errors.Is(err, remote.NotExist) {
-		t.Errorf("no file: %v", err)
-	}
-
-	// Adopted contents are pinned over a restart.
-	bytes := c.Stats().Bytes
-	c.Close()
-	c = open(t, o)
-	if got := c.Pinned(); len(got) != 3 || c.Stats().Pinned != bytes {
-		t.Errorf("after a restart: %v, %+v", got, c.Stats())
-	}
-	for _, id := range c.Pinned() {
-		c.Unpin(id)
-	}
-	if st := c.Stats(); st.Pinned != 0 || st.Bytes != bytes {
-		t.Errorf("%+v", st)
-	}
-}
-
-func TestAdoptAcrossFileSystems(t *testing.T) {
-	s := newFake()
-	o := options(t, s)
-	c := open(t, o)
-	ct := s.add("film", 5, 1<<20)
-	path := spool(t, s, ct, t.TempDir())
-	// A copy is what a rename is when that cannot be.
-	if err := c.copyFile(path, "copy"); err != nil {
-		t.Fatal(err)
-	}
-	a, err := os.ReadFile(filepath.Join(o.Dir, "copy"))
-	want := make([]byte, ct.Size)
-	s.contents["film"].ReadAt(want, 0)
-	if err != nil || !bytes.Equal(a, want) {
-		t.Errorf("copied %d bytes, %v", len(a), err)
-	}
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("the original is still there: %v", err)
-	}
-	if err := c.copyFile(path, "copy2"); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("no original: %v", err)
-	}
-	names, err := os.ReadDir(o.Dir)
-	if err != nil || slices.ContainsFunc(names, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), tempSuffix) }) {
-		t.Errorf("left: %v, %v", names, err)
-	}
-}
-
-func TestAdoptWithALocalStoreRemovesTheFile(t *testing.T) {
-	s := newFake()
-	s.local = true
-	c := open(t, options(t, s))
-	ct := s.add("film", 5, 1<<20)
-	path := spool(t, s, ct, t.TempDir())
-	if err := c.Adopt(ct, path); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("file: %v", err)
-	}
-	c.Unpin(ct.ID)
-	c.Forget(ct.ID)
-	readAll(t, c, s, ct)
-}
-
-func TestForget(t *testing.T) {
-	s := newFake()
-	o := options(t, s)
-	c := open(t, o)
-	ct := s.add("film", 5, 1<<20)
-	if err := c.Adopt(ct, spool(t, s, ct, t.TempDir())); err != nil {
-		t.Fatal(err)
-	}
-	r := c.NewReader(ct)
-	defer r.Close()
-	check(t, r, s.contents["film"], 0, 1000)
-	c.Forget(ct.ID)
-	c.Forget(remote.ContentID{ID: "never seen"})
-	if st := c.Stats(); st.Bytes != 0 || st.Pinned != 0 || onDisk(t, o.Dir) > 64<<10 {
-		t.Errorf("%+v", st)
-	}
-	check(t, r, s.contents["film"], 0, 1000)
-	if n, _ := s.counts(); n != 1 {
-		t.Errorf("%d requests", n)
 	}
 }
 

@@ -43,6 +43,9 @@ func (c *Cache) entry(id remote.ContentID, size int64) *entry {
 		e = &entry{name: name, id: id, size: size, loaded: c.dir == nil, flights: make(map[int64]*flight)}
 		c.mu.entries[name] = e
 	}
+	if e.readers == 0 && e.disk == nil && len(e.flights) == 0 && len(e.recent) == 0 {
+		e.size = size
+	}
 	return e
 }
 
@@ -104,10 +107,13 @@ func (c *Cache) install(e *entry, side *sidecar, when time.Time) {
 	}
 	e.disk = d
 	c.mu.bytes += d.count()
-	if side.pinned {
+	if side.pinned && !c.mu.unpinned[e.name] {
 		c.pin(e)
-	} else {
-		c.enlist(d)
+		return
+	}
+	c.enlist(d)
+	if side.pinned {
+		c.mu.dirty[e] = struct{}{}
 	}
 }
 

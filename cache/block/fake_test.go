@@ -234,6 +234,21 @@ func wait(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("never came: %s", what)
 }
 
+// quiet waits until nothing is fetched, written or evicted.
+func quiet(t *testing.T, c *Cache) {
+	t.Helper()
+	wait(t, "no flights", func() bool {
+		c.lock()
+		defer c.unlock()
+		for _, e := range c.mu.entries {
+			if len(e.flights) > 0 || e.leaving > 0 || e.disk != nil && e.disk.users > 0 {
+				return false
+			}
+		}
+		return true
+	})
+}
+
 // TestMain fails when a test left a goroutine of this package running.
 func TestMain(m *testing.M) {
 	code := m.Run()

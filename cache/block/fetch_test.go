@@ -86,6 +86,7 @@ func TestBlockThatStaysWrongIsCorruptAlone(t *testing.T) {
 				t.Fatalf("%d, %v", n, err)
 			}
 			check(t, r, s.contents["film"], 2*BlockSize, BlockSize)
+			quiet(t, c) // it reads ahead
 			before, _ := s.counts()
 			if _, err := r.ReadAt(context.Background(), p[:10], BlockSize); !errors.Is(err, remote.Corrupt) {
 				t.Fatalf("read again: %v", err)
@@ -309,6 +310,7 @@ func TestTwoStreamsOfOneHandle(t *testing.T) {
 		check(t, r, s.contents["film"], off, piece)
 		check(t, r, s.contents["film"], 32<<20+off, piece)
 	}
+	quiet(t, c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for b, sent := range s.sent {

@@ -131,16 +131,7 @@ func randomReader(t *testing.T, c *Cache, s *fakeStore, contents []Content, rnd 
 // verifyAccounts waits until the cache is idle and checks that its counters are what they count.
 func (c *Cache) verifyAccounts(t *testing.T) {
 	t.Helper()
-	wait(t, "no flights", func() bool {
-		c.lock()
-		defer c.unlock()
-		for _, e := range c.mu.entries {
-			if len(e.flights) > 0 || e.disk != nil && e.disk.users > 0 {
-				return false
-			}
-		}
-		return true
-	})
+	quiet(t, c)
 	c.lock()
 	defer c.unlock()
 	var bytes, pinned, buffers int64

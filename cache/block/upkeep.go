@@ -14,7 +14,11 @@ import (
 func (c *Cache) upkeep(names []string) {
 	defer c.wg.Done()
 	c.scan(names)
+	c.lock()
 	close(c.scanned)
+	clear(c.mu.unpinned)
+	clear(c.mu.removed)
+	c.unlock()
 	t := time.NewTicker(c.opt.Flush)
 	defer t.Stop()
 	for {
@@ -25,6 +29,16 @@ func (c *Cache) upkeep(names []string) {
 		case <-c.ctx.Done():
 			return
 		}
+	}
+}
+
+// isScanned reports whether the whole directory is known.
+func (c *Cache) isScanned() bool {
+	select {
+	case <-c.scanned:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -84,7 +98,7 @@ func (c *Cache) adoptSidecar(base string) *data {
 	}
 	c.lock()
 	defer c.unlock()
-	if c.mu.entries[base] != nil {
+	if c.mu.entries[base] != nil || c.mu.removed[base] {
 		return nil
 	}
 	e := c.entry(side.id, side.size)

@@ -1,0 +1,153 @@
+package block
+
+import (
+	"bytes"
+	"errors"
+	"mediafs/remote"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func TestAdopt(t *testing.T) {
+	s := newFake()
+	o := options(t, s)
+	c := open(t, o)
+	for id, ct := range cachedKinds(s) {
+		r := c.NewReader(ct)
+		check(t, r, s.contents[id], 1<<20, 100) // somebody has begun to fetch it
+		n, _ := s.counts()
+		path := spool(t, s, ct, t.TempDir())
+		if err := c.Adopt(ct, path); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("%s: file is still there: %v", id, err)
+		}
+		readAll(t, c, s, ct)
+		if m, _ := s.counts(); m != n {
+			t.Errorf("%s: %d requests for an adopted content", id, m-n)
+		}
+		r.Close()
+	}
+	if st := c.Stats(); st.Pinned != st.Bytes || st.Contents != 3 || onDisk(t, o.Dir) > st.Bytes+64<<10 {
+		t.Errorf("%+v", st)
+	}
+
+	ct := s.add("wrong", 9, 1<<20)
+	path := spool(t, s, ct, t.TempDir())
+	if err := os.Truncate(path, 5); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Adopt(ct, path); !errors.Is(err, remote.Invalid) {
+		t.Errorf("file of another size: %v", err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("file was not left: %v", err)
+	}
+	if err := c.Adopt(ct, path+"x"); !errors.Is(err, remote.NotExist) {
+		t.Errorf("no file: %v", err)
+	}
+
+	// Adopted contents are pinned over a restart.
+	bytes := c.Stats().Bytes
+	c.Close()
+	c = open(t, o)
+	if got := c.Pinned(); len(got) != 3 || c.Stats().Pinned != bytes {
+		t.Errorf("after a restart: %v, %+v", got, c.Stats())
+	}
+	c.Close()
+
+	// Unpinning does not wait for the scan, and lasts.
+	ids := c.Pinned()
+	for range 2 {
+		c = open(t, o)
+		for _, id := range ids {
+			c.Unpin(id)
+		}
+		ids = c.Pinned()
+		if st := c.Stats(); st.Pinned != 0 || st.Bytes != bytes || len(ids) != 0 {
+			t.Errorf("%+v", st)
+		}
+		c.Close()
+	}
+}
+
+func TestAdoptAcrossFileSystems(t *testing.T) {
+	s := newFake()
+	o := options(t, s)
+	c := open(t, o)
+	ct := s.add("film", 5, 1<<20)
+	path := spool(t, s, ct, t.TempDir())
+	// A copy is what a rename is when that cannot be.
+	if err := c.copyFile(path, "copy"); err != nil {
+		t.Fatal(err)
+	}
+	a, err := os.ReadFile(filepath.Join(o.Dir, "copy"))
+	want := make([]byte, ct.Size)
+	s.contents["film"].ReadAt(want, 0)
+	if err != nil || !bytes.Equal(a, want) {
+		t.Errorf("copied %d bytes, %v", len(a), err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("the original is still there: %v", err)
+	}
+	if err := c.copyFile(path, "copy2"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no original: %v", err)
+	}
+	names, err := os.ReadDir(o.Dir)
+	if err != nil || slices.ContainsFunc(names, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), tempSuffix) }) {
+		t.Errorf("left: %v, %v", names, err)
+	}
+}
+
+func TestAdoptWithALocalStoreRemovesTheFile(t *testing.T) {
+	s := newFake()
+	s.local = true
+	c := open(t, options(t, s))
+	ct := s.add("film", 5, 1<<20)
+	path := spool(t, s, ct, t.TempDir())
+	if err := c.Adopt(ct, path); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("file: %v", err)
+	}
+	c.Unpin(ct.ID)
+	c.Forget(ct.ID)
+	readAll(t, c, s, ct)
+}
+
+func TestForget(t *testing.T) {
+	s := newFake()
+	o := options(t, s)
+	c := open(t, o)
+	ct := s.add("film", 5, 1<<20)
+	if err := c.Adopt(ct, spool(t, s, ct, t.TempDir())); err != nil {
+		t.Fatal(err)
+	}
+	r := c.NewReader(ct)
+	defer r.Close()
+	check(t, r, s.contents["film"], 0, 1000)
+	c.Forget(ct.ID)
+	c.Forget(remote.ContentID{ID: "never seen"})
+	if st := c.Stats(); st.Bytes != 0 || st.Pinned != 0 || onDisk(t, o.Dir) > 64<<10 {
+		t.Errorf("%+v", st)
+	}
+	check(t, r, s.contents["film"], 0, 1000)
+	if n, _ := s.counts(); n != 1 {
+		t.Errorf("%d requests", n)
+	}
+
+	// Forgotten before anybody looked for it, it is gone as well.
+	c.Close()
+	c = open(t, o)
+	c.Forget(ct.ID)
+	<-c.scanned
+	quiet(t, c)
+	if st := c.Stats(); st.Bytes != 0 || onDisk(t, o.Dir) > 64<<10 {
+		t.Errorf("%+v", st)
+	}
+}

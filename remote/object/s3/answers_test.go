@@ -352,3 +352,13 @@ func TestShortLongBody(t *testing.T) {
 	_, err := open(t, p.options()).Put(t.Context(), "log/1", strings.NewReader(strings.Repeat("x", 2<<20)), 3<<20, object.PutOptions{})
 	check(t, "put", err, remote.Invalid, "ended after 2097152 of 3145728 bytes")
 }
+
+// Deleting many is one answer with a verdict for each key.
+func TestDeleteSomeRefused(t *testing.T) {
+	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, `<DeleteResult><Deleted><Key>a</Key></Deleted>`+
+			`<Error><Key>gone</Key><Code>NoSuchKey</Code><Message>x</Message></Error>`+
+			`<Error><Key>log/1</Key><Code>AccessDenied</Code><Message>x</Message></Error></DeleteResult>`)
+	})
+	check(t, "delete", open(t, p.options()).Delete(t.Context(), "a", "gone", "log/1"), remote.Permission, "policy")
+}

@@ -16,6 +16,9 @@ import (
 // for it in every request.
 const failureHolds = 30 * time.Second
 
+// tokenTimeout is for the exchange of a web identity token for keys: one request over the internet.
+const tokenTimeout = 15 * time.Second
+
 // credentialsOf returns what signs the requests. It asks nobody yet.
 func credentialsOf(opt *Options) *credentials.Credentials {
 	switch {
@@ -28,13 +31,15 @@ func credentialsOf(opt *Options) *credentials.Credentials {
 	if timeout <= 0 {
 		timeout = time.Second
 	}
+	// A client of its own: the metadata service speaks plain HTTP, and never through a proxy.
+	client := &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}}
+	if os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
+		// Then it is no neighbour that gives the keys but a service on the internet.
+		client = &http.Client{Timeout: tokenTimeout, Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
+	}
 	return credentials.New(&search{
-		file: &credentials.FileAWSCredentials{Profile: opt.Profile},
-		iam: &credentials.IAM{
-			Endpoint: opt.MetadataURL,
-			// A client of its own: the metadata service speaks plain HTTP, and never through a proxy.
-			Client: &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}},
-		},
+		file:    &credentials.FileAWSCredentials{Profile: opt.Profile},
+		iam:     &credentials.IAM{Endpoint: opt.MetadataURL, Client: client},
 		profile: opt.Profile,
 	})
 }

@@ -7,6 +7,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/minio/minio-go/v7"
 
 	"mediafs/remote/object"
 	"mediafs/remote/object/objecttest"
@@ -20,6 +23,7 @@ var server = sync.OnceValues(func() (*s3server.Server, error) { return s3server.
 var opened atomic.Int64
 
 func TestMain(m *testing.M) {
+	minio.DefaultRetryUnit = time.Millisecond // what its loop waits after an attempt, also after the only one
 	code := m.Run()
 	if opened.Load() > 0 {
 		if s, err := server(); err == nil {

@@ -47,7 +47,7 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 	}
 	op := &operation{intent: intent, run: run, done: make(chan error, 1)}
 	done := op.done
-	if err := c.submit(op); err != nil || op.number == 0 {
+	if queued, err := c.submit(op); !queued {
 		return err
 	}
 	timeout := time.NewTimer(c.opt.AppendTimeout)
@@ -75,32 +75,32 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 	return why
 }
 
-// submit runs op for the first time and puts it into the outbox. op.number stays 0 when it wrote nothing.
-func (c *Catalog) submit(op *operation) error {
+// submit runs op for the first time and puts it into the outbox, unless it wrote nothing.
+func (c *Catalog) submit(op *operation) (queued bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
 	case c.st.closed:
-		return remote.E("update catalog", "", remote.Unavailable, errClosed)
+		return false, remote.E("update catalog", "", remote.Unavailable, errClosed)
 	case c.opt.ReadOnly:
-		return remote.E("update catalog", "", remote.ReadOnly, errors.New("the library is mounted read-only"))
+		return false, remote.E("update catalog", "", remote.ReadOnly, errors.New("the library is mounted read-only"))
 	case c.st.fatal != nil:
-		return c.st.fatal
+		return false, c.st.fatal
 	}
 	number, err := c.nextOperation()
 	if err != nil {
-		return err
+		return false, err
 	}
 	op.session = c.st.session
 	if err := c.execute(op, number); err != nil || op.number == 0 {
-		return err
+		return false, err
 	}
 	c.st.pending = append(c.st.pending, op)
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
-	return nil
+	return true, nil
 }
 
 // execute runs op on the present state in one transaction with its undo records and its entry in the outbox. mu is held.

@@ -139,10 +139,23 @@ func applyChange(n *record.Node, in *intent.Intent) {
 	if ch.Mtime != nil {
 		n.Mtime = ch.Mtime
 	}
+	if (ch.Uid != nil || ch.Gid != nil) && ch.Mode == nil && !isFolder(n) {
+		n.Mode &^= privileges(n.Mode)
+	}
 	n.Ctime = in.Time
 	if ch.Ctime != nil {
 		n.Ctime = ch.Ctime
 	}
+}
+
+// privileges are the bits that a change of owner, or a write by somebody else, takes off a media: setgid only with group execution, as
+// without it it means mandatory locking.
+func privileges(mode uint32) uint32 {
+	kill := mode & setuid
+	if mode&0o010 != 0 {
+		kill |= mode & setgid
+	}
+	return kill
 }
 
 func errReadOnly(op string) error {

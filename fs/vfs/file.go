@@ -163,10 +163,7 @@ func (fs *FS) killPriv(ctx context.Context, id ID) error {
 		}
 		return tx.Err()
 	})
-	kill := mode & setuid
-	if mode&(setgid|0o010) == setgid|0o010 {
-		kill |= setgid
-	}
+	kill := privileges(mode)
 	if err != nil || kill == 0 {
 		return err
 	}

@@ -1,0 +1,104 @@
+package vfs_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"mediafs/cache/block"
+	"mediafs/cache/catalog"
+	"mediafs/fs/fuse"
+	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/vfstest"
+	"mediafs/remote/bucket"
+	"mediafs/remote/object"
+	"mediafs/remote/object/mem"
+)
+
+// machine is one machine's library over some object storage, with directories of its own.
+type machine struct {
+	*vfs.FS
+	store *bucket.Store
+}
+
+// openMachine opens the library in b, which it makes when it is missing, with the catalog, cache and spool in dir.
+func openMachine(t testing.TB, b object.Bucket, dir string, change ...func(*vfs.Options)) *machine {
+	t.Helper()
+	m, err := tryMachine(t, b, dir, change...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func tryMachine(t testing.TB, b object.Bucket, dir string, change ...func(*vfs.Options)) (*machine, error) {
+	t.Helper()
+	ctx := context.Background()
+	bo := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond}
+	store, err := bucket.Open(ctx, b, bo)
+	if err != nil {
+		if store, err = bucket.Create(ctx, b, bo); err != nil {
+			return nil, err
+		}
+	}
+	log := logrus.New()
+	log.SetOutput(testLog{t})
+	opt := vfs.Options{
+		Store:         store,
+		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
+		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},
+		SpoolDir:      filepath.Join(dir, "spool"),
+		FlushDelay:    10 * time.Millisecond,
+		RetryInterval: 5 * time.Millisecond,
+		Log:           logrus.NewEntry(log),
+		Host:          "testhost",
+	}
+	for _, c := range change {
+		c(&opt)
+	}
+	fs, err := vfs.Open(ctx, opt)
+	if err != nil {
+		return nil, err
+	}
+	return &machine{fs, store}, nil
+}
+
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(p []byte) (int, error) {
+	if testing.Verbose() {
+		l.t.Logf("%s", p)
+	}
+	return len(p), nil
+}
+
+func TestSuite(t *testing.T) {
+	b := mem.New(mem.Options{})
+	var m *machine
+	n := 0
+	open := func() (vfs.Library, error) {
+		if m != nil {
+			if err := m.Flush(t.Context()); err != nil {
+				return nil, err
+			}
+			if err := m.Close(); err != nil {
+				return nil, err
+			}
+		}
+		n++
+		var err error
+		m, err = tryMachine(t, b, t.TempDir())
+		return m, err
+	}
+	vfstest.Run(t, func(t *testing.T) vfstest.System {
+		lib, err := open()
+		if err != nil {
+			t.Fatal(err)
+		}
+		traits := vfstest.Traits{MaxXattr: 60000, Sparse: true, ZeroRange: true}
+		return vfstest.OverLibrary(lib, fuse.Errno, traits, open, func() error { return m.Close() })
+	})
+}

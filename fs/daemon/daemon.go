@@ -194,7 +194,7 @@ func (d *Daemon) close(ctx context.Context) error {
 	var last Status
 	d.lib.describe(&last)
 	if !last.Pending.None() {
-		note(remote.E("close", d.opt.Dir, remote.KindOf(err), fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
+		note(remote.E("close", d.opt.Dir, remote.Unavailable, fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
 			ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, d.opt.CatalogDir)))
 	} else {
 		note(err)

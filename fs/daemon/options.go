@@ -34,8 +34,7 @@ type Options struct {
 	ConnectTimeout time.Duration // how long Open waits for the store; 0: 25 s
 	StopTimeout    time.Duration // how long Close lets uploads go on; 0: 1 minute
 
-	CredentialsFile string // AWS credentials; empty: as the AWS environment says
-	Profile         string // section of it
+	Profile string // section of the AWS credentials file; empty: as the AWS environment says
 
 	Registry Registry // where the mount is noted; no Dir: nowhere
 	Version  string   // for status and for the client's name at the store
@@ -62,6 +61,14 @@ func (o Options) withDefaults() Options {
 		o.Log = logrus.NewEntry(l)
 	}
 	return o
+}
+
+// trash is the retention as the library has it: 0 keeps nothing.
+func (o Options) trash() time.Duration {
+	if o.NoTrash {
+		return 0
+	}
+	return o.Trash
 }
 
 // checkOverlap refuses directories that would make the daemon wait for itself: it cannot keep its own files in what it mounts.

@@ -22,6 +22,7 @@ type Status struct {
 	Pending   Pending    `json:"pending"`
 	Cache     CacheState `json:"cache"`
 	Log       LogState   `json:"log"`
+	Dropped   int        `json:"dropped,omitempty"` // changes that could not be carried out again after a restart
 	LastError *LastError `json:"last_error,omitempty"`
 }
 
@@ -37,11 +38,11 @@ func (p Pending) None() bool { return p.Files == 0 && p.Bytes == 0 && p.Operatio
 
 // CacheState is the read cache.
 type CacheState struct {
-	Bytes   int64  `json:"bytes"`
-	Limit   int64  `json:"limit"`
-	Hits    uint64 `json:"hits"`   // blocks found
-	Misses  uint64 `json:"misses"` // blocks fetched from the store
-	Fetched int64  `json:"fetched_bytes"`
+	Bytes   int64 `json:"bytes"`
+	Limit   int64 `json:"limit"`
+	Hits    int64 `json:"hits"`   // blocks found
+	Misses  int64 `json:"misses"` // blocks waited for
+	Fetched int64 `json:"fetched_bytes"`
 }
 
 // HitRate is the share of blocks that were found, 0 to 1; ok is false when none was asked for.
@@ -55,11 +56,12 @@ func (c CacheState) HitRate() (rate float64, ok bool) {
 // LogState is how far the catalog follows the store's log.
 type LogState struct {
 	Applied    uint64  `json:"applied"`     // newest commit that the catalog has
-	LagSeconds float64 `json:"lag_seconds"` // since the store was last seen to have nothing newer
+	Newest     uint64  `json:"newest"`      // newest commit that was seen in the store
+	LagSeconds float64 `json:"lag_seconds"` // since the store last answered
 }
 
 // LastError is the newest failure behind the user's back: an upload, an append, a read of the log that will be tried again.
 type LastError struct {
 	Text string    `json:"text"`
-	Time time.Time `json:"time"`
+	Time time.Time `json:"time,omitzero"` // zero: not known
 }

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/daemon"
+)
+
+// readiness is what the daemon in the background tells the command that started it, once, through a pipe.
+type readiness struct {
+	Notes   []string `json:"notes,omitempty"`
+	Failed  string   `json:"failed,omitempty"`
+	Code    int      `json:"code,omitempty"` // exit code that goes with Failed
+	Foreign bool     `json:"foreign,omitempty"`
+}
+
+// spawn runs the mount in a process of its own session and returns when it is ready or has failed.
+func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("find this program: %w", err)
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return fmt.Errorf("make a pipe: %w", err)
+	}
+	defer read.Close()
+	args := []string{"mount", "--ready-fd=3"}
+	if create {
+		args = append(args, "--create")
+	}
+	child := exec.Command(self, append(args, m.again...)...)
+	child.ExtraFiles = []*os.File{write}
+	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	err = child.Start() // stdin, stdout and stderr are /dev/null
+	write.Close()
+	if err != nil {
+		return fmt.Errorf("start the daemon: %w", err)
+	}
+	stop := context.AfterFunc(ctx, func() { child.Process.Signal(syscall.SIGTERM) }) //nolint:errcheck // it may have ended
+	defer stop()
+	var r readiness
+	if err := json.NewDecoder(io.LimitReader(read, 1<<20)).Decode(&r); err != nil {
+		child.Wait() //nolint:errcheck // how it died is in the log
+		return fmt.Errorf("the daemon ended before the mount was ready (its log is %s)", m.logPath)
+	}
+	if r.Failed != "" {
+		child.Wait() //nolint:errcheck // it said why
+		failed := errors.New(r.Failed)
+		if r.Foreign {
+			failed = fmt.Errorf("%w%s", hidden{daemon.ErrForeign}, r.Failed)
+		}
+		return &exitError{r.Code, failed}
+	}
+	for _, note := range r.Notes {
+		p.errorf("mediafs: %s\n", printable(note))
+	}
+	return child.Process.Release()
+}
+
+// hidden keeps an error findable without its text, which the other process has put into its message.
+type hidden struct{ error }
+
+func (h hidden) Error() string { return "" }
+func (h hidden) Unwrap() error { return h.error }
+
+// background is the other side of spawn: the daemon's process.
+func (p *program) background(ctx context.Context, m *mounting, readyFD int) error {
+	pipe := os.NewFile(uintptr(readyFD), "ready pipe")
+	if pipe == nil {
+		return &exitError{exitUsage, fmt.Errorf("--ready-fd=%d is not open", readyFD)}
+	}
+	unix.CloseOnExec(readyFD) // fusermount3 must not hold it
+	defer pipe.Close()
+	tell := func(r readiness) {
+		json.NewEncoder(pipe).Encode(r) //nolint:errcheck // the command was interrupted: the mount stays
+		pipe.Close()
+	}
+	tellFailed := func(err error) error {
+		tell(readiness{Failed: err.Error(), Code: exitCode(err), Foreign: errors.Is(err, daemon.ErrForeign)})
+		return err
+	}
+	file, err := openLog(m.logPath, logLimit)
+	if err != nil {
+		return tellFailed(err)
+	}
+	unix.Umask(0o077)
+	if err := os.Chdir("/"); err != nil { // hold no folder of another file system
+		return tellFailed(err)
+	}
+	log := newLog(file, m.settings.logLevel, m.settings.logFormat)
+	ready := false
+	err = p.serve(ctx, m, bool(m.settings.create), log, func(d *daemon.Daemon) {
+		ready = true
+		log.Infof("mediafs %s: mounted %s on %s", m.options.Version, d.Status().Store, m.options.Dir)
+		tell(readiness{Notes: d.Notes()})
+	})
+	switch {
+	case !ready && err != nil:
+		log.Errorf("mount: %v", err)
+		return tellFailed(err)
+	case err == nil:
+		log.Info("unmounted, everything closed")
+	}
+	return err
+}

@@ -1,0 +1,79 @@
+// Command mediafs mounts a media library, kept in an S3 bucket or in a local directory, as a local drive.
+//
+// It is wiring: flags, the environment and the configuration file become options of fs/daemon, and what the daemon says becomes
+// lines, exit codes and progress bars. One file a subcommand. The whole program runs in process through Main. Here, and nowhere else, the
+// log is configured.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(Main(context.Background(), os.Args, os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// A program is one run of mediafs: what it would otherwise take from the process.
+type program struct {
+	env    func(string) string
+	stdin  io.Reader
+	stdout io.Writer
+	stderr io.Writer
+}
+
+// Main runs mediafs with args, of which the first is the program's name, and returns its exit code.
+func Main(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	root := p.root()
+	root.SetArgs(commandArgs(args))
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	if err != nil {
+		p.complain(err)
+	}
+	return exitCode(err)
+}
+
+// commandArgs takes the name off. mount(8) runs /sbin/mount.mediafs STORE DIR -o OPTIONS for an entry of /etc/fstab; a
+// program of that name is `mediafs mount`.
+func commandArgs(args []string) []string {
+	if len(args) == 0 {
+		return nil
+	}
+	if filepath.Base(args[0]) == "mount.mediafs" {
+		return append([]string{"mount"}, args[1:]...)
+	}
+	return args[1:]
+}
+
+func (p *program) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "mediafs",
+		Short: "Mount a media library kept in an S3 bucket or a local directory",
+		Long: "mediafs mounts a media library, kept in an S3 bucket or in a local directory, as a local drive.\n\n" +
+			"Exit codes:\n" + exitTable(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          noCommand,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	root.CompletionOptions.HiddenDefaultCmd = true
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return usage(cmd, "%s", err)
+	})
+	root.AddCommand(p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.versionCommand())
+	return root
+}
+
+// complain prints err as one line, whatever is in it.
+func (p *program) complain(err error) {
+	p.errorf("mediafs: %s\n", printable(strings.ReplaceAll(err.Error(), "\n", "; ")))
+}

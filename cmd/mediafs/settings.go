@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// settings are the options of a mount. Flags win over the environment (MEDIAFS_ and the flag's name), that over the library's section
+// of the configuration file, that over its [default] section, that over what defaultSettings says.
+type settings struct {
+	catalogDir      path
+	cacheDir        path
+	cacheSize       size
+	upload          upload
+	trash           keep
+	readOnly        toggle
+	allowOther      toggle
+	create          toggle
+	appendTimeout   span
+	connectTimeout  span
+	stopTimeout     span
+	credentialsFile path
+	profile         word
+	logLevel        level
+	logFormat       format
+}
+
+func defaultSettings() settings {
+	return settings{
+		cacheSize:      10 << 30,
+		upload:         "close",
+		trash:          keep(30 * 24 * time.Hour),
+		appendTimeout:  span(5 * time.Minute),
+		connectTimeout: span(25 * time.Second), // an unreachable store is told within 30 s
+		stopTimeout:    span(time.Minute),      // below the 90 s after which systemd kills
+		logLevel:       "info",
+		logFormat:      "text",
+	}
+}
+
+// flags defines one flag a setting.
+func (s *settings) flags(f *pflag.FlagSet) {
+	add := func(v setting, name, kind, usage string) {
+		f.Var(flagValue{v, kind}, name, usage)
+	}
+	onOff := func(v *toggle, name, usage string) {
+		add(v, name, "bool", usage) // help shows no value for this word
+		f.Lookup(name).NoOptDefVal = "true"
+	}
+	add(&s.catalogDir, "catalog-dir", "DIR", "catalog, outbox and files that are not uploaded yet (default $XDG_STATE_HOME/mediafs/LIBRARY)")
+	add(&s.cacheDir, "cache-dir", "DIR", "blocks read from the store, may be deleted (default $XDG_CACHE_HOME/mediafs/LIBRARY)")
+	add(&s.cacheSize, "cache-size", "SIZE", "most that the read cache takes, such as 10GiB")
+	add(&s.upload, "upload", "WHEN", "when a written file is in the store: close (before close(2) returns)")
+	add(&s.trash, "trash", "DAYS", "how long deleted media are kept: days, or a length of time such as 12h; 0 deletes at once")
+	onOff(&s.readOnly, "read-only", "change nothing in the library")
+	onOff(&s.allowOther, "allow-other", "let other users in (as not root: needs user_allow_other in /etc/fuse.conf)")
+	onOff(&s.create, "create", "make a new library even where the bucket or prefix holds other objects")
+	add(&s.appendTimeout, "append-timeout", "TIME", "how long a change waits for a store that is down before it fails with EIO")
+	add(&s.connectTimeout, "connect-timeout", "TIME", "how long mount waits for the store")
+	add(&s.stopTimeout, "stop-timeout", "TIME", "how long uploads may go on after SIGTERM or an unmount from outside")
+	add(&s.credentialsFile, "credentials-file", "FILE", "AWS credentials file (default as for the AWS command line)")
+	add(&s.profile, "profile", "NAME", "section of the credentials file")
+	add(&s.logLevel, "log-level", "LEVEL", "error, warning, info, debug or trace")
+	add(&s.logFormat, "log-format", "FORMAT", "text or json")
+}
+
+// fromEnvironment sets every flag that was not given from its variable: --cache-size from MEDIAFS_CACHE_SIZE.
+func fromEnvironment(f *pflag.FlagSet, names []string, env func(string) string) error {
+	for _, name := range names {
+		variable := "MEDIAFS_" + strings.ToUpper(strings.ReplaceAll(name, "-", "_"))
+		text := env(variable)
+		if text == "" || f.Changed(name) {
+			continue
+		}
+		if err := f.Set(name, text); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("environment variable %s: %w", variable, bareFlagError(err))}
+		}
+	}
+	return nil
+}
+
+// bareFlagError takes the flag's name out of pflag's error, where the value did not come from a flag.
+func bareFlagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if errors.As(err, &invalid) {
+		return invalid.Unwrap()
+	}
+	return err
+}
+
+// ignoredOptions are options of mount(8) that say nothing to a file system, or what is the case anyway.
+var ignoredOptions = map[string]bool{
+	"rw": true, "_netdev": true, "nofail": true, "auto": true, "noauto": true, "user": true, "nouser": true, "users": true,
+	"owner": true, "defaults": true, "nosuid": true, "nodev": true, "exec": true, "async": true, "relatime": true, "noatime": true,
+}
+
+// fromMountOptions sets flags from the argument of -o. Names may be written with _ or -.
+func fromMountOptions(f *pflag.FlagSet, names []string, options []string) error {
+	known := map[string]bool{}
+	for _, name := range names {
+		known[name] = true
+	}
+	for _, o := range options {
+		key, text, given := strings.Cut(o, "=")
+		name := strings.ReplaceAll(key, "_", "-")
+		if key == "ro" {
+			name = "read-only"
+		}
+		switch {
+		case key == "" || ignoredOptions[key] || strings.HasPrefix(key, "x-") || key == "comment":
+			continue
+		case !known[name]:
+			return &exitError{exitUsage, fmt.Errorf("-o %s: unknown option", key)}
+		case !given && f.Lookup(name).NoOptDefVal == "":
+			return &exitError{exitUsage, fmt.Errorf("-o %s: a value is missing", key)}
+		case !given:
+			text = f.Lookup(name).NoOptDefVal
+		}
+		if err := f.Set(name, text); err != nil {
+			return &exitError{exitUsage, fmt.Errorf("-o %s: %w", key, bareFlagError(err))}
+		}
+	}
+	return nil
+}

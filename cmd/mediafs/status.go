@@ -1,0 +1,160 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mediafs/fs/daemon"
+)
+
+func (p *program) statusCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "status [DIR]",
+		Short: "Say how a mount, or every mount of this user, stands",
+		Long:  "Says how a mount, or every mount of this user, stands. With --json: an object with DIR, a list without.",
+		Args:  args(0, 1),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			statuses, err := p.statuses(cmd.Context(), given)
+			if err != nil {
+				return err
+			}
+			if asJSON {
+				return p.statusJSON(statuses, len(given) == 1)
+			}
+			if len(statuses) == 0 {
+				p.printf("nothing is mounted\n")
+			}
+			for i, s := range statuses {
+				if i > 0 {
+					p.printf("\n")
+				}
+				p.statusText(s, time.Now())
+			}
+			return nil
+		},
+	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
+}
+
+// statuses asks the daemon of one mount, or every daemon.
+func (p *program) statuses(ctx context.Context, given []string) ([]daemon.Status, error) {
+	var found []daemon.Place
+	if len(given) == 1 {
+		place, _, err := p.find(given[0], true)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, place)
+	} else {
+		pl, err := p.places()
+		if err != nil {
+			return nil, err
+		}
+		all, err := pl.registry().Places()
+		if err != nil {
+			return nil, err
+		}
+		for _, place := range all {
+			if place.Known { // others are another user's business
+				found = append(found, place)
+			}
+		}
+	}
+	statuses := []daemon.Status{}
+	for _, place := range found {
+		statuses = append(statuses, ask(ctx, place))
+	}
+	return statuses, nil
+}
+
+// ask gets the status of one mount; of a daemon that is dead, silent or another user's it says what is known.
+func ask(ctx context.Context, place daemon.Place) daemon.Status {
+	known := daemon.Status{Mount: place.Dir, Store: place.Source}
+	if place.Known {
+		known.Store, known.CatalogDir, known.PID, known.Started = place.Mount.Store, place.Mount.CatalogDir, place.Mount.PID, place.Mount.Started
+	}
+	client, err := place.Client()
+	if err == nil {
+		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		defer cancel()
+		var s daemon.Status
+		if s, err = client.Status(ctx); err == nil {
+			return s
+		}
+	}
+	known.LastError = &daemon.LastError{Text: err.Error(), Time: time.Now()}
+	return known
+}
+
+func (p *program) statusJSON(statuses []daemon.Status, one bool) error {
+	out := json.NewEncoder(p.stdout)
+	out.SetIndent("", "  ")
+	if one {
+		return out.Encode(statuses[0])
+	}
+	return out.Encode(statuses)
+}
+
+// statusText writes one status for people. Everything that came from a store or a name is made harmless to the terminal.
+func (p *program) statusText(s daemon.Status, now time.Time) {
+	p.printf("%s\n", printable(s.Mount))
+	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
+	defer w.Flush()
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "  %s\t%s\n", name, printable(fmt.Sprintf(format, args...)))
+	}
+	line("store", "%s", s.Store)
+	if !s.Running {
+		if s.CatalogDir == "" {
+			line("state", "mounted by somebody else, or from another home folder")
+		} else {
+			line("state", "not running: umount cleans up, the next mount goes on")
+		}
+		if s.LastError != nil {
+			line("why", "%s", s.LastError.Text)
+		}
+		return
+	}
+	line("state", "%s", stateText(s))
+	line("library", "%s", s.Library)
+	if s.Client > 0 {
+		line("client", "%d", s.Client)
+	}
+	line("pending", "%s", pendingText(s.Pending))
+	cache := fmt.Sprintf("%s of %s", bytesText(s.Cache.Bytes), bytesText(s.Cache.Limit))
+	if rate, ok := s.Cache.HitRate(); ok {
+		cache += fmt.Sprintf(", %.1f %% hits", 100*rate)
+	}
+	line("cache", "%s", cache)
+	line("log", "commit %d of %d, store answered %.1f s ago", s.Log.Applied, s.Log.Newest, s.Log.LagSeconds)
+	line("daemon", "process %d, %s, since %s", s.PID, s.Version, s.Started.Local().Format(time.DateTime))
+	line("kept in", "%s (cache %s)", s.CatalogDir, s.CacheDir)
+	if s.Dropped > 0 {
+		line("dropped", "%s could not be carried out again after a restart", count(s.Dropped, "change", "changes"))
+	}
+	if e := s.LastError; e != nil {
+		when := ""
+		if !e.Time.IsZero() {
+			when = ago(now, e.Time) + ": "
+		}
+		line("last error", "%s%s", when, e.Text)
+	}
+}
+
+func stateText(s daemon.Status) string {
+	text := "mounted"
+	if s.ReadOnly {
+		text += " read-only"
+	}
+	if s.Offline {
+		text += ", offline: the store is not reached"
+	}
+	return text
+}

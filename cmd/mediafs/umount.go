@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"mediafs/fs/daemon"
+	"mediafs/remote"
+)
+
+// closeTimeout is how long umount waits for the daemon's end once the mount is gone and nothing is pending.
+const closeTimeout = 30 * time.Second
+
+func (p *program) umountCommand() *cobra.Command {
+	timeout := span(drainTimeout)
+	var force bool
+	cmd := &cobra.Command{
+		Use:     "umount DIR",
+		Aliases: []string{"unmount"},
+		Short:   "Finish uploads and unmount",
+		Long: "Has the daemon upload what is pending, unmounts DIR and returns when the daemon has ended. The mount of a daemon that died is\n" +
+			"taken away; what it had not uploaded goes on with the next mount of the same library on this machine.",
+		Args: args(1, 1),
+		RunE: func(cmd *cobra.Command, given []string) error {
+			place, registry, err := p.find(given[0], false)
+			if err != nil {
+				return err
+			}
+			return p.umount(cmd.Context(), place, registry, force, time.Duration(timeout))
+		},
+	}
+	cmd.Flags().BoolVar(&force, "force", false, "unmount at once, even when files are open; what is not uploaded stays on this machine")
+	cmd.Flags().Var(flagValue{&timeout, "TIME"}, "timeout", "without --force, give up and stay mounted when no upload has moved for this long")
+	return cmd
+}
+
+func (p *program) umount(ctx context.Context, place daemon.Place, registry daemon.Registry, force bool, timeout time.Duration) error {
+	client, err := place.Client()
+	if err != nil {
+		return p.umountWithout(ctx, place, registry, force)
+	}
+	if !force {
+		if err := p.drain(ctx, client, timeout); errors.Is(err, remote.NotExist) {
+			return p.umountWithout(ctx, place, registry, force)
+		} else if err != nil {
+			return exitWith(err, fmt.Errorf("%w; still mounted (--force unmounts and keeps the rest in %s)", err, place.Mount.CatalogDir))
+		}
+	}
+	before, cancel := context.WithTimeout(ctx, answerTimeout)
+	status, statusErr := client.Status(before)
+	cancel()
+
+	ctx, cancel = context.WithTimeout(ctx, closeTimeout)
+	defer cancel()
+	err = client.Stop(ctx, force, nil)
+	if err != nil && force && !errors.Is(err, remote.NotExist) {
+		// A daemon that does not answer does not get to keep the mount.
+		if detachErr := place.Detach(); detachErr != nil {
+			return errors.Join(err, detachErr)
+		}
+		p.errorf("mediafs: %s; unmounted without it\n", printable(err.Error()))
+		err = nil
+	}
+	switch {
+	case errors.Is(err, remote.NotExist):
+		return p.umountWithout(ctx, place, registry, force)
+	case err != nil:
+		return err
+	}
+	if force && statusErr == nil && !status.Pending.None() {
+		p.errorf("mediafs: not in the store yet: %s; kept in %s, goes on with the next mount\n",
+			pendingText(status.Pending), printable(place.Mount.CatalogDir))
+	}
+	return nil
+}
+
+// umountWithout unmounts where no daemon of this user answers: it died, or it is not this user's.
+func (p *program) umountWithout(ctx context.Context, place daemon.Place, registry daemon.Registry, force bool) error {
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+	defer cancel()
+	dead, err := place.Dead(ctx)
+	switch {
+	case err != nil && !force:
+		return err
+	case dead:
+		if err := place.Detach(); err != nil {
+			return err
+		}
+		if place.Known {
+			p.errorf("mediafs: the daemon of %s had died; what it had not uploaded is kept in %s, goes on with the next mount\n",
+				printable(place.Dir), printable(place.Mount.CatalogDir))
+			return registry.Forget(place.Mount)
+		}
+		p.errorf("mediafs: the daemon of %s had died; its mount is gone\n", printable(place.Dir))
+		return nil
+	case force:
+		return place.Detach()
+	}
+	return place.Unmount()
+}
+
+// exitWith gives text the exit code of err.
+func exitWith(err, text error) error { return &exitError{exitCode(err), text} }

@@ -1,0 +1,146 @@
+package daemon
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/cache/block"
+	"mediafs/cache/catalog"
+	"mediafs/fs/fuse"
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+	"mediafs/remote/bucket"
+)
+
+// offlineAfter is how long the store must have been silent before status calls the mount offline: shorter silences are a hiccup of the
+// network.
+const offlineAfter = 30 * time.Second
+
+// parts are what a library is made of, in the order of opening.
+type parts struct {
+	opt   Options
+	store *bucket.Store
+	fs    *vfs.FS
+
+	mu   sync.Mutex
+	last *vfs.Status // as it was when fs was closed; guarded by mu
+}
+
+// openParts opens the store and the file system over it. Notes are for whoever asked for the mount.
+func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err error) {
+	p = &parts{opt: opt}
+	if p.store, notes, err = openStore(ctx, opt); err != nil {
+		return nil, nil, err
+	}
+	machine, err := machineID(opt.CatalogDir)
+	if err == nil {
+		p.fs, err = vfs.Open(ctx, vfs.Options{
+			Store:         p.store,
+			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, "catalog"), Machine: machine, AppendTimeout: opt.AppendTimeout},
+			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize},
+			SpoolDir:      filepath.Join(opt.CatalogDir, "spool"),
+			ReadOnly:      opt.ReadOnly,
+			Trash:         opt.trash(),
+			UID:           uint32(os.Geteuid()),
+			GID:           uint32(os.Getegid()),
+			UploadTimeout: opt.AppendTimeout,
+			Log:           opt.Log,
+		})
+	}
+	if err != nil {
+		return nil, nil, errors.Join(err, p.store.Close())
+	}
+	return p, notes, nil
+}
+
+func (p *parts) mount() (kernel, error) {
+	s, err := fuse.Mount(fuse.Options{
+		Library:    p.fs,
+		Dir:        p.opt.Dir,
+		AllowOther: p.opt.AllowOther,
+		ReadOnly:   p.opt.ReadOnly,
+		FSName:     p.store.Facts().URL,
+		Mount:      p.opt.MountOptions,
+		Log:        p.opt.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.fs.Announce(s.Announcer())
+	return s, nil
+}
+
+func (p *parts) flush(ctx context.Context) error { return p.fs.Flush(ctx) }
+
+func (p *parts) close(ctx context.Context) error {
+	var errs []error
+	if ctx.Err() == nil {
+		// The kernel let go of files after the flush before the unmount.
+		errs = append(errs, p.fs.Flush(ctx))
+	}
+	last := p.fs.Status()
+	p.mu.Lock()
+	p.last = &last
+	p.mu.Unlock()
+	errs = append(errs, p.fs.Close(), p.store.Close())
+	return errors.Join(errs...)
+}
+
+func (p *parts) status() vfs.Status {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.last != nil {
+		return *p.last
+	}
+	return p.fs.Status()
+}
+
+func (p *parts) describe(s *Status) {
+	v, now := p.status(), time.Now()
+	facts := p.store.Facts()
+	s.Store, s.Library, s.Client = facts.URL, facts.Library, uint64(v.Catalog.Client)
+	s.Pending = Pending{Files: v.Pending.Files, Bytes: v.Pending.Bytes, Operations: v.Catalog.Outbox}
+	s.Cache.Bytes, s.Cache.Fetched = v.Cache.Bytes, v.Cache.Fetched
+	s.Cache.Hits, s.Cache.Misses = v.Cache.Hits, v.Cache.Misses
+	s.Log = LogState{Applied: v.Catalog.Applied, Newest: v.Catalog.Newest}
+	silent := now.Sub(v.Catalog.Reached)
+	if !v.Catalog.Reached.IsZero() {
+		s.Log.LagSeconds = silent.Seconds()
+	}
+	s.Offline = v.Catalog.Error != "" && silent > offlineAfter
+	s.Dropped = v.Catalog.Dropped
+	switch {
+	case v.Catalog.Fatal != "":
+		s.LastError = &LastError{Text: v.Catalog.Fatal}
+	case v.Catalog.Error != "":
+		s.LastError = &LastError{Text: v.Catalog.Error, Time: v.Catalog.ErrorTime}
+	case v.Pending.Error != "":
+		s.LastError = &LastError{Text: v.Pending.Error}
+	}
+}
+
+// machineID tells this catalog directory from every other, copies of it included: the machine, the file system, the folder's inode.
+func machineID(dir string) ([]byte, error) {
+	machine, err := os.ReadFile("/etc/machine-id")
+	if err != nil && !errors.Is(err, os.ErrNotExist) { // a container may have none; the rest tells enough
+		return nil, remote.E("identify this machine", "/etc/machine-id", kindOfOS(err), bare(err))
+	}
+	var fs unix.Statfs_t
+	var st unix.Stat_t
+	if err = unix.Statfs(dir, &fs); err == nil {
+		err = unix.Stat(dir, &st)
+	}
+	if err != nil {
+		return nil, remote.E("identify the catalog directory", dir, kindOfOS(err), err)
+	}
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %v %d", machine, fs.Fsid.Val, st.Ino))
+	return sum[:16], nil
+}

@@ -1,0 +1,113 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"mediafs/remote"
+	"mediafs/remote/bucket"
+	"mediafs/remote/object"
+	"mediafs/remote/object/open"
+	"mediafs/remote/transport"
+)
+
+// openStore opens the library at opt.Store, within opt.ConnectTimeout; an empty place becomes a new library, one with other objects only when
+// opt.Create says so.
+func openStore(ctx context.Context, opt Options) (*bucket.Store, []string, error) {
+	ctx, cancel := context.WithTimeout(ctx, opt.ConnectTimeout)
+	defer cancel()
+	b, err := open.URL(ctx, withProfile(opt.Store, opt.Profile), open.Options{
+		Transport: transport.Options{UserAgent: "mediafs/" + opt.Version},
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	s, notes, err := openLibrary(ctx, b, opt)
+	if err == nil {
+		if err = probe(ctx, s, opt); err != nil {
+			err = errors.Join(err, s.Close())
+			return nil, nil, err
+		}
+		return s, notes, nil
+	}
+	err = errors.Join(err, b.Close())
+	if ctx.Err() == context.DeadlineExceeded {
+		err = remote.E("reach the store", b.Facts().URL, remote.Unavailable, err)
+	}
+	return nil, nil, err
+}
+
+// withProfile adds the profile to an S3 URL that names none itself.
+func withProfile(store, profile string) string {
+	u, err := url.Parse(store)
+	if err != nil || profile == "" || u.Scheme != "s3" {
+		return store
+	}
+	q := u.Query()
+	if q.Has("profile") {
+		return store
+	}
+	q.Set("profile", profile)
+	u.RawQuery = q.Encode()
+	return u.String()
+}
+
+// openLibrary takes b over when it succeeds.
+func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Store, []string, error) {
+	o := bucket.Options{ReadOnly: opt.ReadOnly}
+	s, err := bucket.Open(ctx, b, o)
+	url := b.Facts().URL
+	switch {
+	case errors.Is(err, remote.NotExist) && opt.ReadOnly:
+		return nil, nil, rehint(err, "mount it once without --read-only to make a library")
+	case errors.Is(err, remote.NotExist):
+		s, err = bucket.Create(ctx, b, o)
+		if errors.Is(err, remote.Exist) { // another machine made it just now
+			s, err = bucket.Open(ctx, b, o)
+			return s, nil, err
+		}
+		return s, []string{url + " was empty: made a new library there"}, err
+	case errors.Is(err, remote.Invalid) && opt.Create && !opt.ReadOnly:
+		o.CreateInForeign = true
+		s, err = bucket.Create(ctx, b, o)
+		return s, []string{"made a new library among the other objects of " + url}, err
+	case errors.Is(err, remote.Invalid):
+		return nil, nil, marked{rehint(err, "--create makes a library among them"), ErrForeign}
+	}
+	return s, nil, err
+}
+
+// rehint gives the outermost error another hint.
+func rehint(err error, hint string) error {
+	var e *remote.Error
+	if errors.As(err, &e) {
+		return e.WithHint(hint)
+	}
+	return err
+}
+
+// probeName is the file in the catalog directory that names the store whose put-if-absent was tried and found good. Losing it costs a few requests.
+const probeName = "probed"
+
+// probe tries once for each store and catalog directory whether of several machines that write one key exactly one wins: everything
+// rests on that.
+func probe(ctx context.Context, s *bucket.Store, opt Options) error {
+	if opt.ReadOnly {
+		return nil
+	}
+	name := filepath.Join(opt.CatalogDir, probeName)
+	if b, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(b)) == s.Facts().URL {
+		return nil
+	}
+	if err := s.Probe(ctx); err != nil {
+		return err
+	}
+	if err := os.WriteFile(name, []byte(s.Facts().URL+"\n"), 0o600); err != nil {
+		return remote.E("note the probe", name, kindOfOS(err), bare(err))
+	}
+	return nil
+}

@@ -39,6 +39,7 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 		args = append(args, "--create")
 	}
 	child := exec.Command(self, append(args, m.again...)...)
+	child.Args[0] = "mediafs" // the program may have been called mount.mediafs, which reads its arguments differently
 	child.ExtraFiles = []*os.File{write}
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	err = child.Start() // stdin, stdout and stderr are /dev/null

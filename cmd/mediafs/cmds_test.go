@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -155,6 +156,19 @@ func TestHelp(t *testing.T) {
 	for _, m := range exitMeanings {
 		if !strings.Contains(stdout, m.meaning) {
 			t.Errorf("help does not say what exit code %d means", m.code)
+		}
+	}
+}
+
+// The table in README.md is the one that the program has.
+func TestExitCodesInREADME(t *testing.T) {
+	b, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range exitMeanings {
+		if line := fmt.Sprintf("| %d | %s |\n", m.code, m.meaning); !strings.Contains(string(b), line) {
+			t.Errorf("README.md lacks %q", line)
 		}
 	}
 }

@@ -176,6 +176,21 @@ func TestConfiguredLibrary(t *testing.T) {
 	}
 	write(t, filepath.Join(config, "config.toml"), fmt.Sprintf("[library.films]\nstore = %q\nmount = %q\ncache-size = '64MiB'\n", url, m.mnt))
 	m.do("mount", m.mnt, "-o", "_netdev,noauto,allow_other,x-systemd.automount")
+	m.umount()
+	// mount(8) calls it under this name.
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	helper := filepath.Join(m.home, "mount.mediafs")
+	if err := os.Symlink(self, helper); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(helper, "films", m.mnt, "-n", "-o", "rw,_netdev")
+	cmd.Env = m.env
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Fatalf("mount.mediafs: %v, %s", err, out)
+	}
 	if s := m.status(); s.Store != url && s.Store != url+"/" || s.Cache.Limit != 64<<20 {
 		t.Errorf("status %+v, want store %s with 64 MiB", s, url)
 	}
@@ -379,6 +394,30 @@ func TestUmountWhileFilesAreOpen(t *testing.T) {
 	m.umount()
 }
 
+// A daemon that hangs keeps neither the commands nor, with --force, the mount.
+func TestHungDaemon(t *testing.T) {
+	m := newMachine(t)
+	_, url := m.localStore()
+	m.mount(url)
+	pid := m.status().PID
+	if err := syscall.Kill(pid, syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Kill(pid, syscall.SIGKILL)
+	for _, args := range [][]string{{"flush", "--timeout=100ms", m.mnt}, {"umount", "--timeout=100ms", m.mnt}} {
+		if code, _, stderr := m.mediafs(args...); code != exitUnavailable || !strings.Contains(stderr, "did not answer") {
+			t.Errorf("%v: exit code %d, %s", args, code, stderr)
+		}
+	}
+	said := m.do("umount", "--force", "--timeout=100ms", m.mnt)
+	if !strings.Contains(said, fmt.Sprintf("unmounted without it, process %d still runs", pid)) || m.mounted() {
+		t.Errorf("umount --force said %q; mounted %v", said, m.mounted())
+	}
+	if code, _, stderr := m.mediafs("mount", url, m.mnt); code != exitBusy {
+		t.Errorf("mount while it hangs: exit code %d, %s", code, stderr)
+	}
+}
+
 // start runs a mount in the foreground and waits until it can be used.
 func (m *machine) start(args ...string) *exec.Cmd {
 	m.t.Helper()
@@ -398,6 +437,37 @@ func (m *machine) start(args ...string) *exec.Cmd {
 		m.t.Fatalf("not mounted: %s", log)
 	}
 	return cmd
+}
+
+// The second signal does not wait for anything.
+func TestSecondSignal(t *testing.T) {
+	server := s3server.Start(t)
+	m := newMachine(t, credentials(server)...)
+	cmd := m.start(server.URL("library"), m.mnt, "--append-timeout=100ms", "--stop-timeout=1h")
+	f, err := os.Create(filepath.Join(m.mnt, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	if _, err := f.WriteString("y"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err == nil {
+		t.Error("close worked without a store")
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	select {
+	case err := <-ended:
+		t.Fatalf("ended with %v although an upload is pending and it may wait an hour", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	cmd.Process.Signal(syscall.SIGTERM)
+	<-ended
+	if code := cmd.ProcessState.ExitCode(); code != exitPending || m.mounted() {
+		t.Errorf("exit code %d, mounted %v", code, m.mounted())
+	}
 }
 
 func TestSignals(t *testing.T) {
@@ -459,6 +529,20 @@ func TestStoreGoesDown(t *testing.T) {
 	m.again(store)
 	mustRead(t, filepath.Join(m.mnt, "before"), "stored")
 	mustRead(t, filepath.Join(m.mnt, "during"), "kept here")
+	m.umount()
+}
+
+// Keys may come from a file, and which one may be said everywhere but in the URL.
+func TestCredentialsFile(t *testing.T) {
+	server := s3server.Start(t)
+	m := newMachine(t)
+	file := filepath.Join(m.home, "keys")
+	write(t, file, fmt.Sprintf("[family]\naws_access_key_id = %s\naws_secret_access_key = %s\n", server.AccessKey, server.SecretKey))
+	m.mount(server.URL("a"), "--credentials-file="+file, "--profile=family")
+	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", m.status().PID))
+	if err != nil || bytes.Contains(args, []byte(server.SecretKey)) {
+		t.Errorf("arguments of the daemon: %v, %q", err, args)
+	}
 	m.umount()
 }
 

@@ -53,6 +53,8 @@ func (p *program) drain(ctx context.Context, c *daemon.Client, timeout time.Dura
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(context.Cause(ctx), errStalled) && !g.began:
+		return remote.E("flush", "", remote.Unavailable, fmt.Errorf("the daemon did not answer for %s", timeout))
 	case errors.Is(context.Cause(ctx), errStalled):
 		return &exitError{exitPending, fmt.Errorf("not in the store yet: %s; nothing moved for %s", pendingText(g.seen), timeout)}
 	case !g.seen.None() && !errors.Is(err, remote.NotExist):

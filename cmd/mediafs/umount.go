@@ -50,20 +50,21 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 			return exitWith(err, fmt.Errorf("%w; still mounted (--force unmounts and keeps the rest in %s)", err, place.Mount.CatalogDir))
 		}
 	}
-	before, cancel := context.WithTimeout(ctx, answerTimeout)
-	status, statusErr := client.Status(before)
+	asking, cancel := context.WithTimeout(ctx, min(timeout, answerTimeout))
+	status, err := client.Status(asking)
 	cancel()
-
-	ctx, cancel = context.WithTimeout(ctx, closeTimeout)
-	defer cancel()
-	err = client.Stop(ctx, force, nil)
+	if err == nil {
+		ctx, cancel = context.WithTimeout(ctx, closeTimeout)
+		defer cancel()
+		err = client.Stop(ctx, force, nil)
+	}
 	if err != nil && force && !errors.Is(err, remote.NotExist) {
 		// A daemon that does not answer does not get to keep the mount.
 		if detachErr := place.Detach(); detachErr != nil {
 			return errors.Join(err, detachErr)
 		}
-		p.errorf("mediafs: %s; unmounted without it\n", printable(err.Error()))
-		err = nil
+		p.errorf("mediafs: %s; unmounted without it, process %d still runs\n", printable(err.Error()), place.Mount.PID)
+		return nil
 	}
 	switch {
 	case errors.Is(err, remote.NotExist):
@@ -71,7 +72,7 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 	case err != nil:
 		return err
 	}
-	if force && statusErr == nil && !status.Pending.None() {
+	if force && !status.Pending.None() {
 		p.errorf("mediafs: not in the store yet: %s; kept in %s, goes on with the next mount\n",
 			pendingText(status.Pending), printable(place.Mount.CatalogDir))
 	}

@@ -7,8 +7,9 @@
 // that answer one call at a time.
 //
 // Retries have one owner a layer: Log retries its own appends until its context
-// ends, because only it knows whether an append in doubt happened; contents are
-// retried by remote/bucket a bounded number of times; remote/object and
+// ends, because only it knows whether an append in doubt happened; what else
+// remote/bucket sends, uploads among it, it sends again a bounded number of times;
+// reads of contents are retried by cache/block alone; remote/object and
 // remote/transport never retry.
 //
 // The package imports the standard library only and does no I/O of its own.

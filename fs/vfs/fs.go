@@ -91,6 +91,10 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	if err != nil {
 		return nil, errors.Join(err, fs.cache.Close(), fs.cat.Close())
 	}
+	fs.hold(Root) // the kernel always knows it
+	for _, id := range fs.cache.Pinned() {
+		fs.cache.Unpin(id) // a file is adopted after its commit was seen: the process died in between
+	}
 	fs.wg.Add(1)
 	go fs.uploads.loop()
 	if !opt.ReadOnly && opt.Trash > 0 {

@@ -61,6 +61,7 @@ type File struct {
 const (
 	dataSuffix = ".data"
 	metaSuffix = ".json"
+	tmpSuffix  = ".tmp"
 )
 
 // Create makes an empty spool file.
@@ -87,13 +88,22 @@ func (s *Spool) Create(d Description) (*File, error) {
 // Recover opens what an earlier process left: files with a description that says they are dirty. Others are removed: their bytes are in the
 // store. A description that cannot be read is an error that names it; nothing is removed then.
 func (s *Spool) Recover() ([]*File, error) {
-	names, err := filepath.Glob(filepath.Join(s.dir, "*"+dataSuffix))
+	entries, err := os.ReadDir(s.dir)
 	if err != nil {
 		return nil, wrap("read spool", s.dir, err)
 	}
 	var files []*File
-	for _, name := range names {
-		path := strings.TrimSuffix(name, dataSuffix)
+	for _, e := range entries {
+		name := filepath.Join(s.dir, e.Name())
+		path, isData := strings.CutSuffix(name, dataSuffix)
+		if !isData {
+			// What a crash left of making, describing or removing a file: nothing without bytes is wanted.
+			base := strings.TrimSuffix(strings.TrimSuffix(name, metaSuffix), tmpSuffix)
+			if _, err := os.Lstat(base + dataSuffix); base != name && (errors.Is(err, os.ErrNotExist) || strings.HasSuffix(name, tmpSuffix)) {
+				os.Remove(name)
+			}
+			continue
+		}
 		b, err := os.ReadFile(path + metaSuffix)
 		if errors.Is(err, os.ErrNotExist) {
 			// Create was interrupted before the first byte.
@@ -147,7 +157,7 @@ func (f *File) Describe(d Description) error {
 	if err != nil {
 		return wrap("describe spool file", f.path, err)
 	}
-	tmp := f.path + ".tmp"
+	tmp := f.path + tmpSuffix
 	if err := os.WriteFile(tmp, b, 0o600); err != nil {
 		return wrap("describe spool file", f.path, err)
 	}

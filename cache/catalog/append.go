@@ -3,41 +3,11 @@ package catalog
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
-	"errors"
 	"time"
 
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
-
-// A pin is a batch on its way: a commit's body and the number it goes to. It is on disk, synced, before its first PUT, and stays until
-// that number is known to be occupied: the same bytes go to the same number again, whatever happens to this process, so
-// that an operation is in the log exactly once.
-type pin struct {
-	seq         uint64
-	first, last uint64 // operations
-	body        []byte
-	fresh       bool // made by this process: the operations' writes are known to be the body's
-}
-
-const pinVersion = 1
-
-func (p *pin) encode() []byte {
-	b := append(make([]byte, 0, 25+len(p.body)), pinVersion)
-	for _, n := range []uint64{p.seq, p.first, p.last} {
-		b = binary.BigEndian.AppendUint64(b, n)
-	}
-	return append(b, p.body...)
-}
-
-func decodePin(b []byte) (*pin, error) {
-	if len(b) < 25 || b[0] != pinVersion {
-		return nil, remote.E("open catalog", "", remote.Corrupt, errors.New("malformed batch in the outbox"))
-	}
-	n := func(i int) uint64 { return binary.BigEndian.Uint64(b[1+8*i:]) }
-	return &pin{seq: n(0), first: n(1), last: n(2), body: append([]byte(nil), b[25:]...)}, nil
-}
 
 // appendOnce sends the next batch of the outbox to the log and settles it. It returns an error when it should be tried again later.
 func (c *Catalog) appendOnce(ctx context.Context) error {
@@ -48,18 +18,17 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 		return err
 	}
 	c.step("pinned")
-	err = c.store.Append(ctx, p.seq, p.body)
+	// The log tries until its context ends; a bound lets status say that it does not get through.
+	attempt, cancel := context.WithTimeout(ctx, c.opt.AttemptTimeout)
+	err = c.store.Append(attempt, p.seq, p.body)
+	cancel()
 	c.step("appended")
 	switch remote.KindOf(err) {
 	case remote.Conflict:
-		if err := c.dropPin(); err != nil {
-			return err
-		}
+		c.dropPin()
 		return c.catchUp(ctx)
 	case remote.Stale:
-		if err := c.dropPin(); err != nil {
-			return err
-		}
+		c.dropPin()
 		return c.reload(ctx)
 	}
 	if err != nil {
@@ -133,38 +102,18 @@ func (c *Catalog) nextBatch() (*pin, error) {
 	if p.body, err = record.EncodeCommit(commit); err != nil {
 		return nil, err
 	}
-	err = c.updateLocal(func(tx *Tx) error {
-		tx.raw(localKey("pin"), p.encode())
-		return nil
-	})
-	if err == nil {
-		err = c.sync()
-	}
-	if err != nil {
+	if err := c.pins.store(p); err != nil {
 		return nil, err
 	}
 	c.st.pin = p
 	return p, nil
 }
 
-func (c *Catalog) dropPin() error {
+// dropPin ends a pin whose number is occupied by somebody else, or lies before the newest checkpoint.
+func (c *Catalog) dropPin() {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.dropPinLocked()
-}
-
-func (c *Catalog) dropPinLocked() error {
-	if c.st.pin == nil {
-		return nil
-	}
-	err := c.updateLocal(func(tx *Tx) error {
-		tx.raw(localKey("pin"), nil)
-		return nil
-	})
-	if err == nil {
-		c.st.pin = nil
-	}
-	return err
+	c.st.pin = nil
+	c.mu.Unlock()
 }
 
 // confirm applies our own commit, whose writes already show: the applied number moves on, the undo records follow it and the operations leave
@@ -210,7 +159,6 @@ func (c *Catalog) confirm(p *pin) error {
 	hash := record.Hash(p.body)
 	since := c.st.sinceCkpt + int64(len(p.body))
 	tx.raw(localKey("applied"), encodeApplied(p.seq, since, c.st.sizeCkpt, hash))
-	tx.raw(localKey("pin"), nil)
 	if err := tx.commit(); err != nil {
 		return err
 	}

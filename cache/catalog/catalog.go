@@ -47,6 +47,7 @@ type Options struct {
 
 	PollInterval    time.Duration // how often the log is read when nothing happens; default 2 s
 	AppendTimeout   time.Duration // how long Update waits for the log; default 5 min
+	AttemptTimeout  time.Duration // how long the log may try before status tells of it; default 10 s
 	RetryInterval   time.Duration // pause after a failed append; default 500 ms
 	CheckpointBytes int64         // log since the last checkpoint that makes one due, at least; default 16 MiB
 
@@ -63,6 +64,7 @@ type Catalog struct {
 	store  remote.Log
 	db     *badger.DB
 	lock   *os.File
+	pins   pinFile
 	hashes nameHash
 
 	// mu is the catalog's one lock: View holds it shared, whatever changes the catalog exclusively, nobody across a call to the store
@@ -104,6 +106,9 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 	}
 	if opt.AppendTimeout == 0 {
 		opt.AppendTimeout = 5 * time.Minute
+	}
+	if opt.AttemptTimeout == 0 {
+		opt.AttemptTimeout = 10 * time.Second
 	}
 	if opt.RetryInterval == 0 {
 		opt.RetryInterval = 500 * time.Millisecond
@@ -154,6 +159,10 @@ func (c *Catalog) openDir() error {
 		return local("open catalog", dir, err)
 	}
 	c.lock = f
+	if c.pins, err = openPins(dir); err != nil {
+		f.Close()
+		return err
+	}
 	bo := badger.DefaultOptions(filepath.Join(dir, "badger")).
 		WithLogger(badgerLog{c.log}).
 		WithMemTableSize(8 << 20).WithNumMemtables(2).
@@ -166,6 +175,7 @@ func (c *Catalog) openDir() error {
 	// A pinned batch (one value of up to 512 KiB) stays in the tree: the value log is never used.
 	bo = bo.WithValueThreshold(min(bo.MemTableSize*15/100, 1<<20))
 	if c.db, err = badger.Open(bo); err != nil {
+		c.pins.close()
 		c.lock.Close()
 		return remote.E("open catalog", dir, localKind(err), err).
 			WithHint("if the catalog is damaged, unmounted changes are in its spool; move the directory away to start from the store")
@@ -174,7 +184,7 @@ func (c *Catalog) openDir() error {
 }
 
 func (c *Catalog) closeDir() error {
-	return errors.Join(c.db.Close(), c.lock.Close())
+	return errors.Join(c.db.Close(), c.pins.close(), c.lock.Close())
 }
 
 // start reads what the directory knows, brings it to the store's state and joins.

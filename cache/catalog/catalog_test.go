@@ -121,8 +121,11 @@ func TestOutage(t *testing.T) {
 	if n := a.number("k"); n != 111 {
 		t.Fatalf("%d is visible here, want 111", n)
 	}
-	if s := a.Status(); s.Outbox != 2 || s.Error == "" {
-		t.Fatalf("status %+v", s)
+	for i := 0; a.Status().Outbox != 2 || a.Status().Error == ""; i++ {
+		if i > 20000 {
+			t.Fatalf("status %+v", a.Status())
+		}
+		time.Sleep(time.Millisecond)
 	}
 	b.must("add k 1000") // meanwhile
 	a.bad.SetDown(false)

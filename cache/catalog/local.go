@@ -16,7 +16,7 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Local records: what only this machine knows. The outbox (outbox.go) and the pin (append.go) may be the only copy of a change, so their
+// Local records: what only this machine knows. The outbox (outbox.go) and the pin (pin.go, a file of its own) may be the only copy of a change, so their
 // encodings stay readable.
 //
 //	identity      JSON: library, client number, machine
@@ -81,11 +81,11 @@ func (c *Catalog) loadLocal() error {
 		}
 		c.st.pending = append(c.st.pending, &operation{number: binary.BigEndian.Uint64(k[len(prefix):]), session: v[:16], intent: v[16:]})
 	}
-	if b := tx.get(localKey("pin")); b != nil {
-		p, err := decodePin(b)
-		if err != nil {
-			return err
-		}
+	p, err := c.pins.load()
+	if err != nil {
+		return err
+	}
+	if p != nil && p.seq > c.st.seq {
 		c.st.pin = p
 	}
 	if tx.err != nil {

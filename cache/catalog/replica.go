@@ -185,17 +185,13 @@ func (c *Catalog) applyCommit(e remote.LogEntry, touched map[string]bool) error 
 	since := c.st.sinceCkpt + int64(len(e.Body))
 	tx.flushUsage()
 	tx.raw(localKey("applied"), encodeApplied(e.Seq, since, c.st.sizeCkpt, hash))
-	pinned := c.st.pin != nil && c.st.pin.seq <= e.Seq
-	if pinned {
-		tx.raw(localKey("pin"), nil)
-	}
 	if err := tx.commit(); err != nil {
 		return err
 	}
 	for k := range tx.changes {
 		touched[k] = true
 	}
-	if pinned {
+	if c.st.pin != nil && c.st.pin.seq <= e.Seq {
 		c.st.pin = nil
 	}
 	c.st.seq, c.st.hash, c.st.sinceCkpt = e.Seq, hash, since
@@ -328,6 +324,9 @@ func (c *Catalog) fill(ctx context.Context, ck remote.Checkpoint) error {
 		return err
 	}
 	c.st.seq, c.st.hash, c.st.sinceCkpt, c.st.sizeCkpt = ck.Seq(), ck.Hash(), 0, ck.Bytes()
+	if c.st.pin != nil && c.st.pin.seq <= ck.Seq() {
+		c.st.pin = nil
+	}
 	// What the checkpoint already contains of the outbox is done.
 	if c.opt.ReadOnly {
 		return nil

@@ -115,7 +115,7 @@ func (w *world) try(dir string, change ...func(*Options)) (*box, error) {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	opt := Options{Dir: dir, Store: s, Library: s.Facts().Library, Machine: []byte("m"), Run: runWord,
-		PollInterval: 5 * time.Millisecond, RetryInterval: time.Millisecond, Log: logrus.NewEntry(log),
+		PollInterval: 5 * time.Millisecond, RetryInterval: time.Millisecond, AttemptTimeout: 20 * time.Millisecond, Log: logrus.NewEntry(log),
 		Init: func() []remote.Record {
 			b, _ := proto.Marshal(&record.Node{Mode: 0o40755})
 			return []remote.Record{{Key: record.NodeKey(record.Root), Value: b}}

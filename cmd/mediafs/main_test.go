@@ -68,6 +68,8 @@ func newMachine(t *testing.T, env ...string) *machine {
 	m.env = append(os.Environ(), runAsProgram+"=mediafs", "HOME="+home, "XDG_STATE_HOME=", "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=",
 		"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_EC2_METADATA_DISABLED=true")
 	m.env = append(m.env, env...)
+	races := filepath.Join(home, "race") // a daemon's standard error goes nowhere
+	m.env = append(m.env, "GORACE=log_path="+races)
 	if err := os.Mkdir(m.mnt, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +77,11 @@ func newMachine(t *testing.T, env ...string) *machine {
 	watchdog := time.AfterFunc(4*time.Minute, m.clear)
 	t.Cleanup(func() {
 		watchdog.Stop()
+		found, _ := filepath.Glob(races + ".*")
+		for _, name := range found {
+			b, _ := os.ReadFile(name)
+			t.Errorf("data race:\n%s", b)
+		}
 		if t.Failed() {
 			m.showLogs()
 		}

@@ -546,6 +546,44 @@ func TestCredentialsFile(t *testing.T) {
 	m.umount()
 }
 
+// Whoever waits in close(2) for a store that is down is let go by umount --force, and loses nothing.
+func TestForceFreesWhoWaits(t *testing.T) {
+	server := s3server.Start(t)
+	m := newMachine(t, credentials(server)...)
+	store := server.URL("library")
+	m.mount(store, "--append-timeout=1h")
+	f, err := os.Create(filepath.Join(m.mnt, "x"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.Stop()
+	if _, err := f.WriteString("kept here"); err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	go func() { closed <- f.Close() }()
+	if !eventually(func() bool { return m.status().Pending.Files == 1 }) {
+		t.Fatal("nothing is pending")
+	}
+	select {
+	case err := <-closed:
+		t.Fatalf("close returned %v before the hour was over", err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if said := m.do("umount", "--force", m.mnt); !strings.Contains(said, "1 file") || m.mounted() {
+		t.Errorf("umount --force said %q", said)
+	}
+	if err := <-closed; err == nil {
+		t.Error("close said that the file is in the store")
+	}
+	if err := server.Restart(); err != nil {
+		t.Fatal(err)
+	}
+	m.mount(store)
+	mustRead(t, filepath.Join(m.mnt, "x"), "kept here")
+	m.umount()
+}
+
 // panicIntoLog is the other process of TestPanicIsLogged.
 func panicIntoLog() {
 	l, err := openLog(os.Getenv("MEDIAFS_TEST_LOG"), logLimit)

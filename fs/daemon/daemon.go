@@ -61,6 +61,7 @@ type Daemon struct {
 	control *control
 
 	leave   atomic.Bool   // close without waiting for uploads
+	away    atomic.Bool   // the mount is out of the tree, and somebody may still have files open in it
 	stopped chan struct{} // closed when Stop has taken the mount away
 	stop    sync.Once
 	done    chan struct{} // closed when the mount is gone
@@ -144,8 +145,10 @@ func (d *Daemon) Flush(ctx context.Context) error {
 func (d *Daemon) Stop(force bool) error {
 	d.leave.Store(force) // before the mount is gone: Close runs from then on
 	err := d.kernel.Unmount()
-	if errors.Is(err, remote.Busy) && force {
-		err = d.kernel.LazyUnmount()
+	if errors.Is(err, remote.Busy) {
+		if err = rehint(err, "close the files that are open there (fuser -vm "+d.opt.Dir+" shows them), or --force"); force {
+			err = d.detach()
+		}
 	}
 	if err != nil {
 		d.leave.Store(false)
@@ -157,9 +160,17 @@ func (d *Daemon) Stop(force bool) error {
 
 // Abandon takes the mount away and leaves everything else as it is, for a process that ends at once. Nothing written is lost.
 func (d *Daemon) Abandon() {
-	if err := d.kernel.LazyUnmount(); err != nil {
+	if err := d.detach(); err != nil {
 		d.opt.Log.Warn(err)
 	}
+}
+
+func (d *Daemon) detach() error {
+	err := d.kernel.LazyUnmount()
+	if err == nil {
+		d.away.Store(true)
+	}
+	return err
 }
 
 // Close uploads what is pending for at most Options.StopTimeout, unmounts, and closes every part in order: the kernel lets go first, so that nobody
@@ -209,16 +220,21 @@ func (d *Daemon) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
+// letGoTimeout is how long requests may take to notice that nobody waits for them any more: they look several times a second.
+const letGoTimeout = 10 * time.Second
+
 // closeKernel makes the kernel let go: nicely when nothing is open, else by taking the mount out of the tree and breaking the connection. Written
 // bytes are in the spool by then, whoever wrote them.
 func (d *Daemon) closeKernel() error {
 	if d.kernel == nil {
 		return nil
 	}
-	err := d.kernel.Unmount()
-	if errors.Is(err, remote.Busy) {
-		d.opt.Log.Warn("files are open: they are cut off")
-		err = d.kernel.LazyUnmount()
+	var err error
+	if !d.away.Load() {
+		if err = d.kernel.Unmount(); errors.Is(err, remote.Busy) {
+			d.opt.Log.Warn("files are open: they are cut off")
+			err = d.detach()
+		}
 	}
 	select {
 	case <-d.kernel.Done():
@@ -226,8 +242,13 @@ func (d *Daemon) closeKernel() error {
 	default:
 	}
 	if abortErr := d.kernel.Abort(); abortErr != nil {
-		return errors.Join(err, abortErr)
+		d.opt.Log.WithError(abortErr).Warn("the kernel lets go when this process ends")
+		return err
 	}
-	<-d.kernel.Done()
-	return nil
+	select {
+	case <-d.kernel.Done():
+	case <-time.After(letGoTimeout):
+		d.opt.Log.Warn("a request does not end: the kernel lets go when this process ends")
+	}
+	return err
 }

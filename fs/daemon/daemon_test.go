@@ -91,7 +91,7 @@ func TestStop(t *testing.T) {
 	}{
 		{"idle", false, false, remote.Other, []string{"unmount", "flush", "close library"}},
 		{"files open", true, false, remote.Busy, nil},
-		{"files open, forced", true, true, remote.Other, []string{"detach", "detach", "abort", "close library"}},
+		{"files open, forced", true, true, remote.Other, []string{"detach", "abort", "close library"}},
 		{"idle, forced", false, true, remote.Other, []string{"unmount", "close library"}},
 	}
 	for _, tt := range tests {

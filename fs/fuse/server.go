@@ -90,12 +90,9 @@ func (s *Server) Abort() error {
 		return nil
 	}
 	s.aborted.Store(true)
-	err := errors.New("the number of the connection is not known")
-	if n := s.number.Load(); n != 0 {
-		control := filepath.Join(connections, strconv.FormatUint(uint64(n), 10), "abort")
-		if err = os.WriteFile(control, []byte("1"), 0o200); err == nil {
-			return nil
-		}
+	err := abortConnection(s.number.Load())
+	if err == nil {
+		return nil
 	}
 	// Without the control file system, root can do the same with a forced unmount, which fails as busy
 	// but has broken the connection by then.
@@ -124,6 +121,14 @@ func (s *Server) gone() bool {
 
 // connections is where the control file system of FUSE shows a folder for each connection.
 const connections = "/sys/fs/fuse/connections"
+
+// abortConnection breaks a connection by its number.
+func abortConnection(n uint32) error {
+	if n == 0 {
+		return errors.New("the number of the connection is not known")
+	}
+	return os.WriteFile(filepath.Join(connections, strconv.FormatUint(uint64(n), 10), "abort"), []byte("1"), 0o200)
+}
 
 // connectionGone tells whether the kernel has given up a connection. Where the control file system is not
 // mounted it cannot be told, and the answer is no.

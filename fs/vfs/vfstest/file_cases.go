@@ -422,6 +422,24 @@ var openedCases = []testCase{
 		e.close(f)
 		e.holds("a", "another")
 	}},
+	{"unlink-open-synced", func(e *env) {
+		// fsync of a file without a name stores nothing and must take nothing away.
+		f := e.create("a")
+		e.writeAt(f, noise(1, 50_000), 0)
+		e.unlink("a")
+		want := noise(1, 50_000)
+		for i, off := range []int{0, 60_000, 10} {
+			data := noise(uint64(i), 20_000)
+			e.writeAt(f, data, int64(off))
+			want = put(want, data, off)
+			e.ok("fsync", f.Sync())
+			if a, err := f.Stat(); err != nil || a.Size != int64(len(want)) {
+				e.Errorf("fstat: %d bytes, want %d, %v", a.Size, len(want), err)
+			}
+			e.fileHolds(f, want)
+		}
+		e.close(f)
+	}},
 	{"replace-open", func(e *env) {
 		e.write("a", "old")
 		f := e.open("a", unix.O_RDWR)

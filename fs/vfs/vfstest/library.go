@@ -35,6 +35,9 @@ type libSystem struct {
 	dirs  int
 }
 
+// maxXattr is XATTR_SIZE_MAX: the kernel itself refuses more, so nobody else is asked.
+const maxXattr = 1 << 16
+
 var ctx = context.Background()
 
 func root() vfs.Caller { return vfs.Caller{PID: uint32(os.Getpid())} }
@@ -333,6 +336,9 @@ func (s *libSystem) GetXattr(p, name string) (value []byte, err error) {
 }
 
 func (s *libSystem) SetXattr(p, name string, value []byte, flags int) error {
+	if len(value) > maxXattr {
+		return syscall.E2BIG
+	}
 	return s.on(p, func(id vfs.ID) error {
 		return s.lib.SetXattr(ctx, root(), id, name, value, uint32(flags))
 	})

@@ -39,14 +39,19 @@ type openPair struct {
 func random(e *env, seed uint64, steps int) {
 	e.Logf("seed %d", seed)
 	p := &player{env: e, rng: rand.New(rand.NewPCG(seed, 0)), m: newModel()}
+	defer func() {
+		for _, o := range p.open {
+			_ = o.f.Close() // after a failure: later cases want to unmount
+		}
+	}()
 	for p.step = range steps {
 		p.play()
 		if e.Failed() {
 			e.Fatalf("at step %d of seed %d, after\n%s", p.step, seed, strings.Join(p.trace, "\n"))
 		}
 	}
-	for _, o := range p.open {
-		e.close(o.f)
+	for len(p.open) > 0 {
+		p.closeOne()
 	}
 	before := e.snapshot("")
 	p.m.check(e, "at the end", before)
@@ -220,8 +225,8 @@ func (p *player) handle(path string) {
 	if got := p.readAll(o.f); !bytes.Equal(got, o.n.data) {
 		same(p.env, "an open file", got, o.n.data)
 	}
-	if a, err := o.f.Stat(); err != nil || a.Nlink != o.n.nlink {
-		p.Errorf("fstat: %d links, want %d, %v", a.Nlink, o.n.nlink, err)
+	if a, err := o.f.Stat(); err != nil || a.Nlink != o.n.nlink || a.Size != int64(len(o.n.data)) {
+		p.Errorf("fstat: %d links, want %d; %d bytes, want %d; %v", a.Nlink, o.n.nlink, a.Size, len(o.n.data), err)
 	}
 }
 

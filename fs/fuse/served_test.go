@@ -1,0 +1,267 @@
+package fuse
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"mediafs/cache/block"
+	"mediafs/cache/catalog"
+	"mediafs/fs/vfs"
+	"mediafs/remote/bucket"
+	"mediafs/remote/object/mem"
+)
+
+// A mounted test takes three processes. One serves the mount and never touches it. One runs the cases: were it the same, a page of
+// a mapping that it waits for would stop its garbage collector, and with it the answer. The parent watches both: a mistake in
+// the adapter can leave a thread in the kernel that no signal ends, until the connection breaks.
+const (
+	roleVar   = "MEDIAFS_TEST_ROLE" // "server" or "client"
+	dirVar    = "MEDIAFS_TEST_DIR"
+	childTime = 2 * time.Minute
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(roleVar) == "server" {
+		if err := serveTests(os.Getenv(dirVar), os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, "server:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func mountDir(dir string) string { return filepath.Join(dir, "mount point") }
+
+// mounted calls f in a process of its own, with a mount that another process serves.
+func mounted(t *testing.T, f func(t *testing.T, s *servedMount)) {
+	dir := os.Getenv(dirVar)
+	if os.Getenv(roleVar) == "client" {
+		f(t, &servedMount{dir: mountDir(dir), ask: os.NewFile(3, "ask"), answers: bufio.NewReader(os.NewFile(4, "answers"))})
+		return
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: the cases make devices and change owners")
+	}
+	if err := checkDevice(""); err != nil {
+		t.Skip(err)
+	}
+	dir, err := filepath.EvalSymlinks(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(mountDir(dir), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), childTime)
+	defer cancel()
+	questions, ask, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	answers, answer, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(role string, said io.Writer, arg ...string) *exec.Cmd {
+		c := exec.CommandContext(ctx, os.Args[0], arg...)
+		c.Env = append(os.Environ(), roleVar+"="+role, dirVar+"="+dir)
+		c.Stderr, c.WaitDelay = said, 10*time.Second
+		return c
+	}
+	var serverSaid, clientSaid bytes.Buffer
+	server := start("server", &serverSaid)
+	server.Stdin, server.Stdout = questions, answer
+
+	// What was chosen below this test with -run is chosen in the client too.
+	run := "^" + t.Name() + "$"
+	if _, sub, ok := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); ok {
+		run += "/" + sub
+	}
+	client := start("client", &clientSaid, "-test.run="+run, "-test.v")
+	client.Stdout, client.ExtraFiles = &clientSaid, []*os.File{ask, answers}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	clientErr := client.Start()
+	for _, f := range []*os.File{questions, ask, answers, answer} {
+		_ = f.Close() // the children have them; the client's end is the end of the server's questions
+	}
+	if clientErr == nil {
+		clientErr = client.Wait()
+	}
+	serverErr := server.Wait()
+	for _, m := range below(t, dir) {
+		t.Errorf("%s is still mounted", m.Dir)
+		_ = unmount(m.Dir, true)
+	}
+	if clientErr != nil || serverErr != nil || testing.Verbose() {
+		t.Logf("client:\n%s\nserver:\n%s", failures(clientSaid.Bytes()), serverSaid.Bytes())
+	}
+	if clientErr != nil || serverErr != nil {
+		t.Errorf("client: %v; server: %v", clientErr, serverErr)
+	}
+	if ctx.Err() != nil {
+		t.Errorf("it took more than %v", childTime)
+	}
+}
+
+// failures leaves the lines of passed subtests out, unless all are wanted.
+func failures(out []byte) []byte {
+	if testing.Verbose() {
+		return out
+	}
+	var b bytes.Buffer
+	for lines := bufio.NewScanner(bytes.NewReader(out)); lines.Scan(); {
+		if l := strings.TrimSpace(lines.Text()); !strings.HasPrefix(l, "=== ") && !strings.HasPrefix(l, "--- PASS") {
+			b.WriteString(lines.Text() + "\n")
+		}
+	}
+	return b.Bytes()
+}
+
+// below lists our mounts in a folder.
+func below(t *testing.T, dir string) (ms []MountInfo) {
+	all, err := Mounts()
+	if err != nil {
+		t.Error(err)
+	}
+	for _, m := range all {
+		if strings.HasPrefix(m.Dir, dir+"/") {
+			ms = append(ms, m)
+		}
+	}
+	return ms
+}
+
+// A servedMount is the client's view of the process that serves.
+type servedMount struct {
+	dir     string
+	ask     *os.File
+	answers *bufio.Reader
+}
+
+// do asks the server for one thing and waits for the answer.
+func (s *servedMount) do(what string) error {
+	if _, err := fmt.Fprintln(s.ask, what); err != nil {
+		return err
+	}
+	line, err := s.answers.ReadString('\n')
+	switch line = strings.TrimSpace(line); {
+	case err != nil:
+		return err
+	case line != "ok":
+		return errors.New(line)
+	}
+	return nil
+}
+
+// serveTests mounts when it is asked for "open", goes over to another machine on "reopen", ends the mount on "close". When nobody asks any
+// more, the mount goes away whatever is open.
+func serveTests(dir string, questions io.Reader, answers io.Writer) error {
+	b := mem.New(mem.Options{})
+	var m *machine
+	defer func() {
+		if m != nil && !m.server.over() {
+			_ = m.server.Abort()
+			_ = m.server.LazyUnmount()
+		}
+	}()
+	n := 0
+	reopen := func() (err error) {
+		if m != nil {
+			if err := m.close(true); err != nil {
+				return err
+			}
+		}
+		n++
+		m, err = newMachine(b, filepath.Join(dir, fmt.Sprint("machine", n)), mountDir(dir))
+		return err
+	}
+	for lines := bufio.NewScanner(questions); lines.Scan(); {
+		var err error
+		switch what := lines.Text(); what {
+		case "open", "reopen":
+			err = reopen()
+		case "close":
+			err = m.close(false)
+		default:
+			err = fmt.Errorf("asked for %q", what)
+		}
+		answer := "ok"
+		if err != nil {
+			answer = strings.ReplaceAll(err.Error(), "\n", " ")
+		}
+		if _, err := fmt.Fprintln(answers, answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A machine is a library over object storage, mounted.
+type machine struct {
+	store  *bucket.Store
+	fs     *vfs.FS
+	server *Server
+}
+
+// newMachine opens the library in b, making it when there is none, with empty caches in dir, and mounts it.
+func newMachine(b *mem.Bucket, dir, mnt string) (*machine, error) {
+	ctx := context.Background()
+	opt := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond}
+	store, err := bucket.Open(ctx, b, opt)
+	if err != nil {
+		if store, err = bucket.Create(ctx, b, opt); err != nil {
+			return nil, err
+		}
+	}
+	log := logrus.New()
+	log.SetOutput(os.Stderr)
+	entry := logrus.NewEntry(log)
+	m := &machine{store: store}
+	m.fs, err = vfs.Open(ctx, vfs.Options{
+		Store:         store,
+		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
+		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},
+		SpoolDir:      filepath.Join(dir, "spool"),
+		FlushDelay:    10 * time.Millisecond,
+		RetryInterval: 5 * time.Millisecond,
+		Log:           entry,
+	})
+	if err != nil {
+		return nil, err
+	}
+	announcer := NewAnnouncer()
+	m.fs.Announce(announcer)
+	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, Announcer: announcer, FSName: store.Facts().URL, Log: entry})
+	if err != nil {
+		return nil, errors.Join(err, m.fs.Close())
+	}
+	return m, nil
+}
+
+// close unmounts, and fails when something is open.
+func (m *machine) close(flush bool) error {
+	if err := m.server.Unmount(); err != nil {
+		return err
+	}
+	var err error
+	if flush {
+		err = m.fs.Flush(context.Background())
+	}
+	return errors.Join(err, m.fs.Close())
+}

@@ -263,6 +263,11 @@ func TestRefusedMounts(t *testing.T) {
 			write(t, dir+"/format.json", "{\"mediafs\"")
 			return []string{url, m.mnt}
 		}, nil, exitCorrupt, "format.json"},
+		{"library of a later version", func(m *machine) []string {
+			dir, url := m.localStore()
+			write(t, dir+"/format.json", `{"magic": "mediafs", "format": 99}`)
+			return []string{url, m.mnt}
+		}, nil, exitVersion, "format"},
 		{"parameter of the URL", func(m *machine) []string { return []string{"s3://b?colour=red", m.mnt} }, nil, exitUsage, "colour"},
 		{"store not reached", func(m *machine) []string {
 			return []string{"--connect-timeout=300ms", "s3://bucket?endpoint=" + nobody, m.mnt}

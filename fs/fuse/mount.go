@@ -27,9 +27,9 @@ const enotconn = unix.ENOTCONN
 const maxWrite = 1 << 20
 
 // capabilities are asked for beyond what go-fuse asks for: truncation within the open, attributes in listings when they
-// seem wanted, asynchronous direct I/O, and that set-user-id bits are ours to clear, which also spares
-// the kernel a question for security.capability at every write.
-const capabilities = gofuse.CAP_ATOMIC_O_TRUNC | gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_ASYNC_DIO | gofuse.CAP_HANDLE_KILLPRIV_V2
+// seem wanted, and that set-user-id bits are ours to clear, which also spares the kernel a question for security.capability
+// at every write. Asynchronous direct I/O is left out: with it no signal, SIGKILL included, ends a direct read that waits for the store.
+const capabilities = gofuse.CAP_ATOMIC_O_TRUNC | gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_HANDLE_KILLPRIV_V2
 
 // userConf is where fusermount3 looks whether users may let others in.
 const userConf = "/etc/fuse.conf"
@@ -88,15 +88,15 @@ func Mount(o Options) (*Server, error) {
 
 // mountPoint checks the folder and gives its real path, as the mount table will have it.
 func mountPoint(dir string) (string, error) {
-	var st unix.Stat_t
-	switch err := unix.Stat(dir, &st); {
+	mode, err := look(dir)
+	switch {
 	case err == unix.ENOTCONN:
 		return "", remote.E("mount", dir, remote.Stale, err).WithHint("a mount whose daemon is gone is there; remove it with fusermount3 -uz " + dir)
 	case err == unix.ENOENT:
 		return "", remote.E("mount", dir, remote.NotExist, nil).WithHint("make the folder first")
 	case err != nil:
 		return "", remote.E("mount", dir, remote.Permission, err)
-	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
+	case mode&unix.S_IFMT != unix.S_IFDIR:
 		return "", remote.E("mount", dir, remote.NotDir, nil)
 	}
 	abs, err := filepath.Abs(dir)

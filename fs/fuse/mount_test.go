@@ -11,6 +11,7 @@ import (
 )
 
 func TestMountedSuite(t *testing.T) {
+	t.Parallel()
 	mounted(t, func(t *testing.T, s *servedMount) {
 		vfstest.Run(t, func(t *testing.T) vfstest.System {
 			if err := s.do("open"); err != nil {
@@ -23,8 +24,10 @@ func TestMountedSuite(t *testing.T) {
 }
 
 func TestMountedPosix(t *testing.T) {
+	t.Parallel()
 	skip := map[string]string{
 		"Tmpfile":             "a file without a name is not supported",
+		"OpenSymlinkRace":     "takes seconds to try the kernel's own patience",
 		"FcntlFlockLocksFile": "flock and fcntl locks are the kernel's own here, and do not see each other",
 	}
 	mounted(t, func(t *testing.T, s *servedMount) {

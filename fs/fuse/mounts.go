@@ -107,10 +107,17 @@ func realPath(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(abs)), nil
 }
 
+// look gives the mode of dir, asking the file system itself: the kernel would answer from its memory for a while after
+// a daemon has died.
+func look(dir string) (mode uint16, err error) {
+	var st unix.Statx_t
+	err = unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_FORCE_SYNC, unix.STATX_TYPE, &st)
+	return st.Mode, err
+}
+
 // Stale tells whether a mount of ours is at dir whose daemon is gone.
 func Stale(dir string) bool {
-	var st unix.Stat_t
-	if unix.Stat(dir, &st) != unix.ENOTCONN {
+	if _, err := look(dir); err != unix.ENOTCONN {
 		return false
 	}
 	real, err := realPath(dir)

@@ -94,10 +94,7 @@ func (s *Server) Abort() error {
 	if err == nil {
 		return nil
 	}
-	// Without the control file system, root can do the same with a forced unmount, which fails as busy
-	// but has broken the connection by then.
-	switch unix.Unmount(s.dir, unix.MNT_FORCE) {
-	case nil, unix.EBUSY:
+	if forceAbort(s.dir) == nil {
 		return nil
 	}
 	s.aborted.Store(false)
@@ -128,6 +125,20 @@ func abortConnection(n uint32) error {
 		return errors.New("the number of the connection is not known")
 	}
 	return os.WriteFile(filepath.Join(connections, strconv.FormatUint(uint64(n), 10), "abort"), []byte("1"), 0o200)
+}
+
+// forceAbort does the same where the control file system is not mounted, for root: a forced unmount breaks the connection
+// before it finds that the mount is in use, which is seen to here.
+func forceAbort(dir string) error {
+	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if err := unix.Unmount(dir, unix.MNT_FORCE); err != unix.EBUSY {
+		return err
+	}
+	return nil
 }
 
 // connectionGone tells whether the kernel has given up a connection. Where the control file system is not

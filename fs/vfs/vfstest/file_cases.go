@@ -122,7 +122,7 @@ var fileCases = []testCase{
 	}},
 	{"many-small", func(e *env) {
 		// As an archive is unpacked, with some folders on the way.
-		const n = 400
+		const n = 200
 		for i := range n {
 			if i%20 == 0 {
 				e.mkdir(fmt.Sprintf("d%d", i/20))

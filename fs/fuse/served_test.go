@@ -247,7 +247,7 @@ func newMachine(b *mem.Bucket, dir, mnt string) (*machine, error) {
 	}
 	announcer := NewAnnouncer()
 	m.fs.Announce(announcer)
-	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, Announcer: announcer, FSName: store.Facts().URL, Log: entry})
+	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: true, Announcer: announcer, FSName: store.Facts().URL, Log: entry})
 	if err != nil {
 		return nil, errors.Join(err, m.fs.Close())
 	}

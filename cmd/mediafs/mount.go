@@ -216,9 +216,8 @@ func (p *program) serve(ctx context.Context, m *mounting, create bool, log *logr
 	opened := make(chan struct{})
 	go func() { // a signal while the store does not answer ends the mount as well
 		select {
-		case s := <-signals:
+		case <-signals:
 			cancel()
-			signals <- s
 		case <-opened:
 		}
 	}()

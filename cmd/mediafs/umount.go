@@ -12,8 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// closeTimeout is how long umount waits for the daemon's end once the mount is gone and nothing is pending.
-const closeTimeout = 30 * time.Second
+// closeTimeout is how long umount waits for the daemon's end once everything is uploaded: longer than the daemon's own limit by default.
+const closeTimeout = 90 * time.Second
 
 func (p *program) umountCommand() *cobra.Command {
 	timeout := span(drainTimeout)
@@ -41,22 +41,23 @@ func (p *program) umountCommand() *cobra.Command {
 func (p *program) umount(ctx context.Context, place daemon.Place, registry daemon.Registry, force bool, timeout time.Duration) error {
 	client, err := place.Client()
 	if err != nil {
-		return p.umountWithout(ctx, place, registry, force)
+		return p.umountWithout(place, registry, force)
 	}
 	if !force {
 		if err := p.drain(ctx, client, timeout); errors.Is(err, remote.NotExist) {
-			return p.umountWithout(ctx, place, registry, force)
+			return p.umountWithout(place, registry, force)
 		} else if err != nil {
 			return exitWith(err, fmt.Errorf("%w; still mounted (--force unmounts and keeps the rest in %s)", err, place.Mount.CatalogDir))
 		}
 	}
 	asking, cancel := context.WithTimeout(ctx, min(timeout, answerTimeout))
-	status, err := client.Status(asking)
+	_, err = client.Status(asking)
 	cancel()
+	var left daemon.Pending
 	if err == nil {
 		ctx, cancel = context.WithTimeout(ctx, closeTimeout)
 		defer cancel()
-		err = client.Stop(ctx, force, nil)
+		left, err = client.Stop(ctx, force, nil)
 	}
 	if err != nil && force && !errors.Is(err, remote.NotExist) {
 		// A daemon that does not answer does not get to keep the mount.
@@ -68,22 +69,31 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 	}
 	switch {
 	case errors.Is(err, remote.NotExist):
-		return p.umountWithout(ctx, place, registry, force)
+		return p.umountWithout(place, registry, force)
+	case errors.Is(err, remote.Unavailable) && !p.stillMounted(place, registry):
+		return &exitError{exitPending, fmt.Errorf("unmounted, but process %d still uploads: %s", place.Mount.PID, pendingText(left))}
 	case err != nil:
 		return err
+	case left.None():
+		return nil
 	}
-	if force && !status.Pending.None() {
-		p.errorf("mediafs: not in the store yet: %s; kept in %s, goes on with the next mount\n",
-			pendingText(status.Pending), printable(place.Mount.CatalogDir))
+	// With force that was asked for. Without, somebody wrote between the last upload and the unmount.
+	kept := fmt.Errorf("unmounted, but not in the store yet: %s; kept in %s, goes on with the next mount", pendingText(left), place.Mount.CatalogDir)
+	if !force {
+		return &exitError{exitPending, kept}
 	}
+	p.complain(kept)
 	return nil
 }
 
+func (p *program) stillMounted(place daemon.Place, registry daemon.Registry) bool {
+	now, err := registry.Locate(place.Dir)
+	return err != nil || now.Mounted
+}
+
 // umountWithout unmounts where no daemon of this user answers: it died, or it is not this user's.
-func (p *program) umountWithout(ctx context.Context, place daemon.Place, registry daemon.Registry, force bool) error {
-	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
-	defer cancel()
-	dead, err := place.Dead(ctx)
+func (p *program) umountWithout(place daemon.Place, registry daemon.Registry, force bool) error {
+	dead, err := place.Dead(answerTimeout)
 	switch {
 	case err != nil && !force:
 		return err

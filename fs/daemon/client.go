@@ -69,24 +69,30 @@ func (c *Client) Flush(ctx context.Context, each func(Pending)) error {
 }
 
 // Stop has the daemon unmount and end. It returns when the mount is gone and the daemon has given its catalog directory free: the same library
-// can be mounted again at once. Busy: files are open there and force was not given.
-func (c *Client) Stop(ctx context.Context, force bool, each func(Pending)) error {
+// can be mounted again at once. left is what did not get into the store and goes on with the next mount. Busy: files are open there and force was
+// not given.
+func (c *Client) Stop(ctx context.Context, force bool, each func(Pending)) (left Pending, err error) {
 	path := "/stop"
 	if force {
 		path += "?force=true"
 	}
-	if err := c.follow(ctx, "stop the daemon", path, each); err != nil {
-		return err
+	err = c.follow(ctx, "stop the daemon", path, func(p Pending) {
+		left = p
+		if each != nil {
+			each(p)
+		}
+	})
+	if err != nil {
+		return left, err
 	}
 	for locked(c.dir) {
 		select {
 		case <-ctx.Done():
-			return remote.E("wait for the daemon's end", c.dir, remote.KindOf(ctx.Err()), nil).
-				WithHint("the mount is gone; the daemon still finishes uploads")
+			return left, remote.E("wait for the daemon's end", c.dir, remote.KindOf(ctx.Err()), nil)
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
-	return nil
+	return left, nil
 }
 
 // follow reads reports until the last one.

@@ -29,7 +29,7 @@ type controlled interface {
 	// Flush returns when all that was written and changed before the call is in the store.
 	Flush(ctx context.Context) error
 	// Stop unmounts. Busy: files are open there; with force the mount is taken away all the same. It returns when the
-	// kernel has let go; closing what lies behind goes on, and the process ends after it.
+	// library is closed: what Status then says is pending stays so.
 	Stop(force bool) error
 }
 

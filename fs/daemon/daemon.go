@@ -66,7 +66,8 @@ type Daemon struct {
 	stop    sync.Once
 	done    chan struct{} // closed when the mount is gone
 	closing sync.Once
-	failed  error // of Close
+	ended   chan struct{} // closed when the library is closed: what is pending now stays for the next mount
+	failed  error         // of Close
 
 	mu  sync.RWMutex
 	lib library // guarded by mu; nil once it is closed
@@ -76,7 +77,7 @@ type Daemon struct {
 func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error), notes []string) (*Daemon, error) {
 	d := &Daemon{
 		opt: opt, started: time.Now(), notes: notes, lock: lock, lib: lib,
-		stopped: make(chan struct{}), done: make(chan struct{}),
+		stopped: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
 	fail := func(err error) (*Daemon, error) {
 		d.leave.Store(true)
@@ -140,8 +141,9 @@ func (d *Daemon) Flush(ctx context.Context) error {
 	return lib.flush(ctx)
 }
 
-// Stop takes the mount away; Close follows by whoever waits for Done. Busy: files are open, and force was not given; nothing has changed. With
-// force the mount leaves the tree at once, whoever still has a file open there loses it, and uploads are left for the next mount.
+// Stop takes the mount away and waits for the library's end, which is the work of whoever waits for Done and calls Close. Busy: files are open, and
+// force was not given; nothing has changed. With force the mount leaves the tree at once, whoever still has a file open there loses
+// it, and uploads are left for the next mount.
 func (d *Daemon) Stop(force bool) error {
 	d.leave.Store(force) // before the mount is gone: Close runs from then on
 	err := d.kernel.Unmount()
@@ -155,6 +157,7 @@ func (d *Daemon) Stop(force bool) error {
 		return err
 	}
 	d.stop.Do(func() { close(d.stopped) })
+	<-d.ended
 	return nil
 }
 
@@ -210,12 +213,13 @@ func (d *Daemon) close(ctx context.Context) error {
 	} else {
 		note(err)
 	}
-	d.mu.Lock()
-	d.lib = nil
-	d.mu.Unlock()
+	close(d.ended)
 	if d.control != nil {
 		note(d.control.close())
 	}
+	d.mu.Lock()
+	d.lib = nil
+	d.mu.Unlock()
 	note(d.lock.close())
 	return errors.Join(errs...)
 }

@@ -98,7 +98,8 @@ func TestStop(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, func(r *rig) { r.kernel.busy = tt.busy })
 			closed := r.run()
-			err := Dial(r.opt.CatalogDir).Stop(t.Context(), tt.force, nil)
+			r.lib.set(Pending{Files: 1})
+			left, err := Dial(r.opt.CatalogDir).Stop(t.Context(), tt.force, nil)
 			if tt.fails != remote.Other {
 				if !errors.Is(err, tt.fails) {
 					t.Fatalf("got %v, want %v", err, tt.fails)
@@ -114,7 +115,10 @@ func TestStop(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := <-closed; err != nil {
+			if left.None() == tt.force {
+				t.Errorf("left %+v, want something only when forced", left)
+			}
+			if err := <-closed; errors.Is(err, ErrPending) != tt.force {
 				t.Fatal(err)
 			}
 			if got := r.events.all(); !reflect.DeepEqual(got, tt.events) {

@@ -1,16 +1,17 @@
 package daemon
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -49,23 +50,28 @@ func (r Registry) find(dir string, matches func(mountPoint, dir string) bool) (P
 		}
 		return best, ok
 	}
-	// As it is written, then with the symbolic links of its folder resolved, then with its own: what is mounted is found by then
-	// and its root never asked.
-	parent := func(dir string) (string, error) {
-		real, err := filepath.EvalSymlinks(filepath.Dir(dir))
-		return filepath.Join(real, filepath.Base(dir)), err
-	}
-	asWritten := func(dir string) (string, error) { return filepath.Clean(dir), nil }
-	for _, resolve := range []func(string) (string, error){asWritten, parent, filepath.EvalSymlinks} {
-		real, err := resolve(dir)
-		if err != nil {
-			continue
-		}
+	for real := range spellings(dir) {
 		if p, ok := innermost(real); ok {
 			return p, nil
 		}
 	}
 	return Place{}, remote.E("find the mount", dir, remote.NotExist, errors.New("nothing of mediafs is mounted there"))
+}
+
+// spellings are the ways to write dir that the mount table may have: as it is given, with the symbolic links of its folder resolved, with its
+// own resolved. Who stops at the first that is mounted never asks a daemon.
+func spellings(dir string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if !yield(filepath.Clean(dir)) {
+			return
+		}
+		if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil && !yield(filepath.Join(parent, filepath.Base(dir))) {
+			return
+		}
+		if real, err := filepath.EvalSymlinks(dir); err == nil {
+			yield(real)
+		}
+	}
 }
 
 // Places lists what is mounted, and the daemons of this user that have been unmounted and still finish. Notes of daemons that
@@ -114,19 +120,27 @@ func (p Place) Client() (*Client, error) {
 	return Dial(p.Mount.CatalogDir), nil
 }
 
-// Dead tells whether nobody serves p any more. A daemon that is there and does not answer within ctx is Unavailable.
-func (p Place) Dead(ctx context.Context) (bool, error) {
-	if p.Known {
-		return !p.Mount.Alive(), nil
+// Dead tells whether nobody serves p any more. A daemon that is there and does not answer within wait is Unavailable.
+func (p Place) Dead(wait time.Duration) (bool, error) {
+	if !p.Mounted {
+		return p.Known && !p.Mount.Alive(), nil
 	}
-	answer := make(chan bool, 1)
-	go func() { answer <- fuse.Stale(p.Dir) }() // ends when the daemon answers or ends: stat cannot be called off
+	// Also when the list of mounts says that its daemon died: somebody may have mounted there since.
+	return stale(p.Dir, wait)
+}
+
+// stale tells whether the mount at dir has lost its daemon. One that hangs would make it wait for ever: Unavailable after wait.
+func stale(dir string, wait time.Duration) (bool, error) {
+	answer := make(chan error, 1)
+	// statfs, since the kernel answers a stat from memory for a while. The goroutine ends when the daemon answers or ends: the call cannot be
+	// called off.
+	go func() { answer <- unix.Statfs(dir, new(unix.Statfs_t)) }()
 	select {
-	case dead := <-answer:
-		return dead, nil
-	case <-ctx.Done():
-		return false, remote.E("look at the mount", p.Dir, remote.Unavailable, errors.New("its daemon does not answer")).
-			WithHint("--force unmounts without it")
+	case err := <-answer:
+		return err == unix.ENOTCONN, nil
+	case <-time.After(wait):
+		return false, remote.E("look at the mount", dir, remote.Unavailable, errors.New("its daemon does not answer")).
+			WithHint("umount --force unmounts without it")
 	}
 }
 
@@ -169,13 +183,27 @@ func prepareMountPoint(dir string) (real string, notes []string, err error) {
 	return real, notes, err
 }
 
+// mountedAnswer is how long the folder to mount on may take to answer when something is mounted there: daemons of ours do
+// from memory, network file systems within seconds.
+const mountedAnswer = 5 * time.Second
+
 func emptyFolder(dir string) (real string, notes []string, err error) {
 	const op = "mount on"
 	if !filepath.IsAbs(dir) {
 		return "", nil, remote.E(op, dir, remote.Invalid, errors.New("not an absolute path"))
 	}
-	if fuse.Stale(dir) {
-		if err := fuse.CleanStale(dir); err != nil {
+	mount, mounted, err := mountedAt(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	if mounted {
+		switch dead, err := stale(mount.Dir, mountedAnswer); {
+		case err != nil:
+			return "", nil, remote.E(op, dir, remote.Busy, err)
+		case !dead:
+			return "", nil, remote.E(op, dir, remote.Busy, fmt.Errorf("%s is mounted there already", mount.FSName))
+		}
+		if err := (Place{Dir: mount.Dir, Mounted: true}).Detach(); err != nil {
 			return "", nil, err
 		}
 		notes = append(notes, "the daemon that had "+dir+" mounted died; its mount was removed")
@@ -194,15 +222,6 @@ func emptyFolder(dir string) (real string, notes []string, err error) {
 	if real, err = filepath.EvalSymlinks(dir); err != nil {
 		return "", nil, remote.E(op, dir, kindOfOS(err), bare(err))
 	}
-	mounts, err := fuse.Mounts()
-	if err != nil {
-		return "", nil, err
-	}
-	for _, m := range mounts {
-		if m.Dir == real {
-			return "", nil, remote.E(op, dir, remote.Busy, fmt.Errorf("%s is mounted there already", m.FSName))
-		}
-	}
 	f, err := os.Open(real)
 	if err != nil {
 		return "", nil, remote.E(op, dir, kindOfOS(err), bare(err))
@@ -215,6 +234,22 @@ func emptyFolder(dir string) (real string, notes []string, err error) {
 		return "", nil, remote.E(op, dir, kindOfOS(err), bare(err))
 	}
 	return real, notes, nil
+}
+
+// mountedAt finds what of mediafs is mounted at dir.
+func mountedAt(dir string) (m fuse.MountInfo, ok bool, err error) {
+	mounts, err := fuse.Mounts()
+	if err != nil {
+		return m, false, err
+	}
+	for real := range spellings(dir) {
+		for _, m := range slices.Backward(mounts) { // the last is on top
+			if m.Dir == real {
+				return m, true, nil
+			}
+		}
+	}
+	return m, false, nil
 }
 
 // localStore is the folder of a file:// URL.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"os/signal"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -47,6 +48,9 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	if err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
+	// Whoever interrupts the command does not want the mount: the daemon is told, and answers when it has closed everything.
+	ctx, uncatch := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
+	defer uncatch()
 	stop := context.AfterFunc(ctx, func() { child.Process.Signal(syscall.SIGTERM) }) //nolint:errcheck // it may have ended
 	defer stop()
 	var r readiness
@@ -83,7 +87,7 @@ func (p *program) background(ctx context.Context, m *mounting, readyFD int) erro
 	unix.CloseOnExec(readyFD) // fusermount3 must not hold it
 	defer pipe.Close()
 	tell := func(r readiness) {
-		json.NewEncoder(pipe).Encode(r) //nolint:errcheck // the command was interrupted: the mount stays
+		json.NewEncoder(pipe).Encode(r) //nolint:errcheck // the command was killed: the mount stays
 		pipe.Close()
 	}
 	tellFailed := func(err error) error {

@@ -206,6 +206,11 @@ func TestRefusedMounts(t *testing.T) {
 	}
 	nobody := "http://" + closed.Addr().String()
 	closed.Close()
+	deaf, err := net.Listen("tcp", "127.0.0.1:0") // takes connections and never says a word
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
 	server := s3server.Start(t)
 	query := "?region=" + server.Region + "&endpoint=" + server.Endpoint
 
@@ -272,6 +277,9 @@ func TestRefusedMounts(t *testing.T) {
 		{"store not reached", func(m *machine) []string {
 			return []string{"--connect-timeout=300ms", "s3://bucket?endpoint=" + nobody, m.mnt}
 		}, credentials(server), exitUnavailable, nobody[len("http://"):]},
+		{"store does not answer", func(m *machine) []string {
+			return []string{"--connect-timeout=300ms", "s3://bucket?endpoint=http://" + deaf.Addr().String(), m.mnt}
+		}, credentials(server), exitUnavailable, deaf.Addr().String()},
 		{"wrong key", func(m *machine) []string { return []string{"s3://" + server.Bucket + query, m.mnt} },
 			[]string{"AWS_ACCESS_KEY_ID=wrong", "AWS_SECRET_ACCESS_KEY=sesame-open"}, exitPermission, ""},
 		{"wrong secret", func(m *machine) []string { return []string{"s3://" + server.Bucket + query, m.mnt} },

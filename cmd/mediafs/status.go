@@ -14,13 +14,14 @@ import (
 
 func (p *program) statusCommand() *cobra.Command {
 	var asJSON bool
+	timeout := span(answerTimeout)
 	cmd := &cobra.Command{
 		Use:   "status [DIR]",
 		Short: "Say how a mount, or every mount of this user, stands",
 		Long:  "Says how a mount, or every mount of this user, stands. With --json: an object with DIR, a list without.",
 		Args:  args(0, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			statuses, err := p.statuses(cmd.Context(), given)
+			statuses, err := p.statuses(cmd.Context(), given, time.Duration(timeout))
 			if err != nil {
 				return err
 			}
@@ -40,11 +41,12 @@ func (p *program) statusCommand() *cobra.Command {
 		},
 	}
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	cmd.Flags().Var(flagValue{&timeout, "TIME"}, "timeout", "how long each daemon has to answer")
 	return cmd
 }
 
 // statuses asks the daemon of one mount, or every daemon.
-func (p *program) statuses(ctx context.Context, given []string) ([]daemon.Status, error) {
+func (p *program) statuses(ctx context.Context, given []string, timeout time.Duration) ([]daemon.Status, error) {
 	var found []daemon.Place
 	if len(given) == 1 {
 		place, _, err := p.find(given[0], true)
@@ -69,25 +71,28 @@ func (p *program) statuses(ctx context.Context, given []string) ([]daemon.Status
 	}
 	statuses := []daemon.Status{}
 	for _, place := range found {
-		statuses = append(statuses, ask(ctx, place))
+		statuses = append(statuses, ask(ctx, place, timeout))
 	}
 	return statuses, nil
 }
 
 // ask gets the status of one mount; of a daemon that is dead, silent or another user's it says what is known.
-func ask(ctx context.Context, place daemon.Place) daemon.Status {
+func ask(ctx context.Context, place daemon.Place, timeout time.Duration) daemon.Status {
 	known := daemon.Status{Mount: place.Dir, Store: place.Source}
 	if place.Known {
 		known.Store, known.CatalogDir, known.PID, known.Started = place.Mount.Store, place.Mount.CatalogDir, place.Mount.PID, place.Mount.Started
 	}
 	client, err := place.Client()
 	if err == nil {
-		ctx, cancel := context.WithTimeout(ctx, answerTimeout)
+		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
 		var s daemon.Status
 		if s, err = client.Status(ctx); err == nil {
 			return s
 		}
+	}
+	if !place.Known || !place.Mount.Alive() {
+		known.PID = 0
 	}
 	known.LastError = &daemon.LastError{Text: err.Error(), Time: time.Now()}
 	return known
@@ -112,9 +117,12 @@ func (p *program) statusText(s daemon.Status, now time.Time) {
 	}
 	line("store", "%s", s.Store)
 	if !s.Running {
-		if s.CatalogDir == "" {
+		switch {
+		case s.CatalogDir == "":
 			line("state", "mounted by somebody else, or from another home folder")
-		} else {
+		case s.PID != 0:
+			line("state", "process %d does not answer: umount --force unmounts without it", s.PID)
+		default:
 			line("state", "not running: umount cleans up, the next mount goes on")
 		}
 		if s.LastError != nil {

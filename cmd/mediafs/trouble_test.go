@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"mediafs/fs/daemon"
 	"mediafs/remote/object/s3/s3server"
 )
 
@@ -100,12 +102,40 @@ func TestHungDaemon(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s", args, code, stderr)
 		}
 	}
+	if _, stdout, _ := m.mediafs("status", "--timeout=100ms", m.mnt); !strings.Contains(stdout, fmt.Sprintf("process %d does not answer", pid)) {
+		t.Errorf("status: %s", stdout)
+	}
 	said := m.do("umount", "--force", "--timeout=100ms", m.mnt)
 	if !strings.Contains(said, fmt.Sprintf("unmounted without it, process %d still runs", pid)) || m.mounted() {
 		t.Errorf("umount --force said %q; mounted %v", said, m.mounted())
 	}
 	if code, _, stderr := m.mediafs("mount", url, m.mnt); code != exitBusy {
 		t.Errorf("mount while it hangs: exit code %d, %s", code, stderr)
+	}
+}
+
+// Who interrupts a mount that waits for its store gets no mount later.
+func TestInterruptedMount(t *testing.T) {
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	m := newMachine(t, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
+	catalog := daemon.Mount{CatalogDir: filepath.Join(m.home, "catalog")}
+	cmd := m.command(context.Background(), "mount", "--connect-timeout=1h", "--catalog-dir="+catalog.CatalogDir, "s3://bucket?endpoint=http://"+deaf.Addr().String(), m.mnt)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if !eventually(catalog.Alive) {
+		t.Fatal("no daemon was started")
+	}
+	cmd.Process.Signal(syscall.SIGINT)
+	if err := cmd.Wait(); err == nil {
+		t.Error("an interrupted mount says that it worked")
+	}
+	if !eventually(func() bool { return !catalog.Alive() }) || m.mounted() {
+		t.Errorf("the daemon goes on, mounted: %v", m.mounted())
 	}
 }
 

@@ -124,7 +124,7 @@ func TestKillPending(t *testing.T) {
 func TestSignalsThroughMount(t *testing.T) {
 	lib := newFake()
 	reading := make(chan struct{}, 10)
-	goOn := make(chan struct{})
+	goOn := make(chan struct{}, 1)
 	cancelled := make(chan struct{}, 10)
 	lib.read = func(ctx context.Context) error {
 		done := ctx.Done()
@@ -168,7 +168,7 @@ func TestSignalsThroughMount(t *testing.T) {
 	if looks.Load() < 3 {
 		t.Errorf("the caller was looked at %d times", looks.Load())
 	}
-	close(goOn)
+	goOn <- struct{}{}
 	if err := c.Wait(); err != nil {
 		t.Errorf("after signals that it handles: %v", err)
 	}
@@ -178,7 +178,6 @@ func TestSignalsThroughMount(t *testing.T) {
 	default:
 	}
 
-	goOn = make(chan struct{})
 	c = dd()
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)

@@ -30,8 +30,12 @@ import (
 const (
 	roleVar   = "MEDIAFS_TEST_ROLE" // "server" or "client"
 	dirVar    = "MEDIAFS_TEST_DIR"
-	childTime = 2 * time.Minute
+	childTime = 5 * time.Minute // a hang, however slow the machine
 )
+
+// raceCases are the mounted cases that run under the race detector, which makes the whole suite take minutes: those of
+// many at once, and some that go through most requests.
+const raceCases = "concurrent|opposite|reopen$|list-while|unlink-open$|Parallel"
 
 func TestMain(m *testing.M) {
 	if os.Getenv(roleVar) == "server" {
@@ -90,6 +94,8 @@ func mounted(t *testing.T, f func(t *testing.T, s *servedMount)) {
 	run := "^" + t.Name() + "$"
 	if _, sub, ok := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); ok {
 		run += "/" + sub
+	} else if raceEnabled {
+		run += "/" + raceCases
 	}
 	client := start("client", &clientSaid, "-test.run="+run, "-test.v")
 	client.Stdout, client.ExtraFiles = &clientSaid, []*os.File{ask, answers}

@@ -9,7 +9,7 @@ type Status struct {
 	Store      string    `json:"store"` // without secrets
 	Library    string    `json:"library"`
 	Client     uint64    `json:"client"` // client number; 0 for a read-only mount that never joined
-	PID        int       `json:"pid"` // 0: there is none
+	PID        int       `json:"pid"`    // 0: there is none
 	Version    string    `json:"version"`
 	Started    time.Time `json:"started"`
 	CatalogDir string    `json:"catalog_dir"`

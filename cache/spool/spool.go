@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -27,7 +28,9 @@ type Description struct {
 	GID        uint32 `json:"gid"`
 	Media      []byte `json:"media,omitempty"`      // its media id
 	Dirty      bool   `json:"dirty"`                // bytes are here that no head in the log has
-	Generation int    `json:"generation,omitempty"` // of two files of one node the higher one is newer
+	Base       string `json:"base,omitempty"`       // the head that these bytes were to replace, in its owner's words
+	Generation int64  `json:"generation,omitempty"` // of two files of one node the higher one is newer
+	Gone       bool   `json:"gone,omitempty"`       // the media was deleted here: nobody wants the bytes after this process
 	Content    string `json:"content,omitempty"`    // id under which they are being uploaded
 	MtimeSet   bool   `json:"mtime_set,omitempty"`  // the time was set by hand after the last write
 	Mtime      int64  `json:"mtime,omitempty"`      // seconds, with MtimeSet
@@ -62,10 +65,14 @@ const (
 	dataSuffix = ".data"
 	metaSuffix = ".json"
 	tmpSuffix  = ".tmp"
+
+	// LinkSuffix ends a second name of a spool file's bytes, under which they are given to a store.
+	LinkSuffix = ".up"
 )
 
 // Create makes an empty spool file.
 func (s *Spool) Create(d Description) (*File, error) {
+	d.Generation = time.Now().UnixNano()
 	for {
 		path := filepath.Join(s.dir, fmt.Sprintf("%016x-%d", d.Node, s.next.Add(1)))
 		f, err := os.OpenFile(path+dataSuffix, os.O_RDWR|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
@@ -98,8 +105,9 @@ func (s *Spool) Recover() ([]*File, error) {
 		path, isData := strings.CutSuffix(name, dataSuffix)
 		if !isData {
 			// What a crash left of making, describing or removing a file: nothing without bytes is wanted.
-			base := strings.TrimSuffix(strings.TrimSuffix(name, metaSuffix), tmpSuffix)
-			if _, err := os.Lstat(base + dataSuffix); base != name && (errors.Is(err, os.ErrNotExist) || strings.HasSuffix(name, tmpSuffix)) {
+			base, isMeta := strings.CutSuffix(name, metaSuffix)
+			_, err := os.Lstat(base + dataSuffix)
+			if isMeta && errors.Is(err, os.ErrNotExist) || strings.HasSuffix(name, tmpSuffix) || strings.HasSuffix(name, LinkSuffix) {
 				os.Remove(name)
 			}
 			continue
@@ -114,6 +122,14 @@ func (s *Spool) Recover() ([]*File, error) {
 		}
 		if err != nil {
 			return nil, wrap("read spool", path, err)
+		}
+		if len(b) == 0 {
+			// The description did not survive a power loss. What the file was to replace is not known: nothing is.
+			var d Description
+			if _, err := fmt.Sscanf(e.Name(), "%16x-", &d.Node); err == nil {
+				d.Format, d.Dirty = format, true
+				b, _ = json.Marshal(d)
+			}
 		}
 		d, err := decode(b)
 		if err != nil {
@@ -168,6 +184,21 @@ func (f *File) Describe(d Description) error {
 	return nil
 }
 
+// Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside the spool needs to go on: 512 MiB, or a
+// tenth of a small disk.
+func (s *Spool) Room(n int64) error {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.dir, &st); err != nil {
+		return wrap("look at the spool's disk", s.dir, err)
+	}
+	free, total := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	if floor := min(512<<20, total/10); free-n < floor {
+		return remote.E("write spool file", s.dir, remote.NoSpace, fmt.Errorf("%d MiB are free and %d MiB are kept free", free>>20, floor>>20)).
+			WithHint("free space on this disk, or move the catalog directory to a larger one with --catalog-dir")
+	}
+	return nil
+}
+
 // Path is where the bytes are.
 func (f *File) Path() string { return f.path + dataSuffix }
 
@@ -192,9 +223,25 @@ func (f *File) Stat() (unix.Stat_t, error) {
 	return st, wrap("stat spool file", f.path, err)
 }
 
-// Allocate is fallocate(2).
+// Allocate is fallocate(2). Zeroing a range becomes a hole where the disk cannot do better.
 func (f *File) Allocate(mode uint32, off, n int64) error {
-	return wrap("allocate in spool file", f.path, unix.Fallocate(int(f.f.Fd()), mode, off, n))
+	err := unix.Fallocate(int(f.f.Fd()), mode, off, n)
+	if errors.Is(err, unix.EOPNOTSUPP) && mode&unix.FALLOC_FL_ZERO_RANGE != 0 {
+		err = unix.Fallocate(int(f.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
+		if err == nil && mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
+			err = f.extend(off + n)
+		}
+	}
+	return wrap("allocate in spool file", f.path, err)
+}
+
+// extend makes the file at least size bytes long.
+func (f *File) extend(size int64) error {
+	st, err := f.Stat()
+	if err != nil || st.Size >= size {
+		return err
+	}
+	return f.Truncate(size)
 }
 
 // A Segment is a run of data between holes.

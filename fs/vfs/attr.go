@@ -30,15 +30,12 @@ func (fs *FS) Lookup(_ context.Context, parent ID, name string) (a Attr, err err
 		if n = tx.Node(d.Node); n == nil {
 			return missing(tx, "lookup", d.Node)
 		}
-		a = attrOf(tx, d.Node, n)
+		a = fs.overlay(attrOf(tx, d.Node, n))
 		// Inside the view: an operation that takes the last name runs before or after, and then knows of the reference.
 		fs.lookedUp(fs.hold(d.Node))
 		return nil
 	})
-	if err != nil {
-		return Attr{}, err
-	}
-	return fs.overlay(a), nil
+	return a, err
 }
 
 // GetAttr tells what stat tells.
@@ -48,13 +45,10 @@ func (fs *FS) GetAttr(_ context.Context, id ID) (a Attr, err error) {
 		if n == nil {
 			return missing(tx, "getattr", id)
 		}
-		a = attrOf(tx, id, n)
+		a = fs.overlay(attrOf(tx, id, n))
 		return nil
 	})
-	if err != nil {
-		return Attr{}, err
-	}
-	return fs.overlay(a), nil
+	return a, err
 }
 
 // SetAttr changes attributes.

@@ -34,6 +34,9 @@ func (fs *FS) OpenDir(_ context.Context, id ID) (Dir, error) {
 	return &dir{fs, ino}, nil
 }
 
+// Fsync returns when every change of names that was made before is in the store.
+func (d *dir) Fsync(ctx context.Context) error { return d.fs.flushCatalog(ctx) }
+
 func (d *dir) Release() { d.fs.release(d.ino) }
 
 // Places of the first two entries of every listing.

@@ -3,6 +3,7 @@ package vfs
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -75,7 +76,7 @@ func (fs *FS) Open(ctx context.Context, c Caller, id ID, flags uint32) (File, er
 		}
 	}
 	ino.mu.Lock()
-	if ino.dirty {
+	if ino.local {
 		head = spooled
 	}
 	f.keep = ino.pages == head
@@ -88,25 +89,42 @@ func (f *file) KeepCache() bool { return f.keep }
 
 // Read reads what this machine wrote last, or else the media's present head.
 func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
-	ino := f.ino
-	ino.io.RLock()
-	if ino.w != nil {
-		defer ino.io.RUnlock()
-		n, err := ino.w.file.ReadAt(p, off)
-		if n < len(p) && err != nil && n >= 0 && isEOF(err) {
-			err = nil
-		}
-		if err != nil {
-			return 0, remote.E("read", "spool", remote.Other, err)
-		}
-		return n, nil
+	if n, ok, err := f.fs.readSpool(f.ino, p, off); ok {
+		return n, err
 	}
-	ino.io.RUnlock()
-	l, err := f.fs.head(ino.id, off, int64(len(p)))
+	l, err := f.fs.head(f.ino.id, off, int64(len(p)))
 	if err != nil {
 		return 0, err
 	}
 	return l.readAt(ctx, &f.readers, p, off)
+}
+
+// readSpool reads from the spool file when that has what the media holds.
+func (fs *FS) readSpool(ino *inode, p []byte, off int64) (n int, ok bool, err error) {
+	ino.io.RLock()
+	defer ino.io.RUnlock()
+	if ino.w == nil || !fs.current(ino) {
+		return 0, false, nil
+	}
+	if n, err = ino.w.file.ReadAt(p, off); err != nil && !isEOF(err) {
+		return 0, true, remote.E("read", "spool", remote.Other, err)
+	}
+	return n, true, nil
+}
+
+// current tells whether the spool file, which is there, has what the media holds: bytes that no head has, or those of the present one.
+// Another machine may have set a head since.
+func (fs *FS) current(ino *inode) bool {
+	if ino.isLocal() {
+		return true
+	}
+	same := false
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(ino.id)
+		same = n != nil && headID(n.Head) == ino.w.base
+		return nil
+	})
+	return err == nil && same
 }
 
 // head gives the layout of a media's present head around [off, off+n).
@@ -127,9 +145,26 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 	if !f.writes {
 		return 0, remote.E("write", "", remote.Permission, nil)
 	}
+	n, err := f.write(ctx, p, off)
+	if err == nil && killPriv {
+		err = f.fs.killPriv(ctx, f.ino.id)
+	}
+	if n > 0 && err != nil {
+		f.fs.log.WithError(err).Warn("a write was cut short")
+		err = nil
+	}
+	return n, err
+}
+
+func (f *file) write(ctx context.Context, p []byte, off int64) (int, error) {
 	ino := f.ino
-	ino.io.Lock()
-	defer ino.io.Unlock()
+	if err := f.fs.lock(ctx, ino); err != nil {
+		return 0, err
+	}
+	defer ino.unlock()
+	if err := f.fs.spool.Room(int64(len(p))); err != nil {
+		return 0, err
+	}
 	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
 		return 0, err
 	}
@@ -139,18 +174,11 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 	if err := f.fs.dirtied(ino); err != nil {
 		return 0, err
 	}
-	n, err := ino.w.file.WriteAt(p, off)
 	f.wrote.Store(true)
+	n, err := ino.w.file.WriteAt(p, off)
 	ino.mu.Lock()
 	ino.size = max(ino.size, off+int64(n))
 	ino.mu.Unlock()
-	if err == nil && killPriv {
-		err = f.fs.killPriv(ctx, ino.id)
-	}
-	if n > 0 && err != nil {
-		f.fs.log.WithError(err).Warn("a write was cut short")
-		err = nil
-	}
 	return n, err
 }
 
@@ -182,8 +210,15 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 		return remote.E("allocate", "", remote.Invalid, nil)
 	}
 	ino := f.ino
-	ino.io.Lock()
-	defer ino.io.Unlock()
+	if err := f.fs.lock(ctx, ino); err != nil {
+		return err
+	}
+	defer ino.unlock()
+	if mode&AllocatePunchHole == 0 {
+		if err := f.fs.spool.Room(n); err != nil {
+			return err
+		}
+	}
 	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
 		return err
 	}
@@ -233,14 +268,13 @@ func (f *file) Seek(ctx context.Context, off int64, whence uint32) (int64, error
 }
 
 // segments lists the data of the media between its holes.
-func (f *file) segments() (segs []spool.Segment, size int64, err error) {
-	f.ino.io.RLock()
-	defer f.ino.io.RUnlock()
-	if w := f.ino.w; w != nil {
-		segs, err = w.file.Segments()
-		return segs, f.ino.size, err
+func (f *file) segments() ([]spool.Segment, int64, error) {
+	if segs, size, ok, err := f.fs.spoolSegments(f.ino); ok {
+		return segs, size, err
 	}
-	err = f.fs.cat.View(func(tx *catalog.Tx) error {
+	var segs []spool.Segment
+	size := int64(0)
+	err := f.fs.cat.View(func(tx *catalog.Tx) error {
 		n := tx.Node(f.ino.id)
 		if n == nil {
 			return missing(tx, "seek", f.ino.id)
@@ -257,6 +291,18 @@ func (f *file) segments() (segs []spool.Segment, size int64, err error) {
 		return nil
 	})
 	return segs, size, err
+}
+
+func (fs *FS) spoolSegments(ino *inode) (segs []spool.Segment, size int64, ok bool, err error) {
+	ino.io.RLock()
+	defer ino.io.RUnlock()
+	if ino.w == nil || !fs.current(ino) {
+		return nil, 0, false, nil
+	}
+	segs, err = ino.w.file.Segments()
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	return segs, ino.size, true, err
 }
 
 // Flush finishes the upload when the process that opened the file closes it; what another process left is uploaded a little later.
@@ -278,8 +324,17 @@ func (f *file) Fsync(ctx context.Context) error {
 	if err != nil {
 		f.wrote.Store(true)
 		f.fs.uploads.queue(f.ino, f.fs.opt.RetryInterval)
+		return err
 	}
-	return err
+	return f.fs.flushCatalog(ctx)
+}
+
+// flushCatalog waits, as long as close may, until what was changed before is in the log. It waits for nothing unless an operation's caller was
+// told of an outage: all others have waited themselves.
+func (fs *FS) flushCatalog(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
+	defer cancel()
+	return fs.cat.Flush(ctx)
 }
 
 // Release ends the file.
@@ -304,6 +359,7 @@ func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) err
 	}
 	same, err := fs.cut(ctx, ino, size)
 	if err != nil {
+		fs.settle(ino)
 		return err
 	}
 	if f != nil && f.writes {
@@ -324,11 +380,14 @@ func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) err
 	return err
 }
 
-// cut changes the size in the spool; same tells that there was nothing to do.
+// cut changes the size in the spool; same tells that there was nothing to do. When it fails, the media holds what it held.
 func (fs *FS) cut(ctx context.Context, ino *inode, size int64) (same bool, err error) {
-	ino.io.Lock()
-	defer ino.io.Unlock()
-	if ino.w == nil {
+	if err := fs.lock(ctx, ino); err != nil {
+		return false, err
+	}
+	defer ino.unlock()
+	had := ino.w
+	if had == nil {
 		var n *record.Node
 		err := fs.cat.View(func(tx *catalog.Tx) error {
 			if n = tx.Node(ino.id); n == nil {
@@ -346,14 +405,23 @@ func (fs *FS) cut(ctx context.Context, ino *inode, size int64) (same bool, err e
 		case int64(n.Head.GetSize()) == size:
 			return true, fs.changedTimes(ctx, ino.id)
 		}
+		if err := fs.spool.Room(0); err != nil {
+			return false, err
+		}
 	}
 	if err := fs.makeWritable(ctx, ino, size); err != nil {
 		return false, err
 	}
-	if err := fs.dirtied(ino); err != nil {
-		return false, err
+	if err = fs.dirtied(ino); err == nil {
+		err = ino.w.file.Truncate(size)
 	}
-	if err := ino.w.file.Truncate(size); err != nil {
+	if err != nil {
+		if w := ino.w; w != had {
+			// It may have only the bytes that were to be left.
+			ino.swap(nil)
+			ino.clean()
+			err = errors.Join(err, w.file.Remove())
+		}
 		return false, err
 	}
 	ino.mu.Lock()

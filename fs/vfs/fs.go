@@ -137,13 +137,7 @@ func (fs *FS) Close() error {
 	fs.uploads.wakeUp()
 	fs.wg.Wait()
 	var errs []error
-	fs.mu.Lock()
-	var inodes []*inode
-	for _, ino := range fs.inodes {
-		inodes = append(inodes, ino)
-	}
-	fs.mu.Unlock()
-	for _, ino := range inodes {
+	for _, ino := range fs.all() {
 		errs = append(errs, fs.leave(ino))
 	}
 	errs = append(errs, fs.cat.Close(), fs.cache.Close())
@@ -152,17 +146,14 @@ func (fs *FS) Close() error {
 
 // leave closes an inode's spool file: it stays when it has bytes that the store has not.
 func (fs *FS) leave(ino *inode) error {
-	ino.io.Lock()
-	defer ino.io.Unlock()
+	ino.up <- struct{}{} // whoever has it gives up: the file system's context is over
+	defer ino.unlock()
 	w := ino.w
 	if w == nil {
 		return nil
 	}
-	ino.w = nil
-	ino.mu.Lock()
-	dirty := ino.dirty
-	ino.mu.Unlock()
-	if !dirty {
+	ino.swap(nil)
+	if !ino.isDirty() {
 		return w.file.Remove()
 	}
 	return errors.Join(w.file.Sync(), w.file.Close())
@@ -193,9 +184,7 @@ func (fs *FS) Status() Status {
 }
 
 func (fs *FS) pending() (p Pending) {
-	fs.mu.Lock()
-	defer fs.mu.Unlock()
-	for _, ino := range fs.inodes {
+	for _, ino := range fs.all() {
 		ino.mu.Lock()
 		if ino.dirty {
 			p.Files++
@@ -205,6 +194,7 @@ func (fs *FS) pending() (p Pending) {
 			}
 		}
 		ino.mu.Unlock()
+		fs.release(ino)
 	}
 	return p
 }

@@ -1,12 +1,14 @@
 package vfs
 
 import (
+	"fmt"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
 
@@ -17,8 +19,13 @@ const versionAge = 10 * time.Minute
 func runSetHead(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	n := tx.Node(in.Node)
 	if n == nil || tx.Orphan(in.Node) {
-		if !tx.Late() || tx.Err() != nil {
-			return missing(tx, "write", in.Node)
+		switch {
+		case tx.Err() != nil:
+			return tx.Err()
+		case !tx.Late() && !in.Restore:
+			return remote.E("write", fmt.Sprint(in.Node), remote.NotExist, errOrphan)
+		case livesOn(tx, in.MediaId, in.Node):
+			return runLateVersion(tx, in)
 		}
 		n = restore(tx, in)
 	}

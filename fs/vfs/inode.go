@@ -1,9 +1,13 @@
 package vfs
 
 import (
+	"context"
+	"errors"
 	"sync"
+	"time"
 
 	"mediafs/cache/spool"
+	"mediafs/remote"
 )
 
 // An inode is what this process keeps of a node that the kernel knows, that is open, or that has bytes in the spool.
@@ -18,27 +22,83 @@ type inode struct {
 	writers int    // open files that may write
 	orphan  bool   // it was deleted while known here: its record may be kept as an orphan
 
-	up sync.Mutex // one upload at a time
-	// io guards w: exclusive for who changes its bytes or replaces it, shared for who reads or uploads them.
+	// up is held by who changes the bytes in the spool or uploads them: a lock of one place that waiters can leave. An upload holds it
+	// for as long as the store takes.
+	up chan struct{}
+	// io guards the pointer w, exclusively for who sets it (with up held), shared for who reads the bytes. Never held for long.
 	io sync.RWMutex
 	w  *writing
 
 	mu sync.Mutex
 	// Guarded by mu:
 	pages   string // the head, or state of the spool file, that the kernel's pages are of; empty: not known
-	dirty   bool   // w has bytes that no head has
+	dirty   bool   // w has bytes that are still to be uploaded
+	local   bool   // w has bytes that no head has: everybody here reads them
 	size    int64  // with w
-	mtime   Time   // with dirty
+	mtime   Time   // with local
 	ctime   Time
 	lastErr error // why the last upload failed
+	gone    bool  // this machine took its last name
+	saved   bool  // w is of an earlier process and not what the media holds now: it becomes a version
 }
 
-// writing is the spool file of a media being written. It changes under inode.io held exclusively; described under inode.mu too.
+// writing is the spool file of a media being written. Its fields change with inode.up held.
 type writing struct {
 	file   *spool.File
-	shared bool  // the file's bytes belong to a store now as well: copied before the next write
-	sent   *sent // uploaded, and not yet a head; ends with the next write
-	head   string
+	base   string // the head whose bytes it has, as long as it is not local
+	shared bool   // the file's bytes belong to a store now as well: copied before the next write
+	sent   *sent  // uploaded, and not yet a head; ends with the next write
+}
+
+func newInode(id ID) *inode { return &inode{id: id, up: make(chan struct{}, 1)} }
+
+// lock takes up. It gives up when ctx ends, the file system closes, or an upload takes longer than close may.
+func (fs *FS) lock(ctx context.Context, ino *inode) error {
+	if ino.tryLock() {
+		return nil
+	}
+	timeout := time.NewTimer(fs.opt.UploadTimeout)
+	defer timeout.Stop()
+	select {
+	case ino.up <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return remote.E("wait for an upload", "", remote.KindOf(ctx.Err()), ctx.Err())
+	case <-fs.ctx.Done():
+		return remote.E("wait for an upload", "", remote.Unavailable, errClosing)
+	case <-timeout.C:
+		return remote.E("wait for an upload", "", remote.Unavailable, errors.New("another upload of this file has not ended"))
+	}
+}
+
+func (ino *inode) tryLock() bool {
+	select {
+	case ino.up <- struct{}{}:
+		return true
+	default:
+		return false
+	}
+}
+
+func (ino *inode) unlock() { <-ino.up }
+
+// swap sets the spool file. up is held.
+func (ino *inode) swap(w *writing) {
+	ino.io.Lock()
+	ino.w = w
+	ino.io.Unlock()
+}
+
+func (ino *inode) isDirty() bool {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	return ino.dirty
+}
+
+func (ino *inode) isLocal() bool {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	return ino.local
 }
 
 // spooled is the state of the kernel's pages while the spool file is newer than any head.
@@ -50,7 +110,7 @@ func (fs *FS) hold(id ID) *inode {
 	defer fs.mu.Unlock()
 	ino := fs.inodes[id]
 	if ino == nil {
-		ino = &inode{id: id}
+		ino = newInode(id)
 		fs.inodes[id] = ino
 	}
 	ino.holds++
@@ -82,15 +142,20 @@ func (fs *FS) drop(ino *inode, less func()) {
 	fs.mu.Lock()
 	less()
 	gone := ino.lookups == 0 && ino.holds == 0
+	dirty := gone && ino.isDirty()
 	orphan := ino.orphan
-	if gone && fs.inodes[ino.id] == ino {
+	if gone && !dirty && fs.inodes[ino.id] == ino {
 		delete(fs.inodes, ino.id)
 	}
 	fs.mu.Unlock()
-	if gone {
+	switch {
+	case dirty:
+		fs.uploads.queue(ino, 0) // its bytes are wanted still
+	case gone:
 		fs.discard(ino)
-	}
-	if gone && orphan {
+		if !orphan {
+			return
+		}
 		if err := fs.cat.DropOrphan(ino.id); err != nil {
 			fs.log.WithError(err).Warn("an unlinked node could not be cleaned up; the next mount does it")
 		}
@@ -109,7 +174,8 @@ func (fs *FS) Referenced(id ID) bool {
 	return true
 }
 
-// overlay lays what is only in the spool over the attributes of the catalog. It may be called in a view.
+// overlay lays what is only in the spool over the attributes of the catalog. It is called in the view that read them: a head that is set
+// meanwhile shows in neither or both.
 func (fs *FS) overlay(a Attr) Attr {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -119,7 +185,7 @@ func (fs *FS) overlay(a Attr) Attr {
 	}
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
-	if !ino.dirty {
+	if !ino.local {
 		return a
 	}
 	a.Size, a.Mtime = ino.size, ino.mtime

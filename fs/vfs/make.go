@@ -157,13 +157,18 @@ func (fs *FS) Link(ctx context.Context, c Caller, id, parent ID, name string) (A
 	in := fs.newIntent(intent.Kind_LINK, c)
 	in.Node, in.Parent, in.Name = id, parent, []byte(name)
 	ino := fs.hold(id)
-	r, err := fs.do(ctx, in)
+	_, err := fs.do(ctx, in)
+	if err != nil {
+		fs.release(ino)
+		return Attr{}, err
+	}
+	a, err := fs.GetAttr(ctx, id)
 	if err != nil {
 		fs.release(ino)
 		return Attr{}, err
 	}
 	fs.lookedUp(ino)
-	return fs.overlay(r.attr), nil
+	return a, nil
 }
 
 func runLink(tx *catalog.Tx, in *intent.Intent, r *result) error {

@@ -23,6 +23,7 @@ import (
 // The functions get a result to fill for the caller; it is overwritten when the operation runs again.
 type result struct {
 	attr Attr
+	lost ID // the node that lost a name
 }
 
 // do runs an intent as an operation and returns when it is in the log.
@@ -56,11 +57,11 @@ func run(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	case intent.Kind_LINK:
 		err = runLink(tx, in, r)
 	case intent.Kind_UNLINK:
-		err = runUnlink(tx, in)
+		err = runUnlink(tx, in, r)
 	case intent.Kind_RMDIR:
 		err = runRmdir(tx, in)
 	case intent.Kind_RENAME:
-		err = runRename(tx, in)
+		err = runRename(tx, in, r)
 	case intent.Kind_SET_ATTR:
 		err = runSetAttr(tx, in, r)
 	case intent.Kind_SET_HEAD:

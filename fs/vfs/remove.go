@@ -22,11 +22,44 @@ func (fs *FS) Unlink(ctx context.Context, c Caller, parent ID, name string) erro
 	if in.SpareId, err = fs.cat.NewID(); err != nil {
 		return err
 	}
-	_, err = fs.do(ctx, in)
+	in.Node = fs.named(parent, name)
+	r, err := fs.do(ctx, in)
+	fs.unnamed(r.lost)
 	return err
 }
 
-func runUnlink(tx *catalog.Tx, in *intent.Intent) error {
+// unnamed notes that this machine took a name off a node: if it was the last, nobody wants what is in the spool of it after this process.
+func (fs *FS) unnamed(id ID) {
+	fs.mu.Lock()
+	ino := fs.inodes[id]
+	if ino != nil && !ino.orphan {
+		ino = nil // it has another name, or went to the trash
+	}
+	if ino != nil {
+		ino.holds++
+	}
+	fs.mu.Unlock()
+	if ino == nil {
+		return
+	}
+	defer fs.release(ino)
+	ino.mu.Lock()
+	ino.gone = true
+	ino.mu.Unlock()
+	if !ino.tryLock() {
+		return
+	}
+	defer ino.unlock()
+	if w := ino.w; w != nil {
+		d := w.file.Description()
+		d.Gone = true
+		if err := w.file.Describe(d); err != nil {
+			fs.log.WithError(err).Debug("a spool file of a deleted media stays for the next mount to find")
+		}
+	}
+}
+
+func runUnlink(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	name := string(in.Name)
 	pn, err := folder(tx, "unlink", in.Parent)
 	if err != nil {
@@ -39,6 +72,10 @@ func runUnlink(tx *catalog.Tx, in *intent.Intent) error {
 	if d.Kind<<12 == typeFolder {
 		return remote.E("unlink", fmt.Sprintf("%q", name), remote.IsDir, nil)
 	}
+	if tx.Late() && d.Node != in.Node {
+		return remote.E("unlink", fmt.Sprintf("%q", name), remote.NotExist, errLate)
+	}
+	r.lost = d.Node
 	tx.Delete(record.DentryKey(in.Parent, name))
 	touch(tx, in.Parent, pn, in.Time)
 	nameLost(tx, in, d.Node, in.Parent, name)
@@ -56,7 +93,7 @@ func nameLost(tx *catalog.Tx, in *intent.Intent, id, parent ID, name string) {
 	if tx.Links(id) > 0 {
 		return
 	}
-	if in.Trash && isMedia(n) && age(in.Time, n.Btime) >= minTrashAge {
+	if old := age(in.Time, n.Btime); in.Trash && isMedia(n) && (old >= minTrashAge || old < 0) {
 		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: id, Parent: parent, Name: []byte(name), Deleted: in.Time, Uid: in.Uid})
 		return
 	}

@@ -14,6 +14,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
+// errLate is why an operation that runs late does nothing: what it was about is no longer there.
+var errLate = errors.New("another machine has put something else under this name meanwhile")
+
 // freshness is how young a media must be to take over the identity of the one it is renamed over: it was made to replace it.
 const freshness = 24 * time.Hour
 
@@ -31,11 +34,24 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 	if in.SpareId, err = fs.cat.NewID(); err != nil {
 		return err
 	}
-	_, err = fs.do(ctx, in)
+	in.Node, in.Over = fs.named(parent, name), fs.named(newParent, newName)
+	r, err := fs.do(ctx, in)
+	fs.unnamed(r.lost)
 	return err
 }
 
-func runRename(tx *catalog.Tx, in *intent.Intent) error {
+// named tells which node a name means now; 0 when it means none. An operation that runs late does not touch another one.
+func (fs *FS) named(parent ID, name string) (id ID) {
+	_ = fs.cat.View(func(tx *catalog.Tx) error {
+		if d := tx.Dentry(parent, name); d != nil {
+			id = d.Node
+		}
+		return nil
+	})
+	return id
+}
+
+func runRename(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	name, newName := string(in.Name), string(in.NewName)
 	bad := func(kind remote.Kind, cause error) error {
 		return remote.E("rename", fmt.Sprintf("%q to %q", name, newName), kind, cause)
@@ -49,6 +65,16 @@ func runRename(tx *catalog.Tx, in *intent.Intent) error {
 	src, dst := tx.Dentry(in.Parent, name), tx.Dentry(in.NewParent, newName)
 	if src == nil {
 		return bad(remote.NotExist, tx.Err())
+	}
+	if tx.Late() && src.Node != in.Node {
+		return bad(remote.NotExist, errLate)
+	}
+	if tx.Late() && dst != nil && dst.Node != in.Over && dst.Node != src.Node {
+		if in.Flags == RenameExchange {
+			return bad(remote.NotExist, errLate)
+		}
+		newName = conflictName(tx, in.NewParent, in, newName)
+		dst = nil
 	}
 	if dst != nil && in.Flags == RenameNoReplace {
 		return bad(remote.Exist, nil)
@@ -86,6 +112,7 @@ func runRename(tx *catalog.Tx, in *intent.Intent) error {
 	changed(tx, src.Node, in.Time)
 	if dst != nil {
 		replaced(tx, in, src.Node, dst.Node, newName)
+		r.lost = dst.Node
 	}
 	touchBoth(tx, in)
 	return nil
@@ -139,10 +166,20 @@ const (
 	lateBytes        = 3
 )
 
+// maxVersions is how many versions a media keeps at most; the oldest go first.
+const maxVersions = 50
+
 func addVersion(tx *catalog.Tx, media []byte, v *record.Version) {
 	n := uint64(1)
 	if k, _ := tx.Last(record.VersionPrefix(media)); len(k) == 1+len(media)+8 {
 		n = binary.BigEndian.Uint64(k[1+len(media):]) + 1
+	}
+	var kept [][]byte
+	for k := range tx.Records(record.VersionPrefix(media)) {
+		kept = append(kept, k)
+	}
+	for ; len(kept) >= maxVersions; kept = kept[1:] {
+		tx.Delete(kept[0])
 	}
 	tx.Store(record.VersionKey(media, n), v)
 }

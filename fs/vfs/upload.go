@@ -38,10 +38,14 @@ const parallelChunks = 4
 // minHoles is how many bytes of holes make an upload leave them out; with fewer, the content is exactly the file.
 const minHoles = 1 << 20
 
+// errClosing is why nothing is waited for any more.
+var errClosing = errors.New("the library is being unmounted; what was written stays in the spool and goes on at the next mount")
+
 // uploadWithin uploads an inode's spool file and tries again, within the time that close may take, while the store is not reached.
 func (fs *FS) uploadWithin(ctx context.Context, ino *inode) error {
 	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
 	defer cancel()
+	defer context.AfterFunc(fs.ctx, cancel)()
 	pause := min(fs.opt.RetryInterval, time.Second)
 	for {
 		err := fs.upload(ctx, ino)
@@ -53,8 +57,6 @@ func (fs *FS) uploadWithin(ctx context.Context, ino *inode) error {
 		select {
 		case <-ctx.Done():
 			return err
-		case <-fs.ctx.Done():
-			return err
 		case <-time.After(pause):
 			pause = min(2*pause, time.Minute)
 		}
@@ -64,15 +66,14 @@ func (fs *FS) uploadWithin(ctx context.Context, ino *inode) error {
 // upload makes what is in the spool file the media's head: content first, then one operation. Writers of the
 // same media wait, readers do not. It returns nil when there is nothing to upload any more.
 func (fs *FS) upload(ctx context.Context, ino *inode) (err error) {
-	ino.up.Lock()
-	defer ino.up.Unlock()
-	ino.io.RLock()
-	defer ino.io.RUnlock()
-	w := ino.w
-	ino.mu.Lock()
-	dirty := ino.dirty
-	ino.mu.Unlock()
-	if w == nil || !dirty {
+	if !ino.isDirty() {
+		return nil // nothing, or an upload that others wait for holds what came before
+	}
+	if err := fs.lock(ctx, ino); err != nil {
+		return err
+	}
+	defer ino.unlock()
+	if ino.w == nil || !ino.isDirty() {
 		return nil
 	}
 	defer func() {
@@ -80,33 +81,26 @@ func (fs *FS) upload(ctx context.Context, ino *inode) (err error) {
 		ino.lastErr = err
 		ino.mu.Unlock()
 	}()
-	in := fs.newIntent(intent.Kind_SET_HEAD, Caller{})
-	in.Node = ino.id
-	name, wanted := "", false
-	err = fs.cat.View(func(tx *catalog.Tx) error {
-		n := tx.Node(ino.id)
-		if n == nil {
-			return tx.Err()
+	for range 5 {
+		err = fs.uploadOnce(ctx, ino, ino.w)
+		if !errors.Is(err, errOrphan) {
+			return err
 		}
-		d := describe(tx, ino.id, n)
-		in.Parent, in.Name, in.Mode, in.Uid, in.Gid, in.MediaId = d.Parent, d.Name, n.Mode, n.Uid, n.Gid, n.MediaId
-		name = string(d.Name)
-		wanted = true
-		if tx.Orphan(ino.id) {
-			// Nobody can reach it by a name. If its media lives on in another node, these bytes become a version of it.
-			in.Kind = intent.Kind_LATE_VERSION
-			wanted = livesOn(tx, n.MediaId, ino.id)
-		}
-		return nil
-	})
+		// It lost its last name while its head was on its way: look at it again.
+	}
+	return err
+}
+
+func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing) error {
+	in, wanted, err := fs.headIntent(ino, w)
 	if err != nil {
 		return err
 	}
 	if !wanted {
-		return fs.uploaded(ino, w, nil)
+		return fs.unwanted(ino, w)
 	}
 	if w.sent == nil {
-		if err := fs.send(ctx, ino, w, name); err != nil {
+		if err := fs.send(ctx, ino, w, string(in.Name)); err != nil {
 			return err
 		}
 	}
@@ -116,25 +110,57 @@ func (fs *FS) upload(ctx context.Context, ino *inode) (err error) {
 	ino.mu.Unlock()
 	in.Change = &intent.Change{Mtime: stamp(mtime)}
 	if _, err := fs.do(ctx, in); err != nil {
-		if errors.Is(err, remote.NotExist) {
-			return fs.uploaded(ino, w, nil) // unlinked while it was on its way
-		}
 		return err
+	}
+	if in.Kind == intent.Kind_LATE_VERSION {
+		return fs.unwanted(ino, w) // kept, and still of no head
 	}
 	for {
 		ino.mu.Lock()
 		set := ino.mtime
-		if set == mtime {
-			ino.mu.Unlock()
-			return fs.uploaded(ino, w, w.sent)
-		}
 		ino.mu.Unlock()
+		if set == mtime {
+			return fs.uploaded(ino, w)
+		}
 		// The time was set by hand while the head was on its way, and the head may have come later.
 		mtime = set
 		if err := fs.changeAttr(ctx, Caller{}, ino.id, AttrChange{Mtime: &set}); err != nil && !errors.Is(err, remote.NotExist) {
 			return err
 		}
 	}
+}
+
+// headIntent decides what the bytes of a spool file become: the head, a version of a media that another node holds now or whose head is newer, or
+// nothing, when nobody can reach them any more.
+func (fs *FS) headIntent(ino *inode, w *writing) (in *intent.Intent, wanted bool, err error) {
+	in = fs.newIntent(intent.Kind_SET_HEAD, Caller{})
+	in.Node = ino.id
+	d := w.file.Description()
+	ino.mu.Lock()
+	gone, saved := ino.gone, ino.saved
+	ino.mu.Unlock()
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(ino.id)
+		orphan := n != nil && tx.Orphan(ino.id)
+		if n != nil {
+			d = describe(tx, ino.id, n)
+		}
+		in.Parent, in.Name, in.Mode, in.Uid, in.Gid, in.MediaId = d.Parent, d.Name, d.Mode, d.UID, d.GID, d.Media
+		named := n != nil && !orphan
+		switch {
+		case named && !saved:
+			wanted = true
+		case named || livesOn(tx, d.Media, ino.id):
+			in.Kind, wanted = intent.Kind_LATE_VERSION, true
+		case n == nil && !gone:
+			in.Restore, wanted = true, true
+			if len(in.MediaId) == 0 {
+				in.MediaId = newMediaID()
+			}
+		}
+		return tx.Err()
+	})
+	return in, wanted, err
 }
 
 // livesOn tells whether a media that was node's went over to another node by a rename.
@@ -151,25 +177,33 @@ func livesOn(tx *catalog.Tx, media []byte, node ID) bool {
 	return false
 }
 
-// uploaded notes that the spool file has nothing for the store any more. Writers wait for inode.io meanwhile.
-func (fs *FS) uploaded(ino *inode, w *writing, s *sent) error {
+// uploaded notes that the spool file's bytes are the media's head now.
+func (fs *FS) uploaded(ino *inode, w *writing) error {
+	d := w.file.Description()
+	d.Dirty, d.Base = false, baseOf(w.sent.head)
+	if err := w.file.Describe(d); err != nil {
+		return err
+	}
+	w.base = headID(w.sent.head)
+	ino.mu.Lock()
+	if ino.pages == spooled {
+		ino.pages = w.base
+	}
+	ino.mu.Unlock()
+	ino.clean()
+	return nil
+}
+
+// unwanted notes that the store needs nothing of a spool file any more, though its bytes are of no head. Who has it open reads them.
+func (fs *FS) unwanted(ino *inode, w *writing) error {
 	d := w.file.Description()
 	d.Dirty = false
 	if err := w.file.Describe(d); err != nil {
 		return err
 	}
-	w.head = ""
 	ino.mu.Lock()
-	defer ino.mu.Unlock()
 	ino.dirty = false
-	if s != nil {
-		if len(s.contents) == 1 {
-			w.head = hex.EncodeToString(s.contents[0].Id)
-		}
-		if ino.pages == spooled {
-			ino.pages = headID(s.head)
-		}
-	}
+	ino.mu.Unlock()
 	return nil
 }
 
@@ -182,7 +216,7 @@ func (fs *FS) send(ctx context.Context, ino *inode, w *writing, name string) err
 	if err != nil {
 		return err
 	}
-	body := &segmentReader{file: w.file, segs: segs}
+	body := &segmentReader{file: w.file, segs: segs, fileSize: size}
 	for _, s := range segs {
 		body.size += s.Length
 	}
@@ -198,8 +232,12 @@ func (fs *FS) send(ctx context.Context, ino *inode, w *writing, name string) err
 		head.Extents = append(head.Extents, &record.Extent{Offset: uint64(s.Offset), Length: uint64(s.Length), Content: id, ContentOffset: off})
 		off += uint64(s.Length)
 	}
+	// A process that finds the content in the catalog knows that these bytes are done with. The file's own time changes when a store takes it.
 	d := w.file.Description()
 	d.Content = hex.EncodeToString(id)
+	ino.mu.Lock()
+	d.MtimeSet, d.Mtime, d.MtimeNS = true, ino.mtime.Sec, ino.mtime.Nsec
+	ino.mu.Unlock()
 	if err := w.file.Describe(d); err != nil {
 		return err
 	}
@@ -235,7 +273,7 @@ func (fs *FS) send(ctx context.Context, ino *inode, w *writing, name string) err
 func (fs *FS) sendBytes(ctx context.Context, w *writing, spec remote.UploadSpec, body *segmentReader) (remote.ContentID, error) {
 	if fu, ok := fs.store.(remote.FileUploader); ok && body.whole() {
 		// The store gets a second name of the file: should this process die now, the spool still has the bytes.
-		link := w.file.Path() + ".up"
+		link := w.file.Path() + spool.LinkSuffix
 		os.Remove(link)
 		if err := os.Link(w.file.Path(), link); err == nil {
 			id, err := fu.UploadFile(ctx, spec, link)
@@ -359,13 +397,14 @@ func uploadSegments(f *spool.File, size int64) ([]spool.Segment, error) {
 
 // segmentReader reads runs of a file as if they followed each other.
 type segmentReader struct {
-	file *spool.File
-	segs []spool.Segment
-	size int64
+	file     *spool.File
+	fileSize int64 // size of the file
+	segs     []spool.Segment
+	size     int64 // of the runs
 }
 
-// whole tells whether the runs are one from the start of the file.
-func (r *segmentReader) whole() bool { return len(r.segs) == 1 && r.segs[0].Offset == 0 }
+// whole tells whether the runs are all of the file.
+func (r *segmentReader) whole() bool { return len(r.segs) == 1 && r.size == r.fileSize }
 
 func (r *segmentReader) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off >= r.size {
@@ -390,4 +429,12 @@ func (r *segmentReader) ReadAt(p []byte, off int64) (int, error) {
 		return done, io.EOF
 	}
 	return done, nil
+}
+
+func unhex(s string) []byte {
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		return nil
+	}
+	return b
 }

@@ -25,6 +25,7 @@ type queued struct {
 	due     time.Time
 	pause   time.Duration // after the next failure
 	running bool
+	again   bool // queued anew while it ran
 }
 
 // parallelUploads is how many media are uploaded behind at once.
@@ -34,15 +35,19 @@ func newUploader(fs *FS) *uploader {
 	return &uploader{fs: fs, wake: make(chan struct{}, 1), waiting: make(map[*inode]*queued)}
 }
 
-// queue has an inode uploaded after a delay, or earlier when it is queued for earlier. The caller holds the inode.
+// queue has an inode uploaded after a delay, or earlier when it is queued for earlier.
 func (u *uploader) queue(ino *inode, delay time.Duration) {
 	due := time.Now().Add(delay)
 	u.mu.Lock()
 	q := u.waiting[ino]
 	if q == nil {
-		u.fs.hold(ino.id) // released when its upload is done
+		u.fs.mu.Lock()
+		ino.holds++ // released when its upload is done
+		u.fs.mu.Unlock()
 		q = &queued{due: due, pause: u.fs.opt.RetryInterval}
 		u.waiting[ino] = q
+	} else if q.running {
+		q.due, q.again = due, true
 	} else if due.Before(q.due) {
 		q.due = due
 	}
@@ -120,6 +125,13 @@ func (u *uploader) upload(ino *inode) {
 	q := u.waiting[ino]
 	u.running--
 	q.running = false
+	if err == nil && q.again {
+		q.again = false
+		u.mu.Unlock()
+		u.wakeUp()
+		return
+	}
+	q.again = false
 	if err != nil {
 		q.due = time.Now().Add(q.pause)
 		q.pause = min(2*q.pause, time.Minute)
@@ -139,17 +151,14 @@ func (u *uploader) upload(ino *inode) {
 
 // flush uploads everything that is dirty now and returns when all of it was tried.
 func (u *uploader) flush(ctx context.Context) error {
-	u.fs.mu.Lock()
 	var dirty []*inode
-	for _, ino := range u.fs.inodes {
-		ino.mu.Lock()
-		if ino.dirty {
-			ino.holds++
+	for _, ino := range u.fs.all() {
+		if ino.isDirty() {
 			dirty = append(dirty, ino)
+		} else {
+			u.fs.release(ino)
 		}
-		ino.mu.Unlock()
 	}
-	u.fs.mu.Unlock()
 	var (
 		wg   sync.WaitGroup
 		mu   sync.Mutex
@@ -185,4 +194,25 @@ func (fs *FS) uploadUntil(ctx context.Context, ino *inode) error {
 			return err
 		}
 	}
+}
+
+// all lists the inodes that this process knows, also those that only wait for their upload; each is held.
+func (fs *FS) all() []*inode {
+	fs.uploads.mu.Lock()
+	defer fs.uploads.mu.Unlock()
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	set := make(map[*inode]bool, len(fs.inodes))
+	for _, ino := range fs.inodes {
+		set[ino] = true
+	}
+	for ino := range fs.uploads.waiting {
+		set[ino] = true
+	}
+	list := make([]*inode, 0, len(set))
+	for ino := range set {
+		ino.holds++
+		list = append(list, ino)
+	}
+	return list
 }

@@ -2,6 +2,8 @@ package vfs
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 
@@ -12,14 +14,21 @@ import (
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
-// makeWritable gives an inode a spool file of its own with the bytes of its present head, the first keep of them (-1: all). inode.io
-// is held exclusively.
+// makeWritable gives an inode a spool file of its own with the bytes of its present head, the first keep of them (-1: all). inode.up
+// is held.
 func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
-	if ino.w != nil && !ino.w.shared {
-		return nil
+	if old := ino.w; old != nil && !fs.current(ino) {
+		// Another machine has set a head since.
+		ino.swap(nil)
+		if err := old.file.Remove(); err != nil {
+			return err
+		}
 	}
 	if ino.w != nil {
-		return fs.unshare(ino)
+		if ino.w.shared {
+			return fs.unshare(ino)
+		}
+		return nil
 	}
 	var n *record.Node
 	var l layout
@@ -36,33 +45,50 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 	if err != nil {
 		return err
 	}
-	d.Dirty = l.size == 0 // else once the bytes are there
-	f, err := fs.spool.Create(d)
-	if err != nil {
-		return err
-	}
 	size := l.size
 	if keep >= 0 {
 		size = min(size, keep)
 	}
+	data := int64(0)
+	for _, x := range l.extents {
+		data += max(min(x.off+x.n, size)-x.off, 0)
+	}
+	if err := fs.spool.Room(data); err != nil {
+		return err
+	}
+	d.Dirty = size == 0 && l.size == 0 // else once the bytes are there
+	f, err := fs.spool.Create(d)
+	if err != nil {
+		return err
+	}
 	if err := fs.fill(ctx, f, &l, size); err != nil {
 		return errors.Join(err, f.Remove())
 	}
-	ino.w = &writing{file: f}
 	ino.mu.Lock()
 	ino.size, ino.mtime, ino.ctime = size, unstamp(n.Mtime), unstamp(n.Ctime)
 	ino.mu.Unlock()
+	w := &writing{file: f, base: headID(n.Head)}
+	if size < l.size {
+		w.base = "cut" // of no head: never read unless it becomes local
+	}
+	ino.swap(w)
 	return nil
 }
 
 // describe says in the spool whose bytes a file has, and what is needed to bring the media back should another machine delete it.
 func describe(tx *catalog.Tx, id ID, n *record.Node) spool.Description {
-	d := spool.Description{Node: id, Mode: n.Mode, UID: n.Uid, GID: n.Gid, Media: n.MediaId}
+	d := spool.Description{Node: id, Mode: n.Mode, UID: n.Uid, GID: n.Gid, Media: n.MediaId, Base: baseOf(n.Head)}
 	for name := range tx.Names(id) {
 		d.Parent, d.Name = name.Folder, []byte(name.Name)
 		break
 	}
 	return d
+}
+
+// baseOf names a head in a spool file's description: the one that the bytes were to replace.
+func baseOf(h *record.Head) string {
+	sum := sha256.Sum256([]byte(headID(h)))
+	return hex.EncodeToString(sum[:16])
 }
 
 // fill copies the first size bytes of a layout into an empty spool file; holes stay holes.
@@ -86,13 +112,12 @@ func (fs *FS) fill(ctx context.Context, f *spool.File, l *layout, size int64) er
 	return f.Truncate(size)
 }
 
-// unshare copies a spool file whose bytes have become a content, so that writing does not change the content.
+// unshare copies a spool file whose bytes have become a content, so that writing does not change the content. inode.up is held.
 func (fs *FS) unshare(ino *inode) error {
 	old := ino.w
 	d := old.file.Description()
 	dirty := d.Dirty
 	d.Dirty = false // until it is complete
-	d.Generation++
 	f, err := fs.spool.Create(d)
 	if err != nil {
 		return err
@@ -112,11 +137,11 @@ func (fs *FS) unshare(ino *inode) error {
 	if err != nil {
 		return errors.Join(err, f.Remove())
 	}
-	ino.w = &writing{file: f}
+	ino.swap(&writing{file: f, base: old.base})
 	return old.file.Remove()
 }
 
-// dirtied notes, on disk and in memory, that the spool file is about to hold bytes that no head has. inode.io is held exclusively.
+// dirtied notes, on disk and in memory, that the spool file is about to hold bytes that no head has. inode.up is held.
 func (fs *FS) dirtied(ino *inode) error {
 	w := ino.w
 	w.sent = nil
@@ -129,7 +154,7 @@ func (fs *FS) dirtied(ino *inode) error {
 	}
 	now := TimeOf(fs.opt.Now())
 	ino.mu.Lock()
-	ino.dirty, ino.mtime, ino.ctime = true, now, now
+	ino.dirty, ino.local, ino.mtime, ino.ctime = true, true, now, now
 	if ino.pages != "" {
 		ino.pages = spooled // the kernel puts what is written into its pages as well
 	}
@@ -137,20 +162,29 @@ func (fs *FS) dirtied(ino *inode) error {
 	return nil
 }
 
+// clean notes that nothing in the spool is newer than the media's head.
+func (ino *inode) clean() {
+	ino.mu.Lock()
+	ino.dirty, ino.local, ino.saved = false, false, false
+	ino.mu.Unlock()
+}
+
 // setMtime makes a time that is about to be set by hand the one that the bytes in the spool will have as a head. It comes before the
 // operation that sets it: an upload that ends in between sees it and sets it once more.
 func (ino *inode) setMtime(t Time) {
 	ino.mu.Lock()
-	if ino.dirty {
+	if ino.local {
 		ino.mtime = t
 	}
 	ino.mu.Unlock()
 }
 
-// describeMtime makes such a time survive this process.
+// describeMtime makes such a time survive this process. While an upload runs, that sees to it.
 func (ino *inode) describeMtime(t Time) error {
-	ino.io.Lock()
-	defer ino.io.Unlock()
+	if !ino.tryLock() {
+		return nil
+	}
+	defer ino.unlock()
 	ino.mu.Lock()
 	stands := ino.dirty && ino.mtime == t
 	ino.mu.Unlock()
@@ -164,50 +198,43 @@ func (ino *inode) describeMtime(t Time) error {
 
 // discard ends the spool file of an inode that nobody refers to any more and that has nothing for the store: of an unlinked media.
 func (fs *FS) discard(ino *inode) {
-	ino.io.Lock()
-	defer ino.io.Unlock()
-	ino.mu.Lock()
-	dirty := ino.dirty
-	ino.mu.Unlock()
-	if ino.w == nil || dirty {
+	if !ino.tryLock() {
 		return
 	}
-	if err := ino.w.file.Remove(); err != nil {
+	defer ino.unlock()
+	w := ino.w
+	if w == nil || ino.isDirty() {
+		return
+	}
+	ino.swap(nil)
+	if err := w.file.Remove(); err != nil {
 		fs.log.WithError(err).Warn("a spool file that nobody needs any more could not be removed")
 	}
-	ino.w = nil
 }
 
 // settle ends the spool file of an inode that nobody writes to any more: it becomes the cache's copy of the content, or it
-// is queued when it still has bytes for the store.
+// is queued when it still has bytes for the store. While an upload or a write runs it does nothing: whoever does that settles after it.
 func (fs *FS) settle(ino *inode) {
-	fs.mu.Lock()
-	writers := ino.writers
-	fs.mu.Unlock()
-	if writers > 0 {
+	if !ino.tryLock() {
 		return
 	}
-	ino.io.Lock()
-	defer ino.io.Unlock()
-	if ino.w == nil {
+	defer ino.unlock()
+	w := ino.w
+	if w == nil {
 		return
 	}
-	ino.mu.Lock()
-	dirty := ino.dirty
-	ino.mu.Unlock()
-	if dirty {
+	if ino.isDirty() {
 		fs.uploads.queue(ino, 0)
 		return
 	}
 	fs.mu.Lock()
 	busy := ino.writers > 0 || ino.orphan
 	fs.mu.Unlock()
-	if busy || ino.w.sent == nil {
-		return // opened again meanwhile, or these bytes are in no head and those who still have it open read them
+	if busy || ino.isLocal() {
+		return // those who still have it open read these bytes; discard ends them
 	}
-	w := ino.w
-	ino.w = nil
-	if fs.adopt(ino.id, w) {
+	ino.swap(nil)
+	if fs.adopt(w) {
 		return
 	}
 	if err := w.file.Remove(); err != nil {
@@ -216,69 +243,22 @@ func (fs *FS) settle(ino *inode) {
 }
 
 // adopt gives the spool file to the read cache when it is exactly the content of the media's head.
-func (fs *FS) adopt(id ID, w *writing) bool {
-	if fs.store.Facts().Local || w.shared {
+func (fs *FS) adopt(w *writing) bool {
+	if fs.store.Facts().Local || w.shared || w.sent == nil || len(w.sent.contents) != 1 || len(w.sent.head.Extents) != 1 {
 		return false
 	}
-	l, err := fs.head(id, 0, 1<<62)
-	if err != nil || len(l.extents) != 1 || w.head == "" {
+	c := w.sent.contents[0]
+	if c.Content.Size != w.sent.head.Size {
 		return false
 	}
-	x := l.extents[0]
-	if x.off != 0 || x.from != 0 || x.n != l.size || x.content.Size != l.size || x.content.ID.ID != w.head {
-		return false
-	}
-	if err := fs.cache.Adopt(x.content, w.file.Path()); err != nil {
+	content := fs.blockContent(c.Id, c.Content)
+	if err := fs.cache.Adopt(content, w.file.Path()); err != nil {
 		fs.log.WithError(err).Debug("a written file was not taken into the cache")
 		return false
 	}
-	fs.cache.Unpin(x.content.ID)
+	fs.cache.Unpin(content.ID)
 	if err := w.file.Remove(); err != nil {
 		fs.log.WithError(err).Warn("a spool file whose bytes are in the store could not be removed")
 	}
 	return true
-}
-
-// recover takes up what an earlier process left in the spool.
-func (fs *FS) recover() error {
-	files, err := fs.spool.Recover()
-	if err != nil {
-		return err
-	}
-	newest := make(map[ID]*spool.File)
-	for _, f := range files {
-		d := f.Description()
-		old := newest[d.Node]
-		if old == nil {
-			newest[d.Node] = f
-			continue
-		}
-		// The process died when a file had just been copied: both are complete.
-		if old.Description().Generation > d.Generation {
-			old, f = f, old
-		}
-		newest[d.Node] = f
-		if err := old.Remove(); err != nil {
-			return err
-		}
-	}
-	for _, f := range newest {
-		st, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		d := f.Description()
-		ino := fs.hold(d.Node)
-		ino.w = &writing{file: f, shared: st.Nlink > 1}
-		ino.dirty, ino.size = true, st.Size
-		ino.mtime = Time{int64(st.Mtim.Sec), uint32(st.Mtim.Nsec)}
-		if d.MtimeSet {
-			ino.mtime = Time{d.Mtime, d.MtimeNS}
-		}
-		ino.ctime = ino.mtime
-		fs.log.WithField("node", d.Node).WithField("bytes", st.Size).Info("bytes of an earlier mount go on to the store")
-		fs.uploads.queue(ino, 0) // holds it
-		fs.release(ino)
-	}
-	return nil
 }

@@ -37,6 +37,12 @@ func (fs *FS) ListXattr(_ context.Context, id ID) (names []string, err error) {
 	return names, err
 }
 
+// What a node may have in extended attributes: so much that all of it can go with the node in one commit.
+const (
+	maxXattrs     = 256
+	maxXattrBytes = 256 << 10
+)
+
 // SetXattr sets an extended attribute.
 func (fs *FS) SetXattr(ctx context.Context, c Caller, id ID, name string, value []byte, flags uint32) error {
 	switch {
@@ -65,6 +71,16 @@ func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
 		return remote.E("setxattr", string(in.Name), remote.Exist, nil)
 	case !set && in.Flags&XattrReplace != 0:
 		return remote.E("setxattr", string(in.Name), remote.NoAttribute, nil)
+	}
+	count, size := 1, len(in.Name)+len(in.Value)
+	for k, v := range tx.Records(record.XattrKey(in.Node, "")) {
+		if string(k) != string(key) {
+			count++
+			size += len(k) - 9 + len(v)
+		}
+	}
+	if count > maxXattrs || size > maxXattrBytes {
+		return remote.E("setxattr", string(in.Name), remote.NoSpace, fmt.Errorf("a node has at most %d attributes of %d bytes in all", maxXattrs, maxXattrBytes))
 	}
 	tx.Store(key, &record.Xattr{Value: in.Value})
 	n.Ctime = in.Time

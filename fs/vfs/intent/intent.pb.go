@@ -32,9 +32,9 @@ const (
 	Kind_NONE         Kind = 0
 	Kind_MAKE         Kind = 1  // node, parent, name, mode, rdev, target, media_id
 	Kind_LINK         Kind = 2  // node, parent, name
-	Kind_UNLINK       Kind = 3  // parent, name, spare_id, trash
+	Kind_UNLINK       Kind = 3  // node, parent, name, spare_id, trash
 	Kind_RMDIR        Kind = 4  // parent, name
-	Kind_RENAME       Kind = 5  // parent, name, new_parent, new_name, flags, spare_id, trash
+	Kind_RENAME       Kind = 5  // node, parent, name, over, new_parent, new_name, flags, spare_id, trash
 	Kind_SET_ATTR     Kind = 6  // node, change
 	Kind_SET_HEAD     Kind = 7  // node, head, contents, change (mtime), parent and name as they were, mode, media_id
 	Kind_SET_XATTR    Kind = 8  // node, name, value, flags
@@ -126,6 +126,8 @@ type Intent struct {
 	SpareId       uint64                 `protobuf:"varint,20,opt,name=spare_id,json=spareId,proto3" json:"spare_id,omitempty"` // a fresh number, for a trash entry
 	Trash         bool                   `protobuf:"varint,21,opt,name=trash,proto3" json:"trash,omitempty"`                    // deleted media go to the trash
 	Host          string                 `protobuf:"bytes,22,opt,name=host,proto3" json:"host,omitempty"`                       // names a conflict
+	Over          uint64                 `protobuf:"varint,23,opt,name=over,proto3" json:"over,omitempty"`                      // what new_name meant when the caller asked; node is what name meant
+	Restore       bool                   `protobuf:"varint,24,opt,name=restore,proto3" json:"restore,omitempty"`                // SET_HEAD: the media comes back if it is gone
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -314,6 +316,20 @@ func (x *Intent) GetHost() string {
 	return ""
 }
 
+func (x *Intent) GetOver() uint64 {
+	if x != nil {
+		return x.Over
+	}
+	return 0
+}
+
+func (x *Intent) GetRestore() bool {
+	if x != nil {
+		return x.Restore
+	}
+	return false
+}
+
 // Change is what an attribute change sets; absent fields stay.
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -456,7 +472,7 @@ var File_fs_vfs_intent_intent_proto protoreflect.FileDescriptor
 
 const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\n" +
-	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\xed\x04\n" +
+	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\x9b\x05\n" +
 	"\x06Intent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.mediafs.intent.KindR\x04kind\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -481,7 +497,9 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x05value\x18\x13 \x01(\fR\x05value\x12\x19\n" +
 	"\bspare_id\x18\x14 \x01(\x04R\aspareId\x12\x14\n" +
 	"\x05trash\x18\x15 \x01(\bR\x05trash\x12\x12\n" +
-	"\x04host\x18\x16 \x01(\tR\x04host\"\xec\x01\n" +
+	"\x04host\x18\x16 \x01(\tR\x04host\x12\x12\n" +
+	"\x04over\x18\x17 \x01(\x04R\x04over\x12\x18\n" +
+	"\arestore\x18\x18 \x01(\bR\arestore\"\xec\x01\n" +
 	"\x06Change\x12\x17\n" +
 	"\x04mode\x18\x01 \x01(\rH\x00R\x04mode\x88\x01\x01\x12\x15\n" +
 	"\x03uid\x18\x02 \x01(\rH\x01R\x03uid\x88\x01\x01\x12\x15\n" +

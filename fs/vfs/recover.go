@@ -1,0 +1,105 @@
+package vfs
+
+import (
+	"mediafs/cache/catalog"
+	"mediafs/cache/spool"
+	"mediafs/remote/bucket/record"
+)
+
+// What becomes of a file that an earlier process left in the spool:
+//
+//	its content is in the catalog         its upload had ended: removed
+//	its media lives on in another node    its bytes become a version of that
+//	this machine took the last name       nobody wants it: removed
+//	the node is as it was                 its bytes become the head
+//	the node has another head             its bytes become a version: what was confirmed since is never replaced
+//	the node is gone                      the media comes back
+type fate int
+
+const (
+	fateDone fate = iota
+	fateHead
+	fateVersion
+	fateRestore
+)
+
+// recover takes up what an earlier process left in the spool.
+func (fs *FS) recover() error {
+	files, err := fs.spool.Recover()
+	if err != nil {
+		return err
+	}
+	newest := make(map[ID]*spool.File)
+	for _, f := range files {
+		// Two of one node: the process died when a file had just been copied, and both are complete.
+		d := f.Description()
+		if old := newest[d.Node]; old != nil {
+			if old.Description().Generation > d.Generation {
+				old, f = f, old
+			}
+			if err := old.Remove(); err != nil {
+				return err
+			}
+		}
+		newest[d.Node] = f
+	}
+	for _, f := range newest {
+		if err := fs.takeUp(f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (fs *FS) takeUp(f *spool.File) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	d := f.Description()
+	what := fateHead
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(d.Node)
+		switch {
+		case d.Content != "" && tx.Get(record.ContentKey(unhex(d.Content))) != nil:
+			what = fateDone
+		case livesOn(tx, d.Media, d.Node):
+			what = fateVersion
+		case d.Gone:
+			what = fateDone
+		case n == nil:
+			what = fateRestore
+		case baseOf(n.Head) != d.Base:
+			what = fateVersion
+		}
+		if what != fateHead && st.Size == 0 {
+			what = fateDone
+		}
+		return tx.Err()
+	})
+	if err != nil {
+		return err
+	}
+	log := fs.log.WithField("node", d.Node).WithField("bytes", st.Size)
+	if what == fateDone {
+		log.Debug("a spool file of an earlier mount is not needed any more")
+		return f.Remove()
+	}
+	log.Info("bytes of an earlier mount go on to the store")
+	// What becomes a version is not what the media holds: nobody finds this inode.
+	ino := newInode(d.Node)
+	if what != fateVersion {
+		ino = fs.hold(d.Node)
+		defer fs.release(ino)
+	}
+	ino.w = &writing{file: f, shared: st.Nlink > 1}
+	ino.dirty, ino.local, ino.saved = true, true, what == fateVersion
+	ino.size = st.Size
+	ino.mtime = Time{int64(st.Mtim.Sec), uint32(st.Mtim.Nsec)}
+	if d.MtimeSet {
+		ino.mtime = Time{d.Mtime, d.MtimeNS}
+	}
+	ino.ctime = ino.mtime
+	fs.uploads.queue(ino, 0)
+	return nil
+}

@@ -16,6 +16,8 @@ import (
 	"mediafs/remote/bucket"
 	"mediafs/remote/object"
 	"mediafs/remote/object/mem"
+	"mediafs/remote/object/open"
+	"mediafs/remote/object/s3/s3server"
 )
 
 // machine is one machine's library over some object storage, with directories of its own.
@@ -75,8 +77,24 @@ func (l testLog) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestSuite(t *testing.T) {
-	b := mem.New(mem.Options{})
+func TestSuite(t *testing.T) { runSuite(t, mem.New(mem.Options{})) }
+
+// The same on a real server: every requirement on object storage that the suite's own does not have shows here.
+func TestSuiteOnS3(t *testing.T) {
+	if testing.Short() {
+		t.Skip("-short: the suite runs in memory only")
+	}
+	srv := s3server.Start(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", srv.AccessKey)
+	t.Setenv("AWS_SECRET_ACCESS_KEY", srv.SecretKey)
+	b, err := open.URL(t.Context(), srv.URL("suite"), open.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	runSuite(t, b)
+}
+
+func runSuite(t *testing.T, b object.Bucket) {
 	var m *machine
 	n := 0
 	open := func() (vfs.Library, error) {

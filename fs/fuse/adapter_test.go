@@ -149,6 +149,7 @@ func TestOpenFlags(t *testing.T) {
 	s := newFileSystem(newFake())
 	for flags, want := range map[uint32]uint32{
 		unix.O_RDONLY:                 gofuse.FOPEN_KEEP_CACHE | gofuse.FOPEN_NOFLUSH,
+		unix.O_RDONLY | unix.O_TRUNC:  gofuse.FOPEN_KEEP_CACHE, // close waits for the upload of what is left: nothing
 		unix.O_RDWR:                   gofuse.FOPEN_KEEP_CACHE,
 		unix.O_WRONLY | unix.O_APPEND: 0,
 	} {

@@ -1,8 +1,6 @@
 package fuse
 
 import (
-	"context"
-
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 
 	"mediafs/fs/vfs"
@@ -20,11 +18,6 @@ func entrySize(name string, attrs bool) int {
 		n += entryHeader
 	}
 	return n
-}
-
-// dirSyncer is implemented by a vfs.Dir whose fsync(2) has something to wait for.
-type dirSyncer interface {
-	Fsync(ctx context.Context) error
 }
 
 func (s *fileSystem) OpenDir(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
@@ -49,13 +42,9 @@ func (s *fileSystem) FsyncDir(cancel <-chan struct{}, in *gofuse.FsyncIn) gofuse
 	if !ok {
 		return gofuse.EBADF
 	}
-	syncer, ok := d.(dirSyncer)
-	if !ok {
-		return gofuse.OK
-	}
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	return s.status("fsync folder", in.NodeId, "", syncer.Fsync(r))
+	return s.status("fsync folder", in.NodeId, "", d.Fsync(r))
 }
 
 func (s *fileSystem) ReadDir(cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList) gofuse.Status {

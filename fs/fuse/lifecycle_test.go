@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -158,8 +159,12 @@ func TestUnmountBusy(t *testing.T) {
 	}
 }
 
+// A mount whose connection broke is told from a living one even while the kernel still answers a stat from memory.
 func TestStale(t *testing.T) {
-	s := mountFake(t, newFake())
+	s := mountFake(t, newFake(), func(o *Options) { o.AttrTimeout = time.Hour })
+	if out, err := exec.Command("stat", s.Dir()).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
 	if Stale(t.TempDir()) {
 		t.Error("a plain folder is stale")
 	}
@@ -167,6 +172,9 @@ func TestStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	within(t, "the end", s.Done())
+	if err := unix.Stat(s.Dir(), new(unix.Stat_t)); err != nil {
+		t.Errorf("the kernel remembers nothing: %v", err)
+	}
 	if !Stale(s.Dir()) {
 		t.Error("an aborted mount is not stale")
 	}

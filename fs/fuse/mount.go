@@ -88,7 +88,11 @@ func Mount(o Options) (*Server, error) {
 
 // mountPoint checks the folder and gives its real path, as the mount table will have it.
 func mountPoint(dir string) (string, error) {
-	mode, err := look(dir)
+	var st unix.Stat_t
+	err := reach(dir)
+	if err == nil {
+		err = unix.Stat(dir, &st)
+	}
 	switch {
 	case err == unix.ENOTCONN:
 		return "", remote.E("mount", dir, remote.Stale, err).WithHint("a mount whose daemon is gone is there; remove it with fusermount3 -uz " + dir)
@@ -96,7 +100,7 @@ func mountPoint(dir string) (string, error) {
 		return "", remote.E("mount", dir, remote.NotExist, nil).WithHint("make the folder first")
 	case err != nil:
 		return "", remote.E("mount", dir, remote.Permission, err)
-	case mode&unix.S_IFMT != unix.S_IFDIR:
+	case st.Mode&unix.S_IFMT != unix.S_IFDIR:
 		return "", remote.E("mount", dir, remote.NotDir, nil)
 	}
 	abs, err := filepath.Abs(dir)

@@ -107,17 +107,13 @@ func realPath(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(abs)), nil
 }
 
-// look gives the mode of dir, asking the file system itself: the kernel would answer from its memory for a while after
-// a daemon has died.
-func look(dir string) (mode uint16, err error) {
-	var st unix.Statx_t
-	err = unix.Statx(unix.AT_FDCWD, dir, unix.AT_STATX_FORCE_SYNC, unix.STATX_TYPE, &st)
-	return st.Mode, err
-}
+// reach asks the file system at dir for a sign of life: ENOTCONN says that a daemon served it and is gone. It asks statfs, since a
+// stat is answered by the kernel from its memory for as long as the attributes are believed, also after the daemon has died.
+func reach(dir string) error { return unix.Statfs(dir, new(unix.Statfs_t)) }
 
 // Stale tells whether a mount of ours is at dir whose daemon is gone.
 func Stale(dir string) bool {
-	if _, err := look(dir); err != unix.ENOTCONN {
+	if reach(dir) != unix.ENOTCONN {
 		return false
 	}
 	real, err := realPath(dir)

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -28,13 +27,14 @@ import (
 // a mapping that it waits for would stop its garbage collector, and with it the answer. The parent watches both: a mistake in
 // the adapter can leave a thread in the kernel that no signal ends, until the connection breaks.
 const (
-	roleVar   = "MEDIAFS_TEST_ROLE" // "server" or "client"
-	dirVar    = "MEDIAFS_TEST_DIR"
-	childTime = 5 * time.Minute // a hang, however slow the machine
+	roleVar   = "MEDIAFS_TEST_ROLE"  // "server" or "client"
+	dirVar    = "MEDIAFS_TEST_DIR"   // theirs
+	casesVar  = "MEDIAFS_TEST_CASES" // set by hand: the cases of a mounted suite to run, a pattern as -run takes it below the test's name
+	childTime = 5 * time.Minute      // a hang, however slow the machine
 )
 
-// raceCases are the mounted cases that run under the race detector, which makes the whole suite take minutes: those of
-// many at once, and some that go through most requests.
+// raceCases are the mounted cases that run under the race detector unless others are asked for, since it makes the whole suite take
+// minutes: those of many at once, and some that go through most requests.
 const raceCases = "concurrent|opposite|reopen$|list-while|unlink-open$|Parallel"
 
 func TestMain(m *testing.M) {
@@ -50,15 +50,20 @@ func TestMain(m *testing.M) {
 
 func mountDir(dir string) string { return filepath.Join(dir, "mount point") }
 
-// mounted calls f in a process of its own, with a mount that another process serves.
+// mounted calls f in a process of its own, with a mount that another process serves, both as root.
 func mounted(t *testing.T, f func(t *testing.T, s *servedMount)) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: the cases make devices and change owners")
+	}
+	served(t, f)
+}
+
+// served is mounted for whoever runs the test.
+func served(t *testing.T, f func(t *testing.T, s *servedMount)) {
 	dir := os.Getenv(dirVar)
 	if os.Getenv(roleVar) == "client" {
 		f(t, &servedMount{dir: mountDir(dir), ask: os.NewFile(3, "ask"), answers: bufio.NewReader(os.NewFile(4, "answers"))})
 		return
-	}
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: the cases make devices and change owners")
 	}
 	if err := checkDevice(""); err != nil {
 		t.Skip(err)
@@ -90,10 +95,9 @@ func mounted(t *testing.T, f func(t *testing.T, s *servedMount)) {
 	server := start("server", &serverSaid)
 	server.Stdin, server.Stdout = questions, answer
 
-	// What was chosen below this test with -run is chosen in the client too.
 	run := "^" + t.Name() + "$"
-	if _, sub, ok := strings.Cut(flag.Lookup("test.run").Value.String(), "/"); ok {
-		run += "/" + sub
+	if cases := os.Getenv(casesVar); cases != "" {
+		run += "/" + cases
 	} else if raceEnabled {
 		run += "/" + raceCases
 	}
@@ -246,6 +250,8 @@ func newMachine(b *mem.Bucket, dir, mnt string) (*machine, error) {
 		SpoolDir:      filepath.Join(dir, "spool"),
 		FlushDelay:    10 * time.Millisecond,
 		RetryInterval: 5 * time.Millisecond,
+		UID:           uint32(os.Geteuid()),
+		GID:           uint32(os.Getegid()),
 		Log:           entry,
 	})
 	if err != nil {
@@ -253,7 +259,7 @@ func newMachine(b *mem.Bucket, dir, mnt string) (*machine, error) {
 	}
 	announcer := NewAnnouncer()
 	m.fs.Announce(announcer)
-	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: true, Announcer: announcer, FSName: store.Facts().URL, Log: entry})
+	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: os.Geteuid() == 0, Announcer: announcer, FSName: store.Facts().URL, Log: entry})
 	if err != nil {
 		return nil, errors.Join(err, m.fs.Close())
 	}

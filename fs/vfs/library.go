@@ -157,6 +157,8 @@ type Dir interface {
 	// false or the folder ends. "." and ".." come first. With attrs, Attr is filled. What emit took (returned true for) gets
 	// a reference each when attrs is set, except "." and "..".
 	Read(ctx context.Context, cookie uint64, attrs bool, emit func(group []DirEntry) bool) error
+	// Fsync returns when every change of names that was made before is in the store.
+	Fsync(ctx context.Context) error
 	Release()
 }
 

@@ -13,7 +13,7 @@ import (
 func (c *Catalog) appendOnce(ctx context.Context) error {
 	c.mu.Lock()
 	p, err := c.nextBatch()
-	c.mu.Unlock()
+	c.unlock()
 	if err != nil || p == nil {
 		return err
 	}
@@ -28,8 +28,15 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 		c.dropPin()
 		return c.catchUp(ctx)
 	case remote.Stale:
+		loaded, lerr := c.load(ctx)
+		if lerr != nil {
+			return lerr // the pin stays: the next try gets the same answer
+		}
 		c.dropPin()
-		return c.reload(ctx)
+		if !loaded {
+			return err
+		}
+		return nil
 	}
 	if err != nil {
 		return err
@@ -39,7 +46,7 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 		return c.catchUp(ctx)
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	return c.confirm(p)
 }
 

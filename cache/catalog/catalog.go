@@ -39,6 +39,9 @@ type Options struct {
 	// Changed is told the replicated keys whose values changed other than through an Update of this process that is unaffected. It is called from
 	// the catalog's goroutine with no lock held.
 	Changed func(keys [][]byte)
+	// Reloaded is told that the replicated catalog was replaced by the store's newest checkpoint, so that any key may have changed. It is called
+	// from the catalog's goroutine with no lock held; Open does not call it.
+	Reloaded func()
 	// Referenced tells whether a node is looked up or open here, so that its record must outlive its deletion as an orphan. It is
 	// called under the catalog's lock.
 	Referenced func(node uint64) bool
@@ -67,8 +70,8 @@ type Catalog struct {
 	pins   pinFile
 	hashes nameHash
 
-	// mu is the catalog's one lock: View holds it shared, whatever changes the catalog exclusively, nobody across a call to the store
-	// except a load of a checkpoint (there is no catalog to read then).
+	// mu is the catalog's one lock: View holds it shared, whatever changes the catalog exclusively (and lets go with unlock), nobody
+	// across a call to the store.
 	mu sync.RWMutex
 	st struct {
 		seq       uint64 // applied commit
@@ -85,17 +88,19 @@ type Catalog struct {
 		ops       counter
 		closed    bool
 		fatal     error // the catalog takes no more writes
+		loading   error // not nil: what is in Badger is no catalog, and why; text only, its kind means nothing
 	}
 
 	// snap is held shared by who reads a snapshot for long, exclusively by who drops records; taken before mu.
 	snap sync.RWMutex
 
-	status statusBox
-	wake   chan struct{}
-	drain  *sync.Cond // signalled with mu held when pending shrinks
-	cancel context.CancelCauseFunc
-	done   sync.WaitGroup
-	ctx    context.Context
+	status  statusBox
+	mounted bool // Open is over; set before the goroutine that reads it starts
+	wake    chan struct{}
+	drain   *sync.Cond // signalled with mu held when pending shrinks
+	cancel  context.CancelCauseFunc
+	done    sync.WaitGroup
+	ctx     context.Context
 }
 
 // Open opens or makes the catalog in opt.Dir and brings it up to the store's newest commit. It fails with Busy when another process has the
@@ -132,6 +137,7 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.closeDir())
 	}
+	c.mounted = true
 	c.done.Add(1)
 	go c.follow()
 	return c, nil
@@ -194,7 +200,7 @@ func (c *Catalog) start(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	err := c.undoAll()
-	c.mu.Unlock()
+	c.unlock()
 	if err != nil {
 		return err
 	}
@@ -211,16 +217,17 @@ func (c *Catalog) start(ctx context.Context) error {
 		return err
 	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if err := c.settleFromClient(); err != nil { // a read-only mount may have applied our commits
 		return err
 	}
 	return c.rerun(nil)
 }
 
-// Close stops following and closes the directory. Operations that are not in the log stay in the outbox; call Flush first
-// to wait for them.
+// Close stops following, also in the middle of a request, and closes the directory. Operations that are not in the log stay in the
+// outbox; call Flush first to wait for them.
 func (c *Catalog) Close() error {
+	c.cancel(errClosed) // first: who holds mu may be loading a checkpoint, and gives up
 	c.mu.Lock()
 	if c.st.closed {
 		c.mu.Unlock()
@@ -231,9 +238,10 @@ func (c *Catalog) Close() error {
 		op.finish(remote.E("update catalog", "", remote.Unavailable, errClosed))
 	}
 	c.drain.Broadcast()
-	c.mu.Unlock()
-	c.cancel(errClosed)
+	c.unlock()
 	c.done.Wait()
+	c.snap.Lock() // a checkpoint may still read
+	defer c.snap.Unlock()
 	return c.closeDir()
 }
 
@@ -246,55 +254,26 @@ func (c *Catalog) Client() uint32 {
 	return c.st.client
 }
 
-// Status is what the catalog tells of itself.
-type Status struct {
-	Client     uint32    `json:"client"`
-	Applied    uint64    `json:"applied"`              // number of the last commit that was applied
-	Newest     uint64    `json:"newest"`               // number of the newest commit that was seen in the store
-	Outbox     int       `json:"outbox"`               // operations that are not in the log
-	Reached    time.Time `json:"reached"`              // when the store last answered
-	Error      string    `json:"error,omitempty"`      // last error of the log
-	ErrorTime  time.Time `json:"error_time,omitzero"`  // when
-	Fatal      string    `json:"fatal,omitempty"`      // why nothing is written any more
-	Dropped    int       `json:"dropped,omitempty"`    // operations that could not be carried out after a restart
-	Checkpoint uint64    `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
-}
-
-type statusBox struct {
-	mu sync.Mutex
-	s  Status
-}
-
-func (b *statusBox) set(f func(*Status)) {
-	b.mu.Lock()
-	f(&b.s)
-	b.mu.Unlock()
-}
-
-// Status tells how the catalog stands to its log.
-func (c *Catalog) Status() Status {
-	c.status.mu.Lock()
-	s := c.status.s
-	c.status.mu.Unlock()
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	s.Client, s.Applied, s.Outbox = c.st.client, c.st.seq, len(c.st.pending)
-	s.Newest = max(s.Newest, s.Applied)
-	if c.st.fatal != nil {
-		s.Fatal = c.st.fatal.Error()
+// readable tells why the catalog cannot be read now. mu is held.
+func (c *Catalog) readable(op string) error {
+	switch {
+	case c.st.closed:
+		return remote.E(op, "", remote.Unavailable, errClosed)
+	case c.st.loading != nil:
+		return remote.E(op, "", remote.Unavailable, c.st.loading).WithHint("it is loaded from the store again and again until that works; look at the free space of the catalog directory")
 	}
-	return s
+	return nil
 }
 
-func (c *Catalog) failed(err error) {
-	c.status.set(func(s *Status) { s.Error, s.ErrorTime = err.Error(), time.Now() })
-}
-
-func (c *Catalog) reached(newest uint64) {
-	c.status.set(func(s *Status) {
-		s.Reached, s.Error, s.ErrorTime = time.Now(), "", time.Time{}
-		s.Newest = max(s.Newest, newest)
-	})
+// writable tells why the catalog takes no operation now. mu is held.
+func (c *Catalog) writable(op string) error {
+	if err := c.readable(op); err != nil {
+		return err
+	}
+	if c.opt.ReadOnly {
+		return remote.E(op, "", remote.ReadOnly, errors.New("the library is mounted read-only"))
+	}
+	return c.st.fatal
 }
 
 func (c *Catalog) step(point string) {

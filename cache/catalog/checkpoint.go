@@ -7,6 +7,8 @@ import (
 	"iter"
 	"slices"
 	"sort"
+	"sync"
+	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -16,6 +18,9 @@ import (
 // Checkpoint writes the replicated catalog as it is at the applied commit, unless the store has a newer one. Operations of the outbox
 // are not in it. It runs beside everything else, on a snapshot.
 func (c *Catalog) Checkpoint(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ctx, cancel)() // Close waits for who reads a snapshot
 	known, err := c.store.OpenCheckpoint(ctx)
 	if err != nil && !errors.Is(err, remote.NotExist) {
 		return err
@@ -23,9 +28,9 @@ func (c *Catalog) Checkpoint(ctx context.Context) error {
 	c.snap.RLock()
 	defer c.snap.RUnlock()
 	c.mu.Lock()
-	if c.st.closed {
+	if err := c.writable("write checkpoint"); err != nil {
 		c.mu.Unlock()
-		return remote.E("write checkpoint", "", remote.Unavailable, errClosed)
+		return err
 	}
 	seq, hash, since := c.st.seq, c.st.hash, c.st.sinceCkpt
 	txn := c.db.NewTransaction(false)
@@ -104,4 +109,30 @@ func snapshot(txn *badger.Txn, undo []undone, size *int64) iter.Seq2[remote.Reco
 		}
 		before(nil)
 	}
+}
+
+// A checkpointer writes checkpoints behind, one at a time.
+type checkpointer struct {
+	running atomic.Bool
+	wg      sync.WaitGroup
+}
+
+func (k *checkpointer) wait() { k.wg.Wait() }
+
+// start begins a checkpoint when one is due.
+func (k *checkpointer) start(c *Catalog) {
+	c.mu.RLock()
+	due := !c.opt.ReadOnly && c.st.sinceCkpt > max(c.opt.CheckpointBytes, c.st.sizeCkpt/4)
+	c.mu.RUnlock()
+	if !due || !k.running.CompareAndSwap(false, true) {
+		return
+	}
+	k.wg.Add(1)
+	go func() {
+		defer k.wg.Done()
+		defer k.running.Store(false)
+		if err := c.Checkpoint(c.ctx); err != nil && c.ctx.Err() == nil {
+			c.log.WithError(err).Warn("a checkpoint could not be written; it will be tried again")
+		}
+	}()
 }

@@ -46,6 +46,25 @@ func (c *Catalog) updateLocal(fn func(tx *Tx) error) error {
 	return tx.commit()
 }
 
+// inPieces writes full keys (nil: deletes) in as many transactions as they need: a crash leaves some of them written. It takes no lock.
+func (c *Catalog) inPieces(fn func(set func(key, value []byte) error) error) error {
+	wb := c.db.NewWriteBatch()
+	defer wb.Cancel()
+	err := fn(func(key, value []byte) error {
+		if value == nil {
+			return wb.Delete(key)
+		}
+		return wb.Set(key, value)
+	})
+	if err == nil {
+		err = wb.Flush()
+	}
+	if err != nil {
+		return local("write catalog", c.opt.Dir, err)
+	}
+	return nil
+}
+
 // loadLocal reads the local records at the start.
 func (c *Catalog) loadLocal() error {
 	if err := c.loadHash(); err != nil {
@@ -69,7 +88,7 @@ func (c *Catalog) loadLocal() error {
 		c.st.undo[string(k[1:])] = undoOf(v)
 	}
 	if tx.get(localKey("loading")) != nil {
-		c.st.seq, c.st.hash = 0, nil
+		c.st.loading = errors.New("a checkpoint was being loaded when the last process ended")
 	}
 	if c.opt.ReadOnly {
 		return tx.err // the outbox waits for a mount that writes
@@ -156,8 +175,8 @@ func (c *Catalog) nextOperation() (uint64, error) { return c.take("ops", &c.st.o
 func (c *Catalog) NewID() (uint64, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.st.client == 0 {
-		return 0, remote.E("make node id", "", remote.ReadOnly, errors.New("the library is mounted read-only"))
+	if err := c.writable("make node id"); err != nil {
+		return 0, err
 	}
 	n, err := c.take("ids", &c.st.ids)
 	if err != nil {
@@ -199,8 +218,8 @@ func (c *Catalog) DropOrphan(id uint64) error {
 func (c *Catalog) ChangeOrphan(id uint64, fn func(n *record.Node)) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.st.closed {
-		return remote.E("update catalog", "", remote.Unavailable, errClosed)
+	if err := c.readable("change node"); err != nil {
+		return err
 	}
 	return c.updateLocal(func(tx *Tx) error {
 		n := new(record.Node)
@@ -229,7 +248,7 @@ func (c *Catalog) join(ctx context.Context) error {
 	if ok && bytes.Equal(id.Machine, c.opt.Machine) {
 		c.mu.Lock()
 		c.st.client = id.Client
-		c.mu.Unlock()
+		c.unlock()
 		return nil
 	}
 	if ok && len(c.st.pending) > 0 {
@@ -269,7 +288,7 @@ func (c *Catalog) join(ctx context.Context) error {
 		}
 		c.mu.Lock()
 		c.st.client, c.st.ids = client, counter{}
-		c.mu.Unlock()
+		c.unlock()
 		c.log.WithField("client", client).Info("joined the library")
 		return c.sync()
 	}

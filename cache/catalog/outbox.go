@@ -3,7 +3,6 @@ package catalog
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -67,7 +66,7 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 	}
 	// From now on nobody waits: the operation runs late if it has to run again.
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	defer c.unlock()
 	if op.done == nil {
 		return <-done
 	}
@@ -78,14 +77,9 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 // submit runs op for the first time and puts it into the outbox, unless it wrote nothing.
 func (c *Catalog) submit(op *operation) (queued bool, err error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch {
-	case c.st.closed:
-		return false, remote.E("update catalog", "", remote.Unavailable, errClosed)
-	case c.opt.ReadOnly:
-		return false, remote.E("update catalog", "", remote.ReadOnly, errors.New("the library is mounted read-only"))
-	case c.st.fatal != nil:
-		return false, c.st.fatal
+	defer c.unlock()
+	if err := c.writable("update catalog"); err != nil {
+		return false, err
 	}
 	number, err := c.nextOperation()
 	if err != nil {

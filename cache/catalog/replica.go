@@ -5,10 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
-	"sync/atomic"
-
-	"google.golang.org/protobuf/proto"
 
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
@@ -20,47 +16,96 @@ const (
 	readBytes   = 32 << 20
 )
 
+// A logged is a commit of the log, decoded.
+type logged struct {
+	seq    uint64
+	size   int64
+	body   []byte
+	hash   []byte
+	commit *record.Commit
+}
+
+// decode reads a commit before any lock is taken. One that turns on a feature that this program does not know ends all writing.
+func (c *Catalog) decode(e remote.LogEntry) (logged, error) {
+	commit, err := record.DecodeCommit(e.Body)
+	if err != nil {
+		return logged{}, remote.E("read log", fmt.Sprint(e.Seq), remote.Corrupt, err)
+	}
+	for _, w := range commit.Writes {
+		if w.Key[0] != record.KeyFeature || w.Delete {
+			continue
+		}
+		if err := c.checkFeature(w.Key, w.Value); err != nil {
+			return logged{}, err
+		}
+	}
+	return logged{seq: e.Seq, size: int64(len(e.Body)), body: e.Body, hash: record.Hash(e.Body), commit: commit}, nil
+}
+
+// follows tells whether l is the commit after seq, whose hash is given.
+func (l logged) follows(seq uint64, hash []byte) error {
+	if l.seq != seq+1 {
+		return remote.E("apply commit", fmt.Sprint(l.seq), remote.Stale, fmt.Errorf("commit %d was expected", seq+1))
+	}
+	if !bytes.Equal(l.commit.Previous, hash) {
+		return remote.E("apply commit", fmt.Sprint(l.seq), remote.Stale, fmt.Errorf("its predecessor is not commit %d as it is known here", seq))
+	}
+	return nil
+}
+
 // catchUp applies every commit that the store has and this catalog has not. When the log no longer continues what
 // was applied, it starts again from the newest checkpoint.
 func (c *Catalog) catchUp(ctx context.Context) error {
-	if seq, loading := c.applied(), c.isLoading(); loading || seq == 0 {
-		switch err := c.loadCheckpoint(ctx); {
-		case errors.Is(err, remote.NotExist) && !loading: // a young library: its log starts at 1
-		case errors.Is(err, remote.NotExist):
-			return remote.E("load catalog", "", remote.Corrupt, errors.New("the store has no checkpoint")).
-				WithHint("the catalog directory was being rebuilt; move it away and mount again")
-		case err != nil:
-			return err
-		}
+	err := c.tryCatchUp(ctx)
+	if errors.Is(err, remote.Unsupported) && c.mounted {
+		c.mu.Lock()
+		c.setFatal(err)
+		c.unlock()
 	}
-	for restarts := 0; ; restarts++ {
-		err := c.readLog(ctx)
-		if !errors.Is(err, remote.Stale) {
-			return err
-		}
-		if restarts == 3 {
-			return err
-		}
-		c.log.WithError(err).Warn("the log does not continue what this machine has; starting again from the newest checkpoint")
-		if err := c.reload(ctx); err != nil {
-			return err
-		}
-	}
+	return err
 }
 
-func (c *Catalog) isLoading() bool {
-	loading := false
-	_ = c.View(func(tx *Tx) error {
-		loading = tx.get(localKey("loading")) != nil
-		return nil
-	})
-	return loading
+func (c *Catalog) tryCatchUp(ctx context.Context) error {
+	c.mu.RLock()
+	begin := c.st.loading != nil || c.st.seq == 0
+	c.mu.RUnlock()
+	if begin {
+		if _, err := c.load(ctx); err != nil {
+			return err
+		}
+	}
+	err := c.readLog(ctx)
+	if !errors.Is(err, remote.Stale) {
+		return err
+	}
+	c.log.WithError(err).Warn("the log does not continue what this machine has; starting again from the newest checkpoint")
+	switch loaded, lerr := c.load(ctx); {
+	case lerr != nil:
+		return lerr
+	case !loaded:
+		return err // it does not continue the newest checkpoint either
+	}
+	return c.readLog(ctx)
+}
+
+// setFatal ends all writing: nothing is appended any more, and who waits is answered. What is in the outbox stays there. mu is held.
+func (c *Catalog) setFatal(err error) {
+	if c.st.fatal != nil {
+		return
+	}
+	c.st.fatal = err
+	c.log.Error(err.Error())
+	for _, op := range c.st.pending {
+		op.finish(err)
+		op.run = nil
+	}
+	c.drain.Broadcast()
 }
 
 // readLog applies what comes after the applied commit, in batches.
 func (c *Catalog) readLog(ctx context.Context) error {
-	var batch []remote.LogEntry
-	size := 0
+	var batch []logged
+	size := int64(0)
 	apply := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -73,8 +118,12 @@ func (c *Catalog) readLog(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, apply())
 		}
-		batch = append(batch, e)
-		if size += len(e.Body); len(batch) == readCommits || size > readBytes {
+		l, err := c.decode(e)
+		if err != nil {
+			return errors.Join(err, apply())
+		}
+		batch = append(batch, l)
+		if size += l.size; len(batch) == readCommits || size > readBytes {
 			if err := apply(); err != nil {
 				return err
 			}
@@ -89,13 +138,13 @@ func (c *Catalog) readLog(ctx context.Context) error {
 
 // apply applies commits of the log in order: the operations of the outbox are undone, the commits applied, and what
 // is still in the outbox runs again on the new state.
-func (c *Catalog) apply(batch []remote.LogEntry) error {
+func (c *Catalog) apply(batch []logged) error {
 	touched := make(map[string]bool)
 	err := func() error {
 		c.mu.Lock()
-		defer c.mu.Unlock()
-		if c.st.closed {
-			return remote.E("apply log", "", remote.Unavailable, errClosed)
+		defer c.unlock()
+		if err := c.readable("apply log"); err != nil {
+			return err
 		}
 		for k := range c.st.undo {
 			touched[k] = true
@@ -104,8 +153,8 @@ func (c *Catalog) apply(batch []remote.LogEntry) error {
 			return err
 		}
 		var failed error
-		for _, e := range batch {
-			if failed = c.applyCommit(e, touched); failed != nil {
+		for _, l := range batch {
+			if failed = c.applyCommit(l, touched); failed != nil {
 				break
 			}
 			c.step("applied")
@@ -137,26 +186,13 @@ func (c *Catalog) announce(touched map[string]bool) {
 	}
 }
 
-// applyCommit applies one commit in one transaction together with its number. No operation of the outbox shows. mu is held.
-func (c *Catalog) applyCommit(e remote.LogEntry, touched map[string]bool) error {
-	if e.Seq != c.st.seq+1 {
-		return remote.E("apply commit", fmt.Sprint(e.Seq), remote.Stale, fmt.Errorf("commit %d was expected", c.st.seq+1))
+// applyCommit applies one commit in one transaction together with its number. No operation of the outbox shows. touched gets the keys it
+// changes, if it is not nil. mu is held.
+func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
+	if err := l.follows(c.st.seq, c.st.hash); err != nil {
+		return err
 	}
-	commit, err := record.DecodeCommit(e.Body)
-	if err != nil {
-		return remote.E("apply commit", fmt.Sprint(e.Seq), remote.Corrupt, err)
-	}
-	if !bytes.Equal(commit.Previous, c.st.hash) {
-		return remote.E("apply commit", fmt.Sprint(e.Seq), remote.Stale, errors.New("its predecessor is not the commit that was applied here"))
-	}
-	for _, w := range commit.Writes {
-		if w.Key[0] == record.KeyFeature && !w.Delete {
-			if err := c.checkFeature(w.Key, w.Value); err != nil {
-				c.st.fatal = err
-				return err
-			}
-		}
-	}
+	commit := l.commit
 	tx := c.begin()
 	for _, w := range commit.Writes {
 		if w.Delete {
@@ -181,20 +217,21 @@ func (c *Catalog) applyCommit(e remote.LogEntry, touched map[string]bool) error 
 			}
 		}
 	}
-	hash := record.Hash(e.Body)
-	since := c.st.sinceCkpt + int64(len(e.Body))
+	since := c.st.sinceCkpt + l.size
 	tx.flushUsage()
-	tx.raw(localKey("applied"), encodeApplied(e.Seq, since, c.st.sizeCkpt, hash))
+	tx.raw(localKey("applied"), encodeApplied(l.seq, since, c.st.sizeCkpt, l.hash))
 	if err := tx.commit(); err != nil {
 		return err
 	}
-	for k := range tx.changes {
-		touched[k] = true
+	if touched != nil {
+		for k := range tx.changes {
+			touched[k] = true
+		}
 	}
-	if c.st.pin != nil && c.st.pin.seq <= e.Seq {
+	if c.st.pin != nil && c.st.pin.seq <= l.seq {
 		c.st.pin = nil
 	}
-	c.st.seq, c.st.hash, c.st.sinceCkpt = e.Seq, hash, since
+	c.st.seq, c.st.hash, c.st.sinceCkpt = l.seq, l.hash, since
 	for _, op := range c.st.pending[:drop] {
 		op.finish(nil)
 	}
@@ -232,109 +269,6 @@ func (c *Catalog) settled(commit *record.Commit) int {
 	return n
 }
 
-// reload throws the replicated catalog away and starts again from the newest checkpoint; the outbox stays.
-func (c *Catalog) reload(ctx context.Context) error {
-	if err := c.loadCheckpoint(ctx); err != nil {
-		if errors.Is(err, remote.NotExist) {
-			return remote.E("load catalog", "", remote.Corrupt, errors.New("the log was trimmed and there is no checkpoint")).
-				WithHint("the store has lost objects of the library; restore them, or ask for help before anything is written")
-		}
-		return err
-	}
-	if err := c.readLog(ctx); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.st.client == 0 && !c.opt.ReadOnly {
-		return nil
-	}
-	return c.rerun(nil)
-}
-
-// loadCheckpoint replaces the replicated catalog by the newest checkpoint. Nobody reads meanwhile. A crash in the middle is
-// marked, and the load is done again.
-func (c *Catalog) loadCheckpoint(ctx context.Context) error {
-	for {
-		ck, err := c.store.OpenCheckpoint(ctx)
-		if err != nil {
-			return err
-		}
-		c.snap.Lock()
-		c.mu.Lock()
-		err = c.fill(ctx, ck)
-		c.mu.Unlock()
-		c.snap.Unlock()
-		if !errors.Is(err, remote.Stale) {
-			return err
-		}
-	}
-}
-
-func (c *Catalog) fill(ctx context.Context, ck remote.Checkpoint) error {
-	if err := c.undoAll(); err != nil {
-		return err
-	}
-	err := c.updateLocal(func(tx *Tx) error {
-		tx.raw(localKey("loading"), []byte{1})
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if err := c.db.DropPrefix([]byte{classRecord}, []byte{classDerived}); err != nil {
-		return local("load checkpoint", c.opt.Dir, err)
-	}
-	c.step("loading")
-	wb := c.db.NewWriteBatch()
-	defer wb.Cancel()
-	for r, err := range ck.Records(ctx) {
-		if err != nil {
-			return err
-		}
-		if len(r.Key) == 0 {
-			return remote.E("load checkpoint", fmt.Sprint(ck.Seq()), remote.Corrupt, errors.New("a record without a key"))
-		}
-		if err := wb.Set(full(classRecord, r.Key), r.Value); err != nil {
-			return local("load checkpoint", c.opt.Dir, err)
-		}
-		if r.Key[0] != record.KeyDentry {
-			continue
-		}
-		folder, name, ok := record.NumberOf(r.Key)
-		var d record.Dentry
-		if err := proto.Unmarshal(r.Value, &d); err != nil || !ok {
-			return remote.E("load checkpoint", fmt.Sprint(ck.Seq()), remote.Corrupt, fmt.Errorf("malformed name %q", r.Key))
-		}
-		err := errors.Join(wb.Set(c.listingKey(folder, string(name)), listingValue(&d)),
-			wb.Set(parentKey(d.Node, folder, string(name)), []byte{}))
-		if err != nil {
-			return local("load checkpoint", c.opt.Dir, err)
-		}
-	}
-	if err := wb.Flush(); err != nil {
-		return local("load checkpoint", c.opt.Dir, err)
-	}
-	err = c.updateLocal(func(tx *Tx) error {
-		tx.raw(localKey("applied"), encodeApplied(ck.Seq(), 0, ck.Bytes(), ck.Hash()))
-		tx.raw(localKey("loading"), nil)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	c.st.seq, c.st.hash, c.st.sinceCkpt, c.st.sizeCkpt = ck.Seq(), ck.Hash(), 0, ck.Bytes()
-	if c.st.pin != nil && c.st.pin.seq <= ck.Seq() {
-		c.st.pin = nil
-	}
-	// What the checkpoint already contains of the outbox is done.
-	if c.opt.ReadOnly {
-		return nil
-	}
-	c.status.set(func(s *Status) { s.Checkpoint = ck.Seq() })
-	return c.settleFromClient()
-}
-
 // settleFromClient drops the operations that the replicated record of this client says are in the log.
 func (c *Catalog) settleFromClient() error {
 	tx := c.begin()
@@ -357,30 +291,4 @@ func (c *Catalog) settleFromClient() error {
 	c.st.pending = append([]*operation(nil), c.st.pending[n:]...)
 	c.drain.Broadcast()
 	return nil
-}
-
-// A checkpointer writes checkpoints behind, one at a time.
-type checkpointer struct {
-	running atomic.Bool
-	wg      sync.WaitGroup
-}
-
-func (k *checkpointer) wait() { k.wg.Wait() }
-
-// start begins a checkpoint when one is due.
-func (k *checkpointer) start(c *Catalog) {
-	c.mu.RLock()
-	due := !c.opt.ReadOnly && c.st.sinceCkpt > max(c.opt.CheckpointBytes, c.st.sizeCkpt/4)
-	c.mu.RUnlock()
-	if !due || !k.running.CompareAndSwap(false, true) {
-		return
-	}
-	k.wg.Add(1)
-	go func() {
-		defer k.wg.Done()
-		defer k.running.Store(false)
-		if err := c.Checkpoint(c.ctx); err != nil && c.ctx.Err() == nil {
-			c.log.WithError(err).Warn("a checkpoint could not be written; it will be tried again")
-		}
-	}()
 }

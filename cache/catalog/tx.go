@@ -43,8 +43,8 @@ type change struct {
 func (c *Catalog) View(fn func(tx *Tx) error) error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	if c.st.closed {
-		return remote.E("read catalog", "", remote.Unavailable, errClosed)
+	if err := c.readable("read catalog"); err != nil {
+		return err
 	}
 	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
 	defer tx.txn.Discard()

@@ -1,0 +1,73 @@
+package catalog
+
+import (
+	"sync"
+	"time"
+)
+
+// Status is what the catalog tells of itself.
+type Status struct {
+	Client     uint32    `json:"client"`
+	Applied    uint64    `json:"applied"`              // number of the last commit that was applied
+	Newest     uint64    `json:"newest"`               // number of the newest commit that was seen in the store
+	Outbox     int       `json:"outbox"`               // operations that are not in the log
+	Reached    time.Time `json:"reached"`              // when the store last answered
+	Error      string    `json:"error,omitempty"`      // last error of the log
+	ErrorTime  time.Time `json:"error_time,omitzero"`  // when
+	Fatal      string    `json:"fatal,omitempty"`      // why nothing is written any more
+	Loading    string    `json:"loading,omitempty"`    // why there is no catalog to read now
+	Dropped    int       `json:"dropped,omitempty"`    // operations that could not be carried out after a restart
+	Checkpoint uint64    `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
+}
+
+// A statusBox is the status under a lock of its own, so that asking for it waits for nothing.
+type statusBox struct {
+	mu sync.Mutex
+	s  Status
+}
+
+func (b *statusBox) set(f func(*Status)) {
+	b.mu.Lock()
+	f(&b.s)
+	b.mu.Unlock()
+}
+
+// Status tells how the catalog stands to its log. It waits neither for the store nor for a checkpoint that is being loaded.
+func (c *Catalog) Status() Status {
+	c.status.mu.Lock()
+	defer c.status.mu.Unlock()
+	s := c.status.s
+	s.Newest = max(s.Newest, s.Applied)
+	return s
+}
+
+// unlock ends a change of the catalog: Status tells of it from now on.
+func (c *Catalog) unlock() {
+	c.publish()
+	c.mu.Unlock()
+}
+
+// publish copies what Status tells. mu is held.
+func (c *Catalog) publish() {
+	text := func(err error) string {
+		if err == nil {
+			return ""
+		}
+		return err.Error()
+	}
+	c.status.set(func(s *Status) {
+		s.Client, s.Applied, s.Outbox = c.st.client, c.st.seq, len(c.st.pending)
+		s.Fatal, s.Loading = text(c.st.fatal), text(c.st.loading)
+	})
+}
+
+func (c *Catalog) failed(err error) {
+	c.status.set(func(s *Status) { s.Error, s.ErrorTime = err.Error(), time.Now() })
+}
+
+func (c *Catalog) reached(newest uint64) {
+	c.status.set(func(s *Status) {
+		s.Reached, s.Error, s.ErrorTime = time.Now(), "", time.Time{}
+		s.Newest = max(s.Newest, newest)
+	})
+}

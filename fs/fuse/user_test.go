@@ -61,8 +61,8 @@ func TestMountedByUser(t *testing.T) {
 		if m, ok := mountAt(s.dir); !ok || m.Connection == 0 {
 			t.Errorf("not in the mount table: %+v", m)
 		}
-		if err := s.do("close"); err == nil || !strings.Contains(err.Error(), "busy") {
-			t.Errorf("unmount while a file is open: %v", err)
+		if err := s.do("close"); err == nil || !strings.Contains(err.Error(), "close what is open there") {
+			t.Errorf("unmount while a file is open, want Busy with its hint: %v", err)
 		}
 		if err := f.Close(); err != nil {
 			t.Error(err)

@@ -37,7 +37,7 @@ func TestRecover(t *testing.T) {
 		}
 	}
 	// A crash right after the file was made, and one in the middle of a removal.
-	for _, name := range []string{"0000000000000009-1.data", "000000000000000a-1.json", "000000000000000b-1.tmp"} {
+	for _, name := range []string{"0000000000000009-1.data", "000000000000000a-1.json", "000000000000000b-1.tmp", "000000000000000b-1.data.up"} {
 		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -46,8 +46,8 @@ func TestRecover(t *testing.T) {
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
-	d.Format = format
-	if got := files[0].Description(); !reflect.DeepEqual(got, d) {
+	got := files[0].Description()
+	if d.Format, d.Generation = format, got.Generation; d.Generation == 0 || !reflect.DeepEqual(got, d) {
 		t.Errorf("%+v, want %+v", got, d)
 	}
 	p := make([]byte, 8)
@@ -64,7 +64,7 @@ func TestRecover(t *testing.T) {
 
 // A description that this version does not understand is kept, with its bytes, and named.
 func TestRecoverRefusesWhatItDoesNotKnow(t *testing.T) {
-	for _, meta := range []string{`{"format":2,"node":1,"dirty":true}`, `{"format":1,"node":1,"new":1}`, `{`, ``} {
+	for _, meta := range []string{`{"format":2,"node":1,"dirty":true}`, `{"format":1,"node":1,"new":1}`, `{`} {
 		dir := t.TempDir()
 		s, err := Open(dir)
 		if err != nil {
@@ -80,6 +80,45 @@ func TestRecoverRefusesWhatItDoesNotKnow(t *testing.T) {
 		if _, err := os.Stat(data); err != nil {
 			t.Errorf("%s: %v", meta, err)
 		}
+	}
+}
+
+// A description that a power loss emptied is not known; whose bytes they are is in the name.
+func TestRecoverWithoutDescription(t *testing.T) {
+	dir := t.TempDir()
+	s, err := Open(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := s.Create(Description{Node: 0x1_0000_0007, Base: "something"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	meta, _ := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err := os.WriteFile(meta[0], nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	files, err := s.Recover()
+	if err != nil || len(files) != 1 {
+		t.Fatalf("%d files, %v", len(files), err)
+	}
+	if d := files[0].Description(); d.Node != 0x1_0000_0007 || !d.Dirty || d.Base != "" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// A disk that is nearly full takes no more; the catalog beside the spool lives on what is left.
+func TestRoom(t *testing.T) {
+	s, err := Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Room(0); err != nil {
+		t.Errorf("nothing: %v", err)
+	}
+	if err := s.Room(1 << 60); !errors.Is(err, remote.NoSpace) {
+		t.Errorf("an exabyte: %v", err)
 	}
 }
 

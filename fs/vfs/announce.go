@@ -39,6 +39,20 @@ func (fs *FS) announceKey(key []byte) {
 	}
 }
 
+// Reloaded is told that anything may have changed; it is the catalog's Options.Reloaded. What the kernel knows of names ends by itself, with
+// its timeout.
+func (fs *FS) Reloaded() {
+	fs.mu.Lock()
+	a := fs.announcer
+	fs.mu.Unlock()
+	for _, ino := range fs.all() {
+		if a != nil {
+			a.Node(ino.id, fs.pagesStale(ino))
+		}
+		fs.release(ino)
+	}
+}
+
 // pagesStale tells whether the kernel's pages of an inode are no longer what the media holds, and notes that they are being dropped.
 func (fs *FS) pagesStale(ino *inode) bool {
 	head := ""

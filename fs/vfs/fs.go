@@ -18,7 +18,7 @@ import (
 // Options configure a file system. Store and Spool are needed; Catalog and Cache are opened by Open from their own options.
 type Options struct {
 	Store    remote.Store
-	Catalog  catalog.Options // Run, Changed, Referenced, Init, ReadOnly, Host and Log are filled in
+	Catalog  catalog.Options // Run, Changed, Reloaded, Referenced, Init, ReadOnly, Host and Log are filled in
 	Cache    block.Options   // Store and Log are filled in
 	SpoolDir string
 
@@ -74,7 +74,7 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	co := opt.Catalog
 	co.Store, co.ReadOnly, co.Host, co.Log = log, opt.ReadOnly, opt.Host, opt.Log
 	co.Library = opt.Store.Facts().Library
-	co.Run, co.Changed, co.Referenced = Rerun, fs.Changed, fs.Referenced
+	co.Run, co.Changed, co.Reloaded, co.Referenced = Rerun, fs.Changed, fs.Reloaded, fs.Referenced
 	co.Init = func() []remote.Record { return InitialRecords(opt.UID, opt.GID, TimeOf(opt.Now())) }
 	var err error
 	if fs.cat, err = catalog.Open(ctx, co); err != nil {

@@ -52,6 +52,9 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 
 // nextBatch pins the longest prefix of the outbox that fits into a commit; nil when there is nothing to send. mu is held.
 func (c *Catalog) nextBatch() (*pin, error) {
+	if err := c.writable("append"); err != nil {
+		return nil, err
+	}
 	if c.st.pin != nil {
 		return c.st.pin, nil
 	}
@@ -107,6 +110,9 @@ func (c *Catalog) nextBatch() (*pin, error) {
 	}
 	var err error
 	if p.body, err = record.EncodeCommit(commit); err != nil {
+		return nil, err
+	}
+	if err := c.vouch(session); err != nil {
 		return nil, err
 	}
 	if err := c.pins.store(p); err != nil {
@@ -177,11 +183,8 @@ func (c *Catalog) confirm(p *pin) error {
 	}
 	c.st.pin = nil
 	c.st.seq, c.st.hash, c.st.sinceCkpt = p.seq, hash, since
-	for _, op := range mine {
-		op.finish(nil)
-	}
-	c.st.pending = append([]*operation(nil), rest...)
-	c.drain.Broadcast()
+	c.st.own = authored{mine[0].session, p.last}
+	c.settle(len(mine))
 	return nil
 }
 
@@ -194,7 +197,7 @@ func (c *Catalog) follow() {
 	defer ckpt.wait()
 	for {
 		c.mu.RLock()
-		work := len(c.st.pending) > 0 || c.st.pin != nil
+		work := (len(c.st.pending) > 0 || c.st.pin != nil) && c.st.fatal == nil && c.st.loading == nil
 		c.mu.RUnlock()
 		if !work {
 			select {

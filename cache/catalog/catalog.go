@@ -84,6 +84,8 @@ type Catalog struct {
 		pending   []*operation      // the outbox in order
 		undo      map[string][]byte // full key → value at seq, nil: absent; the same as the U records
 		pin       *pin
+		sessions  []byte   // under which this directory appends, oldest first; as on disk
+		own       authored // newest operation of ours that was applied
 		ids       counter
 		ops       counter
 		closed    bool
@@ -218,9 +220,6 @@ func (c *Catalog) start(ctx context.Context) error {
 	}
 	c.mu.Lock()
 	defer c.unlock()
-	if err := c.settleFromClient(); err != nil { // a read-only mount may have applied our commits
-		return err
-	}
 	return c.rerun(nil)
 }
 

@@ -305,12 +305,14 @@ func (c *Catalog) install(ctx context.Context, d *download) error {
 		return err
 	}
 	if c.opt.ReadOnly || c.st.client == 0 {
+		c.endPin()
 		return nil // opening: the outbox runs after joining
 	}
 	c.status.set(func(s *Status) { s.Checkpoint = max(s.Checkpoint, d.seq) })
-	if err := c.settleFromClient(); err != nil {
+	if err := c.judge(); err != nil {
 		return err
 	}
+	c.endPin()
 	return c.rerun(nil)
 }
 
@@ -341,9 +343,6 @@ func (c *Catalog) installed(err error, d *download) error {
 		return err
 	}
 	c.st.seq, c.st.hash, c.st.sinceCkpt, c.st.sizeCkpt = d.seq, d.hash, 0, d.bytes
-	if c.st.pin != nil && c.st.pin.seq <= d.seq {
-		c.st.pin = nil
-	}
 	return nil
 }
 

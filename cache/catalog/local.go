@@ -1,10 +1,7 @@
 package catalog
 
 import (
-	"bytes"
-	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -20,21 +17,17 @@ import (
 // encodings stay readable.
 //
 //	identity      JSON: library, client number, machine
-//	applied       number of the applied commit, its hash, its time
-//	session       of the operations in the outbox that were made since the last start
+//	applied       number of the applied commit, size of the log since the checkpoint, size of that, the commit's hash
+//	sessions      under which this directory appends, 16 bytes each, oldest first
 //	ids, ops      the counters' reserved upper bounds
 //	loading       present while a checkpoint is being loaded: what is there is not a catalog
 //	orphan/<node> a deleted node that is still referenced
-type identity struct {
-	Library string `json:"library"`
-	Client  uint32 `json:"client"`
-	Machine []byte `json:"machine"`
-}
+//	outbox/<n>    operation n: its session (16 bytes), its intent
 
 // counter hands out numbers; next is the next one, limit the first that is not reserved on disk yet.
 type counter struct{ next, limit uint64 }
 
-const reserve = 4096 // numbers reserved ahead: one sync for so many
+const reserved = 4096 // numbers reserved ahead: one sync for so many
 
 // updateLocal changes local records in one transaction. It takes no lock.
 func (c *Catalog) updateLocal(fn func(tx *Tx) error) error {
@@ -84,6 +77,7 @@ func (c *Catalog) loadLocal() error {
 	c.st.ids.next = decodeNumber(tx.get(localKey("ids")))
 	c.st.ops.next = max(decodeNumber(tx.get(localKey("ops"))), 1)
 	c.st.ids.limit, c.st.ops.limit = c.st.ids.next, c.st.ops.next
+	c.st.sessions = tx.get(localKey("sessions"))
 	for k, v := range tx.scan([]byte{classUndo}, []byte{classUndo}, true) {
 		c.st.undo[string(k[1:])] = undoOf(v)
 	}
@@ -120,11 +114,6 @@ func (c *Catalog) loadLocal() error {
 	})
 }
 
-func (c *Catalog) readIdentity(tx *Tx) (id identity, ok bool) {
-	b := tx.get(localKey("identity"))
-	return id, b != nil && json.Unmarshal(b, &id) == nil
-}
-
 func (c *Catalog) decodeApplied(b []byte) {
 	if len(b) < 24+32 {
 		return
@@ -149,27 +138,38 @@ func decodeNumber(b []byte) uint64 {
 	return binary.BigEndian.Uint64(b)
 }
 
-// take gives the next number of a counter and reserves more when needed. mu is held.
-func (c *Catalog) take(name string, n *counter) (uint64, error) {
+// reserve stores, synced, how far both counters may go. They move on together: operations that use ids of a new block have numbers from a new
+// block, so that who reads an operation's number in the log knows whether this directory has given the ids it used (see judge). mu is held.
+func (c *Catalog) reserve() error {
+	ids, ops := c.st.ids.next+reserved, c.st.ops.limit+reserved
+	err := c.updateLocal(func(tx *Tx) error {
+		tx.raw(localKey("ids"), binary.BigEndian.AppendUint64(nil, ids))
+		tx.raw(localKey("ops"), binary.BigEndian.AppendUint64(nil, ops))
+		return nil
+	})
+	if err == nil {
+		err = c.sync()
+	}
+	if err != nil {
+		return err
+	}
+	c.st.ids.limit = ids
+	c.st.ops.next, c.st.ops.limit = c.st.ops.limit, ops
+	return nil
+}
+
+// take gives the next number of a counter. mu is held.
+func (c *Catalog) take(n *counter) (uint64, error) {
 	if n.next >= n.limit {
-		limit := n.next + reserve
-		err := c.updateLocal(func(tx *Tx) error {
-			tx.raw(localKey(name), binary.BigEndian.AppendUint64(nil, limit))
-			return nil
-		})
-		if err == nil {
-			err = c.sync()
-		}
-		if err != nil {
+		if err := c.reserve(); err != nil {
 			return 0, err
 		}
-		n.limit = limit
 	}
 	n.next++
 	return n.next - 1, nil
 }
 
-func (c *Catalog) nextOperation() (uint64, error) { return c.take("ops", &c.st.ops) }
+func (c *Catalog) nextOperation() (uint64, error) { return c.take(&c.st.ops) }
 
 // NewID gives a node id that no other machine and no other node has.
 func (c *Catalog) NewID() (uint64, error) {
@@ -178,7 +178,7 @@ func (c *Catalog) NewID() (uint64, error) {
 	if err := c.writable("make node id"); err != nil {
 		return 0, err
 	}
-	n, err := c.take("ids", &c.st.ids)
+	n, err := c.take(&c.st.ids)
 	if err != nil {
 		return 0, err
 	}
@@ -234,103 +234,10 @@ func (c *Catalog) ChangeOrphan(id uint64, fn func(n *record.Node)) error {
 	})
 }
 
-// join takes a client number for this catalog directory, if it has none or was copied to another machine.
-func (c *Catalog) join(ctx context.Context) error {
-	var id identity
-	var ok bool
-	err := c.View(func(tx *Tx) error {
-		id, ok = c.readIdentity(tx)
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if ok && bytes.Equal(id.Machine, c.opt.Machine) {
-		c.mu.Lock()
-		c.st.client = id.Client
-		c.unlock()
-		return nil
-	}
-	if ok && len(c.st.pending) > 0 {
-		return remote.E("open catalog", c.opt.Dir, remote.Invalid, fmt.Errorf("the directory was copied from another machine with %d changes that are not in the store", len(c.st.pending))).
-			WithHint("mount it where it came from first, or start with an empty catalog directory")
-	}
-	for {
-		client, body, err := c.joinCommit()
-		if err != nil {
-			return err
-		}
-		seq := c.applied() + 1
-		err = c.store.Append(ctx, seq, body)
-		switch remote.KindOf(err) {
-		case remote.Conflict, remote.Stale:
-			if err := c.catchUp(ctx); err != nil {
-				return err
-			}
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		if err := c.catchUp(ctx); err != nil {
-			return err
-		}
-		id := identity{Library: c.opt.Library, Client: client, Machine: c.opt.Machine}
-		err = c.updateLocal(func(tx *Tx) error {
-			b, err := json.Marshal(id)
-			tx.raw(localKey("identity"), b)
-			// A directory that was copied here carries the numbers of its former client.
-			tx.raw(localKey("ids"), nil)
-			return err
-		})
-		if err != nil {
-			return err
-		}
-		c.mu.Lock()
-		c.st.client, c.st.ids = client, counter{}
-		c.unlock()
-		c.log.WithField("client", client).Info("joined the library")
-		return c.sync()
-	}
-}
-
 func (c *Catalog) applied() uint64 {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return c.st.seq
-}
-
-// joinCommit builds the commit that takes the next client number; in an empty library it also makes the first records.
-func (c *Catalog) joinCommit() (client uint32, body []byte, err error) {
-	commit := &record.Commit{Session: c.st.session}
-	err = c.View(func(tx *Tx) error {
-		if k, _ := tx.Last([]byte{record.KeyClient}); len(k) == 5 {
-			client = binary.BigEndian.Uint32(k[1:])
-		}
-		client++
-		commit.Previous = c.st.hash
-		if c.st.seq == 0 && c.opt.Init != nil {
-			for _, r := range c.opt.Init() {
-				commit.Writes = append(commit.Writes, &record.Write{Key: r.Key, Value: r.Value})
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return 0, nil, err
-	}
-	if client > record.MaxClient {
-		return 0, nil, remote.E("join library", "", remote.TooLarge, errors.New("all client numbers are taken"))
-	}
-	now := c.now()
-	cl, err := proto.Marshal(&record.Client{Session: c.st.session, Machine: c.opt.Machine, Host: c.opt.Host, Joined: now})
-	if err != nil {
-		return 0, nil, err
-	}
-	commit.Time = now
-	commit.Writes = append(commit.Writes, &record.Write{Key: record.ClientKey(client), Value: cl})
-	body, err = record.EncodeCommit(commit)
-	return client, body, err
 }
 
 // now is the store's clock, or this machine's as long as the store has not told it.

@@ -249,6 +249,9 @@ func (c *Catalog) Flush(ctx context.Context) error {
 		if c.st.closed {
 			return remote.E("flush catalog", "", remote.Unavailable, errClosed)
 		}
+		if c.st.fatal != nil {
+			return c.st.fatal
+		}
 		if err := ctx.Err(); err != nil {
 			return remote.E("flush catalog", "", remote.KindOf(err), fmt.Errorf("%d changes are not in the store yet: %w", len(c.st.pending), err))
 		}

@@ -201,6 +201,9 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 			tx.Put(w.Key, w.Value)
 		}
 	}
+	// A commit under our number is the batch that is pinned, or somebody else's. Where the log is read anew, judge does this at the end.
+	own := c.st.client != 0 && commit.Author == c.st.client && c.st.loading == nil
+	ours := own && c.st.pin != nil && c.st.pin.seq == l.seq && bytes.Equal(c.st.pin.body, l.body)
 	drop := 0
 	if commit.Author != 0 {
 		cl := full(classRecord, record.ClientKey(commit.Author))
@@ -210,11 +213,11 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 			return err
 		}
 		tx.raw(cl, merged)
-		if commit.Author == c.ownNumber(tx) {
-			drop = c.settled(commit)
-			for _, op := range c.st.pending[:drop] {
-				tx.raw(outboxKey(op.number), nil)
-			}
+	}
+	if ours {
+		drop = c.contained(commit.Session, commit.LastOperation)
+		for _, op := range c.st.pending[:drop] {
+			tx.raw(outboxKey(op.number), nil)
 		}
 	}
 	since := c.st.sinceCkpt + l.size
@@ -228,67 +231,23 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 			touched[k] = true
 		}
 	}
-	if c.st.pin != nil && c.st.pin.seq <= l.seq {
+	c.st.seq, c.st.hash, c.st.sinceCkpt = l.seq, l.hash, since
+	if c.st.loading == nil {
+		c.endPin()
+	}
+	switch {
+	case ours:
+		c.st.own = authored{commit.Session, commit.LastOperation}
+		c.settle(drop)
+	case own:
+		c.setFatal(c.impostor())
+	}
+	return nil
+}
+
+// endPin ends a pin whose number is occupied. mu is held.
+func (c *Catalog) endPin() {
+	if c.st.pin != nil && c.st.pin.seq <= c.st.seq {
 		c.st.pin = nil
 	}
-	c.st.seq, c.st.hash, c.st.sinceCkpt = l.seq, l.hash, since
-	for _, op := range c.st.pending[:drop] {
-		op.finish(nil)
-	}
-	if drop > 0 {
-		c.st.pending = append([]*operation(nil), c.st.pending[drop:]...)
-		c.drain.Broadcast()
-	}
-	return nil
-}
-
-// ownNumber is this directory's client number, also while it is still opening.
-func (c *Catalog) ownNumber(tx *Tx) uint32 {
-	if c.st.client != 0 {
-		return c.st.client
-	}
-	id, ok := c.readIdentity(tx)
-	if !ok || !bytes.Equal(id.Machine, c.opt.Machine) {
-		return 0
-	}
-	return id.Client
-}
-
-// settled counts the operations at the head of the outbox that a commit of ours contains. A commit by our number with a session
-// that is not ours means that the catalog directory lives twice: writing on would give two nodes one number.
-func (c *Catalog) settled(commit *record.Commit) int {
-	n := 0
-	for n < len(c.st.pending) && bytes.Equal(c.st.pending[n].session, commit.Session) && c.st.pending[n].number <= commit.LastOperation {
-		n++
-	}
-	if n == 0 && c.st.client != 0 && !bytes.Equal(commit.Session, c.st.session) {
-		c.st.fatal = remote.E("apply commit", "", remote.Conflict, fmt.Errorf("another process writes as client %d: the catalog directory was copied", commit.Author)).
-			WithHint("unmount here and mount with a new catalog directory")
-		c.log.Error(c.st.fatal.Error())
-	}
-	return n
-}
-
-// settleFromClient drops the operations that the replicated record of this client says are in the log.
-func (c *Catalog) settleFromClient() error {
-	tx := c.begin()
-	var cl record.Client
-	if !tx.load(record.ClientKey(c.ownNumber(tx)), &cl) {
-		tx.discard()
-		return tx.err
-	}
-	n := 0
-	for n < len(c.st.pending) && bytes.Equal(c.st.pending[n].session, cl.Session) && c.st.pending[n].number <= cl.LastOperation {
-		tx.raw(outboxKey(c.st.pending[n].number), nil)
-		n++
-	}
-	if err := tx.commit(); err != nil {
-		return err
-	}
-	for _, op := range c.st.pending[:n] {
-		op.finish(nil)
-	}
-	c.st.pending = append([]*operation(nil), c.st.pending[n:]...)
-	c.drain.Broadcast()
-	return nil
 }

@@ -54,6 +54,9 @@ type Options struct {
 	RetryInterval   time.Duration // pause after a failed append; default 500 ms
 	CheckpointBytes int64         // log since the last checkpoint that makes one due, at least; default 16 MiB
 
+	// BootID tells this boot of the kernel from others; empty: the kernel is asked.
+	BootID string
+
 	Log *logrus.Entry
 
 	// Step is called at named points of appending and applying, for tests that stop the world there.
@@ -97,6 +100,7 @@ type Catalog struct {
 	snap sync.RWMutex
 
 	status  statusBox
+	marked  bool // this process's marker of use is in the directory
 	mounted bool // Open is over; set before the goroutine that reads it starts
 	wake    chan struct{}
 	drain   *sync.Cond // signalled with mu held when pending shrinks
@@ -191,20 +195,32 @@ func (c *Catalog) openDir() error {
 	return nil
 }
 
+// closeDir closes what openDir opened. The marker of use goes when Badger has everything on disk.
 func (c *Catalog) closeDir() error {
-	return errors.Join(c.db.Close(), c.pins.close(), c.lock.Close())
+	err := c.db.Close()
+	if err == nil && c.marked {
+		if err = os.Remove(c.marker()); errors.Is(err, os.ErrNotExist) {
+			err = nil
+		}
+	}
+	return errors.Join(err, c.pins.close(), c.lock.Close())
 }
 
 // start reads what the directory knows, brings it to the store's state and joins.
 func (c *Catalog) start(ctx context.Context) error {
+	if err := c.distrust(); err != nil {
+		return err
+	}
 	if err := c.loadLocal(); err != nil {
 		return err
 	}
-	c.mu.Lock()
-	err := c.undoAll()
-	c.unlock()
-	if err != nil {
-		return err
+	if c.st.loading == nil { // a load drops the undo records
+		c.mu.Lock()
+		err := c.undoAll()
+		c.unlock()
+		if err != nil {
+			return err
+		}
 	}
 	if err := c.catchUp(ctx); err != nil {
 		return err

@@ -189,16 +189,6 @@ func (c *Catalog) NewID() (uint64, error) {
 	return uint64(c.st.client)<<record.ClientShift | (n + 1), nil
 }
 
-func (c *Catalog) sync() error {
-	if err := c.db.Sync(); err != nil {
-		return local("sync catalog", c.opt.Dir, err)
-	}
-	return nil
-}
-
-// Sync makes everything that Update and local changes did survive a power loss.
-func (c *Catalog) Sync() error { return c.sync() }
-
 // DropOrphan ends an orphan: nobody refers to the node any more.
 func (c *Catalog) DropOrphan(id uint64) error {
 	c.mu.Lock()

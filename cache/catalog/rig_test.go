@@ -264,3 +264,10 @@ func stopAt(t *testing.T, point string, nth int) (step func(string), there chan 
 		}
 	}, there
 }
+
+// away is a log whose store cannot be reached.
+type away struct{ remote.Log }
+
+func (away) OpenCheckpoint(context.Context) (remote.Checkpoint, error) {
+	return nil, remote.E("open checkpoint", "", remote.Unavailable, nil)
+}

@@ -127,20 +127,17 @@ func (p *parts) describe(s *Status) {
 	}
 }
 
-// machineID tells this catalog directory from every other, copies of it included: the machine, the file system, the folder's inode.
+// machineID tells this catalog directory from every other, copies of it included: the machine and the folder's inode. Not the file system's
+// number, which some make of the device's and so change when disks are found in another order.
 func machineID(dir string) ([]byte, error) {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // a container may have none; the rest tells enough
 		return nil, remote.E("identify this machine", "/etc/machine-id", kindOfOS(err), bare(err))
 	}
-	var fs unix.Statfs_t
 	var st unix.Stat_t
-	if err = unix.Statfs(dir, &fs); err == nil {
-		err = unix.Stat(dir, &st)
-	}
-	if err != nil {
+	if err := unix.Stat(dir, &st); err != nil {
 		return nil, remote.E("identify the catalog directory", dir, kindOfOS(err), err)
 	}
-	sum := sha256.Sum256(fmt.Appendf(nil, "%s %v %d", machine, fs.Fsid.Val, st.Ino))
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", machine, st.Ino))
 	return sum[:16], nil
 }

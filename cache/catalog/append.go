@@ -50,6 +50,9 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 	return c.confirm(p)
 }
 
+// maxBatch is how many operations one commit takes: settling it deletes as many entries of the outbox in one transaction.
+const maxBatch = 1000
+
 // nextBatch pins the longest prefix of the outbox that fits into a commit; nil when there is nothing to send. mu is held.
 func (c *Catalog) nextBatch() (*pin, error) {
 	if err := c.writable("append"); err != nil {
@@ -82,7 +85,7 @@ func (c *Catalog) nextBatch() (*pin, error) {
 			grown += len(op.changes[k].new)
 		}
 		// Values that differ from batch to batch are counted at their largest: deletions and replacements never overflow.
-		if n > 0 && (len(order)+added > record.MaxCommitWrites || size+grown > record.MaxCommitBytes) {
+		if n == maxBatch || n > 0 && (len(order)+added > record.MaxCommitWrites || size+grown > record.MaxCommitBytes) {
 			break
 		}
 		for _, k := range keys {

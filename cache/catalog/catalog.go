@@ -175,9 +175,11 @@ func (c *Catalog) openDir() error {
 		f.Close()
 		return err
 	}
+	// A transaction takes 15 % of a memtable and an entry for each 96 bytes of that. The largest commit (1,000 names of 255 bytes that change
+	// their nodes, 1,000 operations that leave the outbox) needs 1.4 MB and 8,000 entries.
 	bo := badger.DefaultOptions(filepath.Join(dir, "badger")).
 		WithLogger(badgerLog{c.log}).
-		WithMemTableSize(8 << 20).WithNumMemtables(2).
+		WithMemTableSize(12 << 20).WithNumMemtables(2).
 		WithBlockCacheSize(32 << 20).WithIndexCacheSize(16 << 20).
 		WithValueLogFileSize(16 << 20).
 		WithNumVersionsToKeep(1).WithDetectConflicts(false).
@@ -306,6 +308,8 @@ func local(op, path string, err error) error {
 
 func localKind(err error) remote.Kind {
 	switch {
+	case errors.Is(err, badger.ErrTxnTooBig):
+		return remote.TooLarge
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return remote.NoSpace
 	case errors.Is(err, os.ErrPermission):

@@ -105,10 +105,12 @@ func (c *Catalog) loadLocal() error {
 		return tx.err
 	}
 	// Nobody refers to an orphan of an earlier process.
-	return c.updateLocal(func(w *Tx) error {
+	return c.inPieces(func(set func(key, value []byte) error) error {
 		p := localKey("orphan/")
 		for k := range tx.scan(p, p, false) {
-			w.raw(append([]byte(nil), k...), nil)
+			if err := set(append([]byte(nil), k...), nil); err != nil {
+				return err
+			}
 		}
 		return tx.err
 	})

@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -97,6 +98,10 @@ func (c *Catalog) submit(op *operation) (queued bool, err error) {
 	return true, nil
 }
 
+// maxUndo is how many bytes of former values are written in the operation's own transaction: with the largest operation it fits. The attributes of a node that is
+// deleted may be many times as much.
+const maxUndo = 256 << 10
+
 // execute runs op on the present state in one transaction with its undo records and its entry in the outbox. mu is held.
 func (c *Catalog) execute(op *operation, number uint64) error {
 	tx := c.begin()
@@ -118,12 +123,34 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 		return tx.err
 	}
 	added := make([]string, 0, len(tx.order))
+	size := 0
 	for _, k := range tx.order {
-		if _, ok := c.st.undo[k]; ok {
-			continue
+		if _, ok := c.st.undo[k]; !ok {
+			added = append(added, k)
+			size += len(tx.changes[k].old)
 		}
-		added = append(added, k)
-		tx.raw(full(classUndo, []byte(k)), undoValue(tx.changes[k].old))
+	}
+	write := func(set func(key, value []byte) error) error {
+		for _, k := range added {
+			if err := set(full(classUndo, []byte(k)), undoValue(tx.changes[k].old)); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if size > maxUndo {
+		// Before the operation, and on their own: until it is written, an undo record holds what its key holds anyway.
+		if err := c.inPieces(write); err != nil {
+			tx.discard()
+			return err
+		}
+		for _, k := range added {
+			c.st.undo[k] = tx.changes[k].old
+		}
+		added = nil
+	} else if err := write(tx.put); err != nil {
+		tx.discard()
+		return err
 	}
 	tx.raw(outboxKey(number), append(append(make([]byte, 0, 16+len(op.intent)), op.session...), op.intent...))
 	if err := tx.commit(); err != nil {
@@ -152,6 +179,9 @@ func replicatedKeys(order []string) []string {
 // undoAll takes the catalog back to the state at the applied commit. The outbox keeps its intents. It runs in pieces, and
 // goes on after a crash: each piece restores keys and drops their undo records. mu is held.
 func (c *Catalog) undoAll() error {
+	for _, op := range c.st.pending {
+		op.changes, op.order = nil, nil // also if a piece fails: what they wrote does not show any more
+	}
 	for len(c.st.undo) > 0 {
 		tx := c.begin()
 		var piece []string
@@ -172,22 +202,20 @@ func (c *Catalog) undoAll() error {
 		}
 		c.step("undo")
 	}
-	for _, op := range c.st.pending {
-		op.changes, op.order = nil, nil
-	}
 	return nil
 }
 
 // rerun runs the intents of the outbox again, in order, on a state where none of them shows. An operation that fails now is answered
 // with its error when somebody waits, and else dropped and reported: Options.Run is written so that this happens
-// only when nothing is left to save. touched gets the keys they write. mu is held.
+// only when nothing is left to save. An intent that Options.Run does not know (Unsupported) stops it: a newer version
+// wrote it, and will carry it out. touched gets the keys they write. mu is held.
 func (c *Catalog) rerun(touched map[string]bool) error {
 	kept := c.st.pending[:0]
 	var failed error
 	for i, op := range c.st.pending {
 		err := c.execute(op, op.number)
-		if err != nil && isLocalFailure(err) {
-			// The disk, not the operation: keep what is left for the next try.
+		if err != nil && (isLocalFailure(err) || op.run == nil && errors.Is(err, remote.Unsupported)) {
+			// The disk, or an intent of a newer version, not the operation: keep what is left for the next try.
 			kept = append(kept, c.st.pending[i:]...)
 			failed = err
 			break

@@ -193,7 +193,11 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 		return err
 	}
 	commit := l.commit
+	if err := c.makeOrphans(commit); err != nil {
+		return err
+	}
 	tx := c.begin()
+	tx.applying = true
 	for _, w := range commit.Writes {
 		if w.Delete {
 			tx.Delete(w.Key)
@@ -243,6 +247,30 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 		c.setFatal(c.impostor())
 	}
 	return nil
+}
+
+// makeOrphans keeps the nodes that a commit deletes and that are referenced here. It does so in transactions of its own, before the commit's: all of them may
+// be more than one takes, and an orphan whose node is still there does no harm. mu is held.
+func (c *Catalog) makeOrphans(commit *record.Commit) error {
+	if c.opt.Referenced == nil {
+		return nil
+	}
+	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
+	defer tx.discard()
+	return c.inPieces(func(set func(key, value []byte) error) error {
+		for _, w := range commit.Writes {
+			id, _, ok := record.NumberOf(w.Key)
+			if !ok || !w.Delete || w.Key[0] != record.KeyNode || !c.opt.Referenced(id) {
+				continue
+			}
+			if node := tx.Get(w.Key); node != nil {
+				if err := set(orphanKey(id), node); err != nil {
+					return err
+				}
+			}
+		}
+		return tx.err
+	})
 }
 
 // endPin ends a pin whose number is occupied. mu is held.

@@ -23,16 +23,18 @@ const (
 // A Tx is one look at the catalog, or one change of it: all of it happens or nothing. It is used by one goroutine and
 // not after its function returned. Slices it returns belong to the caller.
 type Tx struct {
-	c       *Catalog
-	txn     *badger.Txn
-	update  bool
-	late    bool // an intent that runs again without its caller
-	changes map[string]*change
-	order   []string // full keys in the order of their first change
-	usage   usageDelta
-	err     error
-	keys    [][]byte // replicated keys changed; for announcements
-	cost    int      // bytes of replicated writes
+	c      *Catalog
+	txn    *badger.Txn
+	update bool
+	late   bool // an intent that runs again without its caller
+	// applying tells that a commit of the log is written: its orphans were made before
+	applying bool
+	changes  map[string]*change
+	order    []string // full keys in the order of their first change
+	usage    usageDelta
+	err      error
+	keys     [][]byte // replicated keys changed; for announcements
+	cost     int      // bytes of replicated writes
 }
 
 type change struct {
@@ -124,7 +126,10 @@ func (tx *Tx) set(full []byte, value []byte) {
 }
 
 // raw writes a full key and remembers nothing.
-func (tx *Tx) raw(full []byte, value []byte) {
+func (tx *Tx) raw(full []byte, value []byte) { _ = tx.put(full, value) }
+
+// put is raw for who wants the error at once; it is the transaction's as well.
+func (tx *Tx) put(full, value []byte) error {
 	var err error
 	if value == nil {
 		err = tx.txn.Delete(full)
@@ -132,6 +137,7 @@ func (tx *Tx) raw(full []byte, value []byte) {
 		err = tx.txn.Set(full, value)
 	}
 	tx.fail("write catalog", err)
+	return tx.err
 }
 
 func full(class byte, key []byte) []byte {

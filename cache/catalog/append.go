@@ -3,6 +3,7 @@ package catalog
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"time"
 
 	"mediafs/remote"
@@ -18,10 +19,10 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 		return err
 	}
 	c.step("pinned")
-	// The log tries until its context ends; a bound lets status say that it does not get through.
-	attempt, cancel := context.WithTimeout(ctx, c.opt.AttemptTimeout)
-	err = c.store.Append(attempt, p.seq, p.body)
-	cancel()
+	// The log tries until its context ends, and nothing but Close ends it: on a slow line a bound would begin the same upload again and again.
+	answered := c.watch(p.seq)
+	err = c.store.Append(ctx, p.seq, p.body)
+	answered()
 	c.step("appended")
 	switch remote.KindOf(err) {
 	case remote.Conflict:
@@ -48,6 +49,22 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 	c.mu.Lock()
 	defer c.unlock()
 	return c.confirm(p)
+}
+
+// watch lets status tell that an append has no answer after AttemptTimeout. answered ends that; a success then clears it.
+func (c *Catalog) watch(seq uint64) (answered func()) {
+	over := false // under the status's lock
+	timer := time.AfterFunc(c.opt.AttemptTimeout, func() {
+		c.status.set(func(s *Status) {
+			if !over {
+				s.Error, s.ErrorTime = fmt.Sprintf("append commit %d: no answer of the store for %s; it is tried on", seq, c.opt.AttemptTimeout), time.Now()
+			}
+		})
+	})
+	return func() {
+		timer.Stop()
+		c.status.set(func(*Status) { over = true })
+	}
 }
 
 // maxBatch is how many operations one commit takes: settling it deletes as many entries of the outbox in one transaction.
@@ -198,6 +215,7 @@ func (c *Catalog) follow() {
 	defer poll.Stop()
 	var ckpt checkpointer
 	defer ckpt.wait()
+	fails := 0 // in a row
 	for {
 		c.mu.RLock()
 		work := (len(c.st.pending) > 0 || c.st.pin != nil) && c.st.fatal == nil && c.st.loading == nil
@@ -221,15 +239,29 @@ func (c *Catalog) follow() {
 			return
 		}
 		if err == nil {
+			fails = 0
 			ckpt.start(c)
 			continue
 		}
 		c.failed(err)
-		c.log.WithError(err).Warn("the log of the library was not reached; trying again")
+		pause := c.opt.RetryInterval
+		switch remote.KindOf(err) {
+		case remote.Unavailable, remote.Throttled: // the store owns the pauses between its requests
+		default:
+			pause = c.backoff(fails)
+		}
+		if fails++; fails == 1 {
+			c.log.WithError(err).Warn("the log of the library cannot be followed; trying again")
+		}
 		select {
 		case <-c.ctx.Done():
 			return
-		case <-time.After(c.opt.RetryInterval):
+		case <-time.After(pause):
 		}
 	}
+}
+
+// backoff is the pause after a failure that waiting may not mend, with so many failures before it: it grows to 128 times RetryInterval, about a minute.
+func (c *Catalog) backoff(fails int) time.Duration {
+	return c.opt.RetryInterval << min(fails, 7)
 }

@@ -51,7 +51,7 @@ type Options struct {
 	PollInterval    time.Duration // how often the log is read when nothing happens; default 2 s
 	AppendTimeout   time.Duration // how long Update waits for the log; default 5 min
 	AttemptTimeout  time.Duration // how long the log may try before status tells of it; default 10 s
-	RetryInterval   time.Duration // pause after a failed append; default 500 ms
+	RetryInterval   time.Duration // pause after a failure; the first of those that grow up to 128 times as long; default 500 ms
 	CheckpointBytes int64         // log since the last checkpoint that makes one due, at least; default 16 MiB
 
 	// BootID tells this boot of the kernel from others; empty: the kernel is asked.

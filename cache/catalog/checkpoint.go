@@ -9,6 +9,7 @@ import (
 	"sort"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -111,10 +112,12 @@ func snapshot(txn *badger.Txn, undo []undone, size *int64) iter.Seq2[remote.Reco
 	}
 }
 
-// A checkpointer writes checkpoints behind, one at a time.
+// A checkpointer writes checkpoints behind, one at a time. One that fails is tried again after a pause that grows.
 type checkpointer struct {
 	running atomic.Bool
 	wg      sync.WaitGroup
+	fails   int       // in a row; this and the next belong to who has set running
+	after   time.Time // earliest time of the next
 }
 
 func (k *checkpointer) wait() { k.wg.Wait() }
@@ -122,16 +125,27 @@ func (k *checkpointer) wait() { k.wg.Wait() }
 // start begins a checkpoint when one is due.
 func (k *checkpointer) start(c *Catalog) {
 	c.mu.RLock()
-	due := !c.opt.ReadOnly && c.st.sinceCkpt > max(c.opt.CheckpointBytes, c.st.sizeCkpt/4)
+	due := c.writable("write checkpoint") == nil && c.st.sinceCkpt > max(c.opt.CheckpointBytes, c.st.sizeCkpt/4)
 	c.mu.RUnlock()
 	if !due || !k.running.CompareAndSwap(false, true) {
+		return
+	}
+	if time.Now().Before(k.after) {
+		k.running.Store(false)
 		return
 	}
 	k.wg.Add(1)
 	go func() {
 		defer k.wg.Done()
 		defer k.running.Store(false)
-		if err := c.Checkpoint(c.ctx); err != nil && c.ctx.Err() == nil {
+		err := c.Checkpoint(c.ctx)
+		if err == nil {
+			k.fails = 0
+			return
+		}
+		k.after = time.Now().Add(c.backoff(k.fails))
+		k.fails++
+		if c.ctx.Err() == nil {
 			c.log.WithError(err).Warn("a checkpoint could not be written; it will be tried again")
 		}
 	}()

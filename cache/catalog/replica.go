@@ -10,11 +10,24 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// How much of the log is read ahead before it is applied under the lock.
+// How much of the log is read ahead before it is applied under the lock. While the library is mounted somebody waits for the lock: then it is little. But the
+// outbox runs again each time, so that a long one is worth a longer hold.
 const (
 	readCommits = 256
 	readBytes   = 32 << 20
+
+	mountedCommits = 16
+	mountedWrites  = 5000 // about 50 ms
 )
+
+// enough tells whether a batch is to be applied before it grows.
+func (c *Catalog) enough(commits, writes int, bytes int64) bool {
+	if !c.mounted {
+		return commits >= readCommits || bytes >= readBytes
+	}
+	outbox := c.Status().Outbox
+	return commits >= min(mountedCommits+outbox, readCommits) || writes >= mountedWrites+5*outbox
+}
 
 // A logged is a commit of the log, decoded.
 type logged struct {
@@ -105,13 +118,13 @@ func (c *Catalog) setFatal(err error) {
 // readLog applies what comes after the applied commit, in batches.
 func (c *Catalog) readLog(ctx context.Context) error {
 	var batch []logged
-	size := int64(0)
+	writes, size := 0, int64(0)
 	apply := func() error {
 		if len(batch) == 0 {
 			return nil
 		}
 		err := c.apply(batch)
-		batch, size = nil, 0
+		batch, writes, size = nil, 0, 0
 		return err
 	}
 	for e, err := range c.store.Read(ctx, c.applied()+1) {
@@ -122,8 +135,8 @@ func (c *Catalog) readLog(ctx context.Context) error {
 		if err != nil {
 			return errors.Join(err, apply())
 		}
-		batch = append(batch, l)
-		if size += l.size; len(batch) == readCommits || size > readBytes {
+		batch, writes, size = append(batch, l), writes+len(l.commit.Writes), size+l.size
+		if c.enough(len(batch), writes, size) {
 			if err := apply(); err != nil {
 				return err
 			}

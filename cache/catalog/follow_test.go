@@ -1,0 +1,171 @@
+package catalog
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+	"mediafs/remote/storetest"
+)
+
+// An append that takes longer than AttemptTimeout is not begun again: status tells of it until it is through.
+func TestSlowAppendIsLeftAlone(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(t.TempDir(), func(o *Options) { o.AttemptTimeout, o.PollInterval = time.Millisecond, time.Hour })
+	a.must("add k 1")
+	release := make(chan struct{})
+	a.bad.Reset()
+	a.bad.Fail(storetest.Fault{Op: storetest.Put, Prefix: "log/", Action: storetest.Hold, Release: release})
+	done := make(chan error, 1)
+	go func() { done <- a.word("add k 10") }()
+	a.eventually("status tells", func() bool { return strings.Contains(a.Status().Error, "no answer") })
+	time.Sleep(20 * time.Millisecond) // room for a second try
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	a.eventually("status forgets", func() bool { return a.Status().Error == "" })
+	if n := a.bad.Count(storetest.Put, ""); n != 1 {
+		t.Errorf("%d requests for one append", n)
+	}
+}
+
+// Close ends an append that the store does not answer; the operation happens at the next mount.
+func TestCloseEndsAnAppend(t *testing.T) {
+	w := newWorld(t)
+	dir := t.TempDir()
+	a := w.open(dir)
+	a.must("add k 1")
+	a.bad.SetDown(true)
+	waits := make(chan error, 1)
+	go func() { waits <- a.word("add k 10") }()
+	a.eventually("it is under way", func() bool { return strings.Contains(a.Status().Error, "no answer") })
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-waits; !errors.Is(err, remote.Unavailable) {
+		t.Errorf("who waits: %v", err)
+	}
+	b := w.open(dir)
+	if err := b.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n := b.number("k"); n != 11 {
+		t.Errorf("%d, want 11", n)
+	}
+}
+
+// While the library is mounted, commits of others are applied a few at a time, so that nobody waits long for the lock.
+func TestCommitsAreAppliedAFewAtATime(t *testing.T) {
+	w := newWorld(t)
+	holds := []int{0} // commits under each hold of the lock
+	a := w.open(t.TempDir(), func(o *Options) {
+		o.Step = func(p string) {
+			if p == "applied" {
+				holds[len(holds)-1]++
+			}
+		}
+		o.Changed = func([][]byte) { holds = append(holds, 0) }
+	})
+	b := w.open(t.TempDir())
+	a.catches(b.applied())
+	a.bad.SetDown(true)
+	for i := range 4 * mountedCommits {
+		b.must("name 1 f%d %d", i, 100+i)
+	}
+	for i := range 12 {
+		b.write(func(tx *Tx) {
+			for j := range 900 {
+				tx.Put(record.SettingKey(fmt.Sprint("s", j)), []byte{byte(i)})
+			}
+		})
+	}
+	a.bad.SetDown(false)
+	a.catches(b.applied())
+	a.Close() // holds is the goroutine's until then
+	for _, n := range holds {
+		if n > mountedCommits {
+			t.Errorf("%d commits under one lock", n)
+		}
+	}
+	if n := len(holds); n < 4+12*900/(mountedWrites+900) {
+		t.Errorf("%d holds of the lock", n)
+	}
+}
+
+// A checkpoint that cannot be written is not tried again after every commit.
+func TestFailingCheckpointBacksOff(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(t.TempDir(), func(o *Options) { o.CheckpointBytes, o.RetryInterval = 1, time.Minute })
+	a.must("add k 1")
+	a.eventually("the first checkpoint", func() bool { return a.Status().Checkpoint > 0 })
+	a.bad.Fail(storetest.Fault{Op: storetest.List, Prefix: "checkpoint/", Times: -1, Action: storetest.FailBefore})
+	lists := func() (n int) {
+		for _, c := range a.bad.Calls() {
+			if c.Op == storetest.List && strings.HasPrefix(c.Key, "checkpoint/") {
+				n++
+			}
+		}
+		return n
+	}
+	a.bad.Reset()
+	big := strings.Repeat("x", 4000) // due again whatever the first one's size
+	a.write(func(tx *Tx) { tx.Put(record.SettingKey("big"), []byte(big)) })
+	a.eventually("it fails", func() bool { return lists() > 0 })
+	for range 60 {
+		a.must("add k 1")
+		time.Sleep(time.Millisecond)
+	}
+	if n := lists(); n > 10 { // one try lists up to 5 times
+		t.Errorf("%d listings", n)
+	}
+}
+
+// A log that does not even continue the newest checkpoint is asked for ever more seldom, and nothing is dropped for it.
+func TestGapBehindTheNewestCheckpoint(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(t.TempDir(), func(o *Options) { o.RetryInterval = 10 * time.Millisecond })
+	a.must("name 1 f 100")
+	if err := a.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a.bad.SetDown(true)
+	b := w.open(t.TempDir())
+	b.must("add k 1")
+	b.must("add k 1")
+	if err := w.mem.Delete(t.Context(), fmt.Sprintf("log/0/%020d", b.applied()-1)); err != nil {
+		t.Fatal(err)
+	}
+	w.boot.Add(int64(11 * time.Minute))
+	before := a.dump()
+	a.bad.Reset()
+	a.bad.SetDown(false)
+	a.eventually("an error", func() bool { return strings.Contains(a.Status().Error, "missing") })
+	time.Sleep(100 * time.Millisecond)
+	if n := len(a.bad.Calls()); n > 60 {
+		t.Errorf("%d requests", n)
+	}
+	sameDump(t, "what this machine has", before, a.dump())
+}
+
+// A run of the outbox that broke off is not taken up again by a catalog that is closed.
+func TestNothingRunsAfterClose(t *testing.T) {
+	w := newWorld(t)
+	a := w.open(t.TempDir())
+	a.bad.SetDown(true)
+	a.abandon("add k 1")
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.st.pin = nil
+	a.st.pending[0].changes = nil
+	if p, err := a.nextBatch(); p != nil || !errors.Is(err, remote.Unavailable) {
+		t.Errorf("batch %v, %v", p, err)
+	}
+}

@@ -1,6 +1,7 @@
 package catalog
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -448,4 +449,70 @@ func TestRandomFaults(t *testing.T) {
 		}
 		sameDump(t, fmt.Sprintf("seed %d", seed), boxes[0].dump(), boxes[1].dump())
 	}
+}
+
+// Several callers on two machines fight over few names, with faults, impatient callers and checkpoints: the machines agree with a fresh one, and nothing
+// is left over.
+func TestFightWithFaults(t *testing.T) {
+	for seed := range uint64(2) {
+		w := newWorld(t)
+		even := func(o *Options) { o.Referenced = func(id uint64) bool { return id%2 == 0 } }
+		boxes := []*box{w.open(t.TempDir(), even), w.open(t.TempDir(), even)}
+		var wg sync.WaitGroup
+		for i, b := range boxes {
+			for j := range 3 {
+				wg.Go(func() {
+					rnd := rand.New(rand.NewPCG(seed, uint64(i*10+j)))
+					for range 40 {
+						b.scuffle(rnd)
+					}
+				})
+			}
+		}
+		wg.Wait()
+		for _, b := range boxes {
+			if err := b.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		fresh := w.open(t.TempDir())
+		for _, b := range boxes {
+			b.catches(fresh.applied())
+			b.mu.RLock()
+			if len(b.st.undo) > 0 || len(b.st.pending) > 0 || b.st.pin != nil {
+				t.Errorf("left over: %d undo records, %d operations, batch %v", len(b.st.undo), len(b.st.pending), b.st.pin)
+			}
+			b.mu.RUnlock()
+			b.view(func(tx *Tx) {
+				for k := range tx.scan([]byte{classUndo}, []byte{classUndo}, false) {
+					t.Errorf("undo record %q", k)
+				}
+			})
+			sameDump(t, fmt.Sprintf("seed %d", seed), b.dump(), fresh.dump())
+		}
+	}
+}
+
+// scuffle does one thing of TestFightWithFaults. Whether it succeeds is up to the others.
+func (b *box) scuffle(rnd *rand.Rand) {
+	if rnd.IntN(4) == 0 {
+		actions := []storetest.Action{storetest.FailBefore, storetest.FailAfter}
+		b.bad.Fail(storetest.Fault{Prefix: "log/", Nth: 1 + rnd.IntN(4), Times: 1 + rnd.IntN(2), Action: actions[rnd.IntN(2)]})
+	}
+	if rnd.IntN(40) == 0 {
+		_ = b.Checkpoint(b.t.Context())
+	}
+	id, err := b.NewID()
+	if err != nil {
+		b.t.Error(err)
+		return
+	}
+	word := []string{fmt.Sprintf("name 1 n%d %d", rnd.IntN(5), id), fmt.Sprintf("unname 1 n%d", rnd.IntN(5)), "add k 1"}[rnd.IntN(3)]
+	patience := time.Minute
+	if rnd.IntN(2) == 0 {
+		patience = time.Duration(rnd.IntN(3000)) * time.Microsecond
+	}
+	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
+	defer cancel()
+	_ = b.Update(ctx, []byte(word), func(tx *Tx) error { return runWord(tx, []byte(word)) })
 }

@@ -11,5 +11,9 @@
 // parents), L local records, U undo records (the value of a key at the applied commit, for every key that an
 // operation in the outbox has changed).
 //
+// Beside Badger's files the directory holds the batch that is on its way (pin), the marker of who uses it (in-use) and a lock. A machine that slept
+// past the trimming of the log, or lost its power, fetches the newest checkpoint and the log after it whole, and only then puts them in the
+// place of what it had.
+//
 // The package knows no file system rules: what an operation does is given to it as a function. It never does I/O on contents.
 package catalog

@@ -133,8 +133,9 @@ func TestGapBehindTheNewestCheckpoint(t *testing.T) {
 	if err := a.Checkpoint(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	a.bad.SetDown(true)
 	b := w.open(t.TempDir())
+	a.catches(b.applied())
+	a.bad.SetDown(true)
 	b.must("add k 1")
 	b.must("add k 1")
 	if err := w.mem.Delete(t.Context(), fmt.Sprintf("log/0/%020d", b.applied()-1)); err != nil {

@@ -41,74 +41,77 @@ const pieceHeader = 12
 // load replaces the replicated catalog by what the store has now; the outbox stays. loaded is false when the catalog is already what the newest
 // checkpoint says, so that loading it again would change nothing.
 func (c *Catalog) load(ctx context.Context) (loaded bool, err error) {
-	tried := false
-	for last := uint64(0); ; {
-		d, err := c.fetch(ctx, &last, tried)
-		if err == nil && d == nil {
-			return false, nil
-		}
-		if err == nil {
-			err = c.replace(ctx, d)
-			d.f.Close()
-			if err == nil && c.mounted && c.opt.Reloaded != nil {
-				c.opt.Reloaded()
-			}
-			return err == nil, err
-		}
-		if !errors.Is(err, remote.Stale) {
-			return false, err
-		}
-		// It may have been deleted for a newer one while it was read.
-		tried = true
-		select {
-		case <-ctx.Done():
-			return false, err
-		case <-time.After(c.opt.RetryInterval):
-		}
+	d, err := c.fetch(ctx)
+	if err != nil || d == nil {
+		return false, err
 	}
+	defer d.f.Close()
+	if err := c.replace(ctx, d); err != nil {
+		return false, err
+	}
+	if c.mounted && c.opt.Reloaded != nil {
+		c.opt.Reloaded()
+	}
+	return true, nil
 }
 
-// fetch downloads the newest checkpoint and the log after it; nil when the catalog is what that checkpoint says. stale is the number of the checkpoint that it
-// tried: one that cannot be read twice is not being deleted, it is damaged.
-func (c *Catalog) fetch(ctx context.Context, stale *uint64, again bool) (*download, error) {
+const lost = "the store has lost objects of the library; restore them, or ask for help before anything is written"
+
+// fetch downloads the newest checkpoint and the log after it; nil when the catalog is what that checkpoint says. One that vanishes while it is read may have been deleted for a
+// newer one. If there is no newer one, objects are missing.
+func (c *Catalog) fetch(ctx context.Context) (*download, error) {
+	d, seq, err := c.fetchOnce(ctx)
+	if !errors.Is(err, remote.Stale) {
+		return d, err
+	}
+	select {
+	case <-ctx.Done():
+		return nil, err
+	case <-time.After(c.opt.RetryInterval):
+	}
+	d, again, err := c.fetchOnce(ctx)
+	if errors.Is(err, remote.Stale) && again == seq {
+		err = remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost)
+	}
+	return d, err
+}
+
+// fetchOnce tries it once and tells the number of the checkpoint.
+func (c *Catalog) fetchOnce(ctx context.Context) (*download, uint64, error) {
 	c.mu.RLock()
 	have, hash, loading := c.st.seq, c.st.hash, c.st.loading != nil
 	c.mu.RUnlock()
-	const lost = "the store has lost objects of the library; restore them, or ask for help before anything is written"
 	d := &download{}
 	ck, err := c.store.OpenCheckpoint(ctx)
 	switch {
 	case err == nil:
 		d.seq, d.hash, d.bytes = ck.Seq(), ck.Hash(), ck.Bytes()
 	case !errors.Is(err, remote.NotExist):
-		return nil, err
+		return nil, 0, err
 	case have > 0 && !loading:
-		return nil, remote.E("load catalog", "", remote.Corrupt, errors.New("the log was trimmed and there is no checkpoint")).WithHint(lost)
+		return nil, 0, remote.E("load catalog", "", remote.Corrupt, errors.New("the log was trimmed and there is no checkpoint")).WithHint(lost)
 	}
 	if !loading && have == d.seq && slices.Equal(hash, d.hash) {
-		return nil, nil
+		return nil, d.seq, nil
 	}
 	d.last = d.seq
-	if d.f, err = os.OpenFile(filepath.Join(c.opt.Dir, "download"), os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600); err != nil {
-		return nil, local("load checkpoint", c.opt.Dir, err)
+	name := filepath.Join(c.opt.Dir, "download")
+	if d.f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600); err != nil {
+		return nil, d.seq, local("load checkpoint", name, err)
 	}
-	if err = os.Remove(d.f.Name()); err != nil {
-		err = local("load checkpoint", c.opt.Dir, err)
+	if err = os.Remove(name); err != nil {
+		err = local("load checkpoint", name, err)
 	} else {
 		err = c.fill(ctx, d, ck)
 	}
-	switch {
-	case errors.Is(err, remote.Stale) && again && *stale == d.seq:
-		err = remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost)
-	case err == nil && d.last < have:
+	if err == nil && d.last < have {
 		err = remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Corrupt, fmt.Errorf("the log ends at commit %d, this machine has had commit %d", d.last, have)).WithHint(lost)
 	}
-	*stale = d.seq
 	if err != nil {
 		d.f.Close()
-		return nil, err
+		return nil, d.seq, err
 	}
-	return d, nil
+	return d, d.seq, nil
 }
 
 // fill writes the records of a checkpoint (nil: there is none) and the commits after it into the download, and checks all that replace relies on.
@@ -235,23 +238,23 @@ func (c *Catalog) replace(ctx context.Context, d *download) error {
 	if c.st.closed {
 		return remote.E("load checkpoint", "", remote.Unavailable, errClosed)
 	}
-	if c.st.loading == nil {
+	if c.st.loading == nil { // what was dropped by a load that failed is not to be undone or kept
 		if err := c.undoAll(); err != nil {
 			return err
 		}
 		if err := c.keepReferenced(); err != nil {
 			return err
 		}
-		err := c.updateLocal(func(tx *Tx) error {
-			tx.raw(localKey("loading"), []byte{1})
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		c.st.loading = errors.New("a checkpoint is being loaded")
-		c.publish()
 	}
+	err := c.updateLocal(func(tx *Tx) error {
+		tx.raw(localKey("loading"), []byte{1})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.st.loading = errors.New("a checkpoint is being loaded")
+	c.publish()
 	if err := c.install(ctx, d); err != nil {
 		c.st.loading = errors.New(err.Error())
 		return err

@@ -17,6 +17,7 @@ import (
 )
 
 func TestUpdateIsInTheLogWhenItReturns(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	a.must("add k 1")
@@ -37,6 +38,7 @@ func TestUpdateIsInTheLogWhenItReturns(t *testing.T) {
 
 // Several machines add to one number at once: every addition happens exactly once, whatever order the log gives them.
 func TestManyWriters(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	const machines, callers, each = 3, 4, 25
 	var boxes []*box
@@ -88,6 +90,7 @@ func TestManyWriters(t *testing.T) {
 
 // A lost answer, a request that never arrived and one that arrives late: each addition still happens once.
 func TestFaultyAppends(t *testing.T) {
+	t.Parallel()
 	for _, action := range []storetest.Action{storetest.FailBefore, storetest.FailAfter} {
 		w := newWorld(t)
 		a, b := w.open(t.TempDir()), w.open(t.TempDir())
@@ -107,6 +110,7 @@ func TestFaultyAppends(t *testing.T) {
 
 // The store goes away: the caller gets an error in time, the change stays visible here and happens when the store is back.
 func TestOutage(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	first := w.open(dir)
@@ -143,6 +147,7 @@ func TestOutage(t *testing.T) {
 
 // An operation whose caller was told of an outage is not refused later: the name it made gets another one.
 func TestLateOperationKeepsWhatItMade(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.open(t.TempDir()), w.open(t.TempDir())
 	a.bad.SetDown(true)
@@ -164,6 +169,7 @@ func TestLateOperationKeepsWhatItMade(t *testing.T) {
 // The process dies at every step of an append; what it left is taken up, and every operation happens exactly once, also
 // when another machine wrote meanwhile and when the request that was under way arrives after the crash.
 func TestCrashes(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"pinned", "appended"} {
 		for _, meanwhile := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s-%v", point, meanwhile), func(t *testing.T) {
@@ -205,6 +211,7 @@ func TestCrashes(t *testing.T) {
 
 // A crash while a conflict is being settled leaves a catalog that settles it again.
 func TestCrashDuringRebase(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"undo", "applied", "rerun"} {
 		t.Run(point, func(t *testing.T) {
 			w := newWorld(t)
@@ -234,6 +241,7 @@ func TestCrashDuringRebase(t *testing.T) {
 }
 
 func TestCheckpoint(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	for i := range 200 {
@@ -285,6 +293,7 @@ func trim(t *testing.T, w *world, before uint64) {
 
 // A machine that slept past the trimming of the log starts again from the newest checkpoint, and its outbox goes on.
 func TestSleptPastTheHorizon(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.open(t.TempDir()), w.open(t.TempDir())
 	a.must("add k 1")
@@ -314,6 +323,7 @@ func TestSleptPastTheHorizon(t *testing.T) {
 }
 
 func TestSecondDaemonIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	w.open(dir)
@@ -323,6 +333,7 @@ func TestSecondDaemonIsRefused(t *testing.T) {
 }
 
 func TestUnknownFeatures(t *testing.T) {
+	t.Parallel()
 	put := func(w *world, class byte) {
 		a := w.open(t.TempDir())
 		err := a.Update(t.Context(), nil, func(tx *Tx) error {
@@ -357,6 +368,7 @@ func TestUnknownFeatures(t *testing.T) {
 
 // What a newer program writes is kept and passed on, in the log and through a checkpoint.
 func TestUnknownRecordsArePassedOn(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	node, _ := proto.Marshal(&record.Node{Mode: 0o100600})
@@ -396,6 +408,7 @@ func TestUnknownRecordsArePassedOn(t *testing.T) {
 
 // Names whose places in the listing are equal follow each other and are all there.
 func TestListingCollisions(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir(), func(o *Options) { o.HashName = func(n string) uint64 { return 3 + uint64(len(n)%2) } })
 	for i := range 12 {
@@ -425,6 +438,7 @@ func TestListingCollisions(t *testing.T) {
 
 // Random operations by two machines whose requests fail at random: the machines agree, and the sums are right.
 func TestRandomFaults(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(3) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
 		w := newWorld(t)
@@ -454,6 +468,7 @@ func TestRandomFaults(t *testing.T) {
 // Several callers on two machines fight over few names, with faults, impatient callers and checkpoints: the machines agree with a fresh one, and nothing
 // is left over.
 func TestFightWithFaults(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(2) {
 		w := newWorld(t)
 		even := func(o *Options) { o.Referenced = func(id uint64) bool { return id%2 == 0 } }

@@ -12,6 +12,7 @@ import (
 
 // A directory that comes back from an image must not give the ids again that were given after the image was taken.
 func TestRestoredDirectoryTakesANewNumber(t *testing.T) {
+	t.Parallel()
 	t.Run("of an earlier mount", func(t *testing.T) {
 		w := newWorld(t)
 		dir := t.TempDir()
@@ -70,6 +71,7 @@ func newNumber(t *testing.T, w *world, b *box, used uint64) {
 
 // With changes in it such a directory is refused: their ids are not to be trusted, and they are not thrown away.
 func TestRestoredDirectoryWithChangesIsRefused(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	a := (&world{t: t, mem: w.mem, leaky: true}).open(dir)
@@ -95,6 +97,7 @@ func TestRestoredDirectoryWithChangesIsRefused(t *testing.T) {
 
 // Of two running copies of a directory, the one that sees the other's commit stops: it appends nothing more and answers who waits.
 func TestTwinStops(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	a := w.open(dir)
@@ -140,6 +143,7 @@ func TestTwinStops(t *testing.T) {
 
 // A running copy is noticed through a checkpoint as well.
 func TestTwinStopsAfterAReload(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	a := w.open(dir)
@@ -172,6 +176,7 @@ func sleepThrough(t *testing.T, w *world, x *box) {
 // A batch that was on its way when the process died is applied by a read-only mount; the next writing one does not take it for its
 // own work, nor for somebody else's.
 func TestPinAppliedByAReadOnlyMount(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	step, there := stopAt(t, "appended", 2)
@@ -194,6 +199,7 @@ func TestPinAppliedByAReadOnlyMount(t *testing.T) {
 
 // Power is lost after the batch was synced, and Badger has lost the operation: the batch goes to the log all the same, and is known as ours.
 func TestPowerLossLeavesOnlyThePin(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	step, there := stopAt(t, "pinned", 3)
@@ -219,6 +225,7 @@ func TestPowerLossLeavesOnlyThePin(t *testing.T) {
 
 // The sessions that a directory remembers are those that may still come back, however often it is mounted.
 func TestSessionsAreForgotten(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	for i := range 6 {

@@ -56,6 +56,7 @@ func (b *box) write(fn func(tx *Tx)) {
 
 // A node whose attributes are larger than a transaction can be deleted: at once, and also when they came while the deletion waited.
 func TestDeletingLargeAttributes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a, b := w.open(t.TempDir(), ends), w.open(t.TempDir(), ends)
 	a.must("name 1 x 9")
@@ -87,6 +88,7 @@ func TestDeletingLargeAttributes(t *testing.T) {
 
 // What an operation changes must come back whole when it was more than one transaction takes.
 func TestUndoOfLargeAttributes(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir(), ends)
 	a.must("name 1 x 9")
@@ -102,9 +104,10 @@ func TestUndoOfLargeAttributes(t *testing.T) {
 
 // An operation that is too large for good is refused, whoever waits; it never stands in the way of the others.
 func TestTooLargeOperation(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
-	for _, n := range []int{record.MaxCommitWrites + 1, 40000} {
+	for _, n := range []int{record.MaxCommitWrites + 1, 20500} {
 		err := a.Update(t.Context(), nil, func(tx *Tx) error {
 			for i := range n {
 				tx.Put(record.SettingKey(fmt.Sprint(i)), []byte{1})
@@ -120,11 +123,12 @@ func TestTooLargeOperation(t *testing.T) {
 
 // More orphans than a transaction takes are dropped when the directory is opened again.
 func TestManyOrphansOfADeadProcess(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	a := w.open(dir)
 	err := a.inPieces(func(set func(key, value []byte) error) error {
-		for i := range uint64(25000) {
+		for i := range uint64(20500) {
 			if err := set(orphanKey(1000+i), []byte{}); err != nil {
 				return err
 			}
@@ -144,10 +148,11 @@ func TestManyOrphansOfADeadProcess(t *testing.T) {
 
 // A commit that makes orphans of more than one transaction takes is applied.
 func TestLargeOrphans(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir(), func(o *Options) { o.Referenced = func(uint64) bool { return true } })
 	b := w.open(t.TempDir())
-	const n = 600
+	const n = 480
 	for i := 0; i < n; i += 100 {
 		b.write(func(tx *Tx) {
 			for j := i; j < i+100; j++ {
@@ -191,6 +196,7 @@ func (w *world) append(b *box, commit *record.Commit) {
 
 // The commit from which most follows: as many names as it takes, of the greatest length, in as many folders, change their nodes.
 func TestLargestCommit(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	a.must("add k 1")
@@ -221,6 +227,7 @@ func TestLargestCommit(t *testing.T) {
 
 // However little its operations write, a commit takes no more of them than can leave the outbox in one transaction.
 func TestManyOperationsOnOneKey(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	a.must("add k 1")
@@ -244,6 +251,7 @@ func TestManyOperationsOnOneKey(t *testing.T) {
 
 // Operations of a newer version stay in the outbox for it; this version does not mount.
 func TestIntentOfANewerVersion(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := (&world{t: t, mem: w.mem, leaky: true}).open(t.TempDir())
 	a.must("add k 1")

@@ -47,6 +47,7 @@ func (b *box) eventually(what string, is func() bool) {
 
 // A checkpoint that cannot be fetched whole takes nothing away: what was there is read, and operations are kept.
 func TestLoadThatFailsShowsNothingOfIt(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := asleep(t, w)
 	remove := a.bad.Fail(storetest.Fault{Op: storetest.Get, Prefix: "checkpoint/part", Times: -1, Action: storetest.FailBefore})
@@ -72,6 +73,7 @@ func TestLoadThatFailsShowsNothingOfIt(t *testing.T) {
 
 // The same when the log after the checkpoint cannot be read: nobody sees the library as it was at the checkpoint.
 func TestLoadWaitsForTheTail(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := asleep(t, w)
 	a.bad.Fail(storetest.Fault{Op: storetest.Get, Prefix: "log/", Times: 40, Action: storetest.FailBefore})
@@ -106,6 +108,7 @@ func cutDownload(t *testing.T, dir string) {
 
 // The disk fails after the old catalog was dropped: until a load worked there is nothing to read or to write on.
 func TestLoadThatBreaksIsNoCatalog(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	var broken atomic.Bool
@@ -165,6 +168,7 @@ func TestLoadThatBreaksIsNoCatalog(t *testing.T) {
 
 // A crash after the old catalog was dropped: the next process loads again, and the outbox goes on.
 func TestCrashWhileLoading(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	step, there := stopAt(t, "loading", 1)
 	a := asleep(t, &world{t: t, mem: w.mem, leaky: true}, func(o *Options) { o.Step = step })
@@ -190,6 +194,7 @@ func TestCrashWhileLoading(t *testing.T) {
 
 // Close ends a load whose store does not answer.
 func TestCloseWhileLoading(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := asleep(t, w)
 	release := make(chan struct{})
@@ -215,6 +220,7 @@ func TestCloseWhileLoading(t *testing.T) {
 
 // A part that is gone for good is an error with a hint after two tries, and not a loop.
 func TestCheckpointWithAMissingPart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	a.must("name 1 f 100")
@@ -240,6 +246,7 @@ func TestCheckpointWithAMissingPart(t *testing.T) {
 
 // A store that went back (restored from an old copy, say) is refused: what this machine has stays.
 func TestStoreThatLostCommits(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	for i := range 5 {
@@ -262,6 +269,7 @@ func TestStoreThatLostCommits(t *testing.T) {
 
 // A reload tells that anything may have changed, and a node that is referenced here outlives its deletion as an orphan.
 func TestReloadTellsAndKeepsOrphans(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	reloaded := make(chan bool, 1)
 	a := w.open(t.TempDir(), func(o *Options) {

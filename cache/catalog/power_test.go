@@ -39,6 +39,7 @@ func punch(t *testing.T, dir string, keys ...[]byte) {
 
 // After a loss of power the catalog is what the store says, with the outbox on it, whether there is a checkpoint or not.
 func TestPowerLossLeavesNoHoles(t *testing.T) {
+	t.Parallel()
 	for _, checkpoint := range []bool{false, true} {
 		w := newWorld(t)
 		a := (&world{t: t, mem: w.mem, leaky: true}).open(t.TempDir(), boot("one"))
@@ -75,6 +76,7 @@ func TestPowerLossLeavesNoHoles(t *testing.T) {
 
 // What a rebuild was to do is not forgotten when the store is away at the first mount after the loss of power.
 func TestPowerLossIsRemembered(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := (&world{t: t, mem: w.mem, leaky: true}).open(t.TempDir(), boot("one"))
 	a.must("name 1 f 100")
@@ -93,6 +95,7 @@ func TestPowerLossIsRemembered(t *testing.T) {
 
 // After a clean end there is nothing to rebuild: the next boot reads the log's end and no commit of before.
 func TestCleanEndIsTrusted(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	dir := t.TempDir()
 	a := w.open(dir, boot("one"))
@@ -110,6 +113,7 @@ func TestCleanEndIsTrusted(t *testing.T) {
 
 // Sync reaches the log of every memtable, not just of the one that is written to.
 func TestSyncReachesEveryMemtable(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	a.must("add k 1")

@@ -1,7 +1,6 @@
 package catalog
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/remote"
@@ -232,24 +232,45 @@ func image(t *testing.T, dir string) string {
 		if info.IsDir() {
 			return os.MkdirAll(filepath.Join(to, rel), 0o700)
 		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		name, size := filepath.Join(to, rel), int64(len(b))
-		zeros := make([]byte, 64<<10)
-		for len(b) >= len(zeros) && bytes.Equal(b[len(b)-len(zeros):], zeros) { // Badger's logs are sparse files
-			b = b[:len(b)-len(zeros)]
-		}
-		if err := os.WriteFile(name, b, 0o600); err != nil {
-			return err
-		}
-		return os.Truncate(name, size)
+		return copySparse(path, filepath.Join(to, rel))
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return to
+}
+
+// copySparse copies a file without its holes, of which Badger's logs have tens of MiB.
+func copySparse(from, to string) error {
+	src, err := os.Open(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	st, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	for end := int64(0); ; {
+		data, err := unix.Seek(int(src.Fd()), end, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return dst.Truncate(st.Size())
+		}
+		if err != nil {
+			return err
+		}
+		if end, err = unix.Seek(int(src.Fd()), data, unix.SEEK_HOLE); err != nil {
+			return err
+		}
+		if _, err := io.Copy(io.NewOffsetWriter(dst, data), io.NewSectionReader(src, data, end-data)); err != nil {
+			return err
+		}
+	}
 }
 
 // stopAt makes a Step that blocks for ever, once, at the nth passing of a point, and tells when it is there.

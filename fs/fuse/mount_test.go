@@ -12,14 +12,27 @@ import (
 
 func TestMountedSuite(t *testing.T) {
 	t.Parallel()
+	mounted(t, runMountedSuite)
+}
+
+// The whole way: programs, the kernel, the library, a real S3 server.
+func TestMountedSuiteOnS3(t *testing.T) {
+	t.Parallel()
 	mounted(t, func(t *testing.T, s *servedMount) {
-		vfstest.Run(t, func(t *testing.T) vfstest.System {
-			if err := s.do("open"); err != nil {
-				t.Fatal(err)
-			}
-			traits := vfstest.Traits{MaxXattr: 60_000, Sparse: true, ZeroRange: true}
-			return vfstest.OverOS(s.dir, traits, func() error { return s.do("reopen") }, func() error { return s.do("close") })
-		})
+		if err := s.do("s3"); err != nil {
+			t.Fatal(err)
+		}
+		runMountedSuite(t, s)
+	})
+}
+
+func runMountedSuite(t *testing.T, s *servedMount) {
+	vfstest.Run(t, func(t *testing.T) vfstest.System {
+		if err := s.do("open"); err != nil {
+			t.Fatal(err)
+		}
+		traits := vfstest.Traits{MaxXattr: 60_000, Sparse: true, ZeroRange: true}
+		return vfstest.OverOS(s.dir, traits, func() error { return s.do("reopen") }, func() error { return s.do("close") })
 	})
 }
 

@@ -20,7 +20,10 @@ import (
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs"
 	"mediafs/remote/bucket"
+	"mediafs/remote/object"
 	"mediafs/remote/object/mem"
+	objects "mediafs/remote/object/open"
+	"mediafs/remote/object/s3/s3server"
 )
 
 // A mounted test takes three processes. One serves the mount and never touches it. One runs the cases: were it the same, a page of
@@ -179,12 +182,16 @@ func (s *servedMount) do(what string) error {
 	return nil
 }
 
-// serveTests mounts when it is asked for "open", goes over to another machine on "reopen", ends the mount on "close". When nobody asks any
+// serveTests keeps its library in memory, or on a real S3 server when it is asked for "s3" first. It mounts when it is asked for "open", goes over to another machine on "reopen", ends the mount on "close". When nobody asks any
 // more, the mount goes away whatever is open.
 func serveTests(dir string, questions io.Reader, answers io.Writer) error {
-	b := mem.New(mem.Options{})
+	var b object.Bucket = mem.New(mem.Options{})
 	var m *machine
+	var s3 *s3server.Server
 	defer func() {
+		if s3 != nil {
+			defer s3.Close()
+		}
 		if m != nil && !m.server.over() {
 			_ = m.server.Abort()
 			_ = m.server.LazyUnmount()
@@ -204,6 +211,8 @@ func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 	for lines := bufio.NewScanner(questions); lines.Scan(); {
 		var err error
 		switch what := lines.Text(); what {
+		case "s3":
+			s3, b, err = startS3()
 		case "open", "reopen":
 			err = reopen()
 		case "close":
@@ -222,6 +231,19 @@ func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 	return nil
 }
 
+func startS3() (*s3server.Server, object.Bucket, error) {
+	srv, err := s3server.Open(s3server.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	err = errors.Join(os.Setenv("AWS_ACCESS_KEY_ID", srv.AccessKey), os.Setenv("AWS_SECRET_ACCESS_KEY", srv.SecretKey))
+	if err != nil {
+		return srv, nil, err
+	}
+	b, err := objects.URL(context.Background(), srv.URL("mounted"), objects.Options{})
+	return srv, b, err
+}
+
 // A machine is a library over object storage, mounted.
 type machine struct {
 	store  *bucket.Store
@@ -230,7 +252,7 @@ type machine struct {
 }
 
 // newMachine opens the library in b, making it when there is none, with empty caches in dir, and mounts it.
-func newMachine(b *mem.Bucket, dir, mnt string) (*machine, error) {
+func newMachine(b object.Bucket, dir, mnt string) (*machine, error) {
 	ctx := context.Background()
 	opt := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond}
 	store, err := bucket.Open(ctx, b, opt)

@@ -175,17 +175,24 @@ func TestGapBehindTheNewestCheckpoint(t *testing.T) {
 func TestNothingRunsAfterClose(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	a := w.open(t.TempDir())
+	closed, ran := false, false
+	a := w.open(t.TempDir(), func(o *Options) {
+		o.Run = func(tx *Tx, in []byte) error {
+			ran = closed
+			return runWord(tx, in)
+		}
+	})
 	a.bad.SetDown(true)
 	a.abandon("add k 1")
 	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
+	closed = true
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.st.pin = nil
+	a.st.pin, a.st.undo = nil, nil
 	a.st.pending[0].changes = nil
-	if p, err := a.nextBatch(); p != nil || !errors.Is(err, remote.Unavailable) {
-		t.Errorf("batch %v, %v", p, err)
+	if p, err := a.nextBatch(); p != nil || !errors.Is(err, remote.Unavailable) || ran {
+		t.Errorf("batch %v, %v; it ran: %v", p, err, ran)
 	}
 }

@@ -31,6 +31,8 @@ type Description struct {
 	Base       string `json:"base,omitempty"`       // the head that these bytes were to replace, in its owner's words
 	Generation int64  `json:"generation,omitempty"` // of two files of one node the higher one is newer
 	Gone       bool   `json:"gone,omitempty"`       // the media was deleted here: nobody wants the bytes after this process
+	Boot       string `json:"boot,omitempty"`       // the kernel's boot id when the description was written
+	Synced     bool   `json:"synced,omitempty"`     // bytes and description are as a later boot finds them
 	Content    string `json:"content,omitempty"`    // id under which they are being uploaded
 	MtimeSet   bool   `json:"mtime_set,omitempty"`  // the time was set by hand after the last write
 	Mtime      int64  `json:"mtime,omitempty"`      // seconds, with MtimeSet
@@ -42,6 +44,7 @@ const format = 1
 // A Spool is a directory of spool files, used by one process at a time (the catalog's lock sees to that).
 type Spool struct {
 	dir  string
+	boot string
 	next atomic.Uint64
 }
 
@@ -50,7 +53,11 @@ func Open(dir string) (*Spool, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, wrap("open spool", dir, err)
 	}
-	return &Spool{dir: dir}, nil
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, wrap("open spool", dir, err)
+	}
+	return &Spool{dir: dir, boot: strings.TrimSpace(string(boot))}, nil
 }
 
 // A File holds the bytes of one media. Reads and writes may be concurrent; Describe and Remove have one caller at a time.
@@ -163,12 +170,22 @@ func decode(b []byte) (d Description, err error) {
 	return d, nil
 }
 
+// Intact tells whether the bytes are what was written: no power was lost since, or they were synced before.
+func (f *File) Intact() bool { return f.d.Synced || f.d.Boot == f.spool.boot }
+
+// Keep closes the file and leaves it in the spool, where it survives a loss of power.
+func (f *File) Keep() error {
+	d := f.d
+	d.Synced = true
+	return errors.Join(wrap("sync spool file", f.path, f.f.Sync()), f.Describe(d), f.Sync(), f.Close())
+}
+
 // Description is what the file was last described as.
 func (f *File) Description() Description { return f.d }
 
 // Describe replaces the description, atomically.
 func (f *File) Describe(d Description) error {
-	d.Format = format
+	d.Format, d.Boot = format, f.spool.boot
 	b, err := json.Marshal(d)
 	if err != nil {
 		return wrap("describe spool file", f.path, err)

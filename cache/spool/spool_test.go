@@ -47,7 +47,8 @@ func TestRecover(t *testing.T) {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
 	got := files[0].Description()
-	if d.Format, d.Generation = format, got.Generation; d.Generation == 0 || !reflect.DeepEqual(got, d) {
+	d.Format, d.Generation, d.Boot = format, got.Generation, got.Boot
+	if d.Generation == 0 || d.Boot == "" || !reflect.DeepEqual(got, d) {
 		t.Errorf("%+v, want %+v", got, d)
 	}
 	p := make([]byte, 8)

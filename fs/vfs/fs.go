@@ -156,7 +156,7 @@ func (fs *FS) leave(ino *inode) error {
 	if !ino.isDirty() {
 		return w.file.Remove()
 	}
-	return errors.Join(w.file.Sync(), w.file.Close())
+	return w.file.Keep()
 }
 
 // Flush returns when everything that was written and changed before is in the store.

@@ -13,6 +13,7 @@ import (
 //	this machine took the last name       nobody wants it: removed
 //	the node is as it was                 its bytes become the head
 //	the node has another head             its bytes become a version: what was confirmed since is never replaced
+//	power was lost and the node has one   its bytes, which may be damaged, become a version
 //	the node is gone                      the media comes back
 type fate int
 
@@ -69,7 +70,7 @@ func (fs *FS) takeUp(f *spool.File) error {
 			what = fateDone
 		case n == nil:
 			what = fateRestore
-		case baseOf(n.Head) != d.Base:
+		case baseOf(n.Head) != d.Base, !f.Intact() && n.Head.GetSize() > 0:
 			what = fateVersion
 		}
 		if what != fateHead && st.Size == 0 {

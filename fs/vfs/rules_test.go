@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -386,8 +388,9 @@ func TestLateBytesBecomeAVersion(t *testing.T) {
 // What was written and never closed when the process died goes to the store at the next mount, with its times.
 func TestSpoolSurvives(t *testing.T) {
 	b := mem.New(mem.Options{})
+	line := storetest.New(b) // is cut when the process dies
 	d := t.TempDir()
-	s := openMachine(t, b, d).with(t)
+	s := openMachine(t, line, d).with(t)
 	s.write("edited", "0123456789")
 	f := s.create("never-closed", "precious")
 	g := s.create("timed", "bytes")
@@ -400,6 +403,7 @@ func TestSpoolSurvives(t *testing.T) {
 	s.ok(err)
 	s.put(h, "XY", 4)
 	dead := copyDir(t, d)
+	line.SetDown(true)
 	for _, f := range []vfs.File{f, g, h} {
 		f.Release()
 	}
@@ -427,6 +431,51 @@ func TestSpoolSurvives(t *testing.T) {
 	other := openMachine(t, b, t.TempDir()).with(t)
 	defer other.Close()
 	check(other)
+}
+
+// After a loss of power nobody knows what the disk kept of bytes that were never synced: they do not replace what the media holds.
+func TestSpoolAfterALossOfPower(t *testing.T) {
+	b := mem.New(mem.Options{})
+	line := storetest.New(b) // is cut when the process dies
+	d := t.TempDir()
+	s := openMachine(t, line, d).with(t)
+	s.write("edited", "confirmed")
+	_, n := s.node("edited")
+	f := s.create("new", "never closed")
+	at, err := s.Lookup(bg, vfs.Root, "edited")
+	s.ok(err)
+	g, err := s.Open(bg, me, at.ID, uint32(os.O_RDWR))
+	s.ok(err)
+	s.put(g, "UNSYNCED", 0)
+	dead := copyDir(t, d)
+	line.SetDown(true)
+	f.Release()
+	g.Release()
+	s.ok(s.Close())
+	metas, err := filepath.Glob(filepath.Join(dead, "spool", "*.json"))
+	s.ok(err)
+	for _, m := range metas {
+		j, err := os.ReadFile(m)
+		s.ok(err)
+		j = regexp.MustCompile(`"boot":"[^"]*"`).ReplaceAll(j, []byte(`"boot":"another"`))
+		s.ok(os.WriteFile(m, j, 0o600))
+	}
+	b2 := openMachine(t, b, dead, func(o *vfs.Options) { o.Catalog.Machine = []byte(d) }).with(t)
+	defer b2.Close()
+	b2.ok(b2.Flush(bg))
+	if b2.read("edited") != "confirmed" {
+		t.Errorf("edited holds %q", b2.read("edited"))
+	}
+	var kept []string
+	for _, v := range b2.versions(n.MediaId) {
+		kept = append(kept, b2.bytesOf(b, v.Head))
+	}
+	if !slices.Equal(kept, []string{"UNSYNCEDd"}) {
+		t.Errorf("versions %q, want the bytes that were not synced", kept)
+	}
+	if b2.read("new") != "never closed" {
+		t.Errorf("new holds %q", b2.read("new"))
+	}
 }
 
 func copyDir(t testing.TB, from string) string {

@@ -146,8 +146,8 @@ func (fs *FS) dirtied(ino *inode) error {
 	w := ino.w
 	w.sent = nil
 	d := w.file.Description()
-	if !d.Dirty || d.Content != "" || d.MtimeSet {
-		d.Dirty, d.Content, d.MtimeSet, d.Mtime, d.MtimeNS = true, "", false, 0, 0
+	if !d.Dirty || d.Content != "" || d.MtimeSet || d.Synced {
+		d.Synced, d.Dirty, d.Content, d.MtimeSet, d.Mtime, d.MtimeNS = false, true, "", false, 0, 0
 		if err := w.file.Describe(d); err != nil {
 			return err
 		}

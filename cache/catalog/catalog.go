@@ -65,13 +65,14 @@ type Options struct {
 
 // A Catalog is the metadata of one library. All methods may be called concurrently.
 type Catalog struct {
-	opt    Options
-	log    *logrus.Entry
-	store  remote.Log
-	db     *badger.DB
-	lock   *os.File
-	pins   pinFile
-	hashes nameHash
+	opt     Options
+	log     *logrus.Entry
+	store   remote.Log
+	db      *badger.DB
+	lock    *os.File
+	pins    pinFile
+	ballast *ballast
+	hashes  nameHash
 
 	// mu is the catalog's one lock: View holds it shared, whatever changes the catalog exclusively (and lets go with unlock), nobody
 	// across a call to the store.
@@ -171,6 +172,11 @@ func (c *Catalog) openDir() error {
 		return local("open catalog", dir, err)
 	}
 	c.lock = f
+	c.ballast = newBallast(dir)
+	if err := c.ballast.start(); err != nil {
+		f.Close()
+		return err
+	}
 	if c.pins, err = openPins(dir); err != nil {
 		f.Close()
 		return err

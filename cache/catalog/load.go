@@ -231,6 +231,9 @@ func (d *download) pieces(each func(n int, key, value []byte) error) error {
 // replace puts a download in the place of the replicated catalog. Who reads waits and then sees all of it, with the outbox on top. It is marked on disk while it runs: after
 // a crash or a failure of the disk there is no catalog to read until a load worked.
 func (c *Catalog) replace(ctx context.Context, d *download) error {
+	if err := c.ballast.room(); err != nil {
+		return err
+	}
 	c.snap.Lock()
 	defer c.snap.Unlock()
 	c.mu.Lock()

@@ -62,7 +62,10 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 		c.status.mu.Lock()
 		last := c.status.s.Error
 		c.status.mu.Unlock()
-		why = remote.E("update catalog", "", remote.Unavailable, fmt.Errorf("the log was not reached for %s: %s", c.opt.AppendTimeout, last)).
+		if last != "" {
+			last = ": " + last
+		}
+		why = remote.E("update catalog", "", remote.Unavailable, fmt.Errorf("the log was not reached for %s%s", c.opt.AppendTimeout, last)).
 			WithHint("the change is kept and is made when the store answers again")
 	}
 	// From now on nobody waits: the operation runs late if it has to run again.
@@ -80,6 +83,9 @@ func (c *Catalog) submit(op *operation) (queued bool, err error) {
 	c.mu.Lock()
 	defer c.unlock()
 	if err := c.writable("update catalog"); err != nil {
+		return false, err
+	}
+	if err := c.ballast.room(); err != nil {
 		return false, err
 	}
 	number, err := c.nextOperation()

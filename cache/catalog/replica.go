@@ -159,6 +159,9 @@ func (c *Catalog) apply(batch []logged) error {
 		if err := c.readable("apply log"); err != nil {
 			return err
 		}
+		if err := c.ballast.room(); err != nil {
+			return err
+		}
 		for k := range c.st.undo {
 			touched[k] = true
 		}

@@ -201,15 +201,15 @@ func (f *File) Describe(d Description) error {
 	return nil
 }
 
-// Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside the spool needs to go on: 512 MiB, or a
-// tenth of a small disk.
+// Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside the spool needs to go on, and uploads to make
+// room again: 512 MiB, or a tenth of a small disk, or nearly a third of a tiny one.
 func (s *Spool) Room(n int64) error {
 	var st unix.Statfs_t
 	if err := unix.Statfs(s.dir, &st); err != nil {
 		return wrap("look at the spool's disk", s.dir, err)
 	}
 	free, total := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
-	if floor := min(512<<20, total/10); free-n < floor {
+	if floor := max(min(512<<20, total/10), min(64<<20, total*3/10)); free-n < floor {
 		return remote.E("write spool file", s.dir, remote.NoSpace, fmt.Errorf("%d MiB are free and %d MiB are kept free", free>>20, floor>>20)).
 			WithHint("free space on this disk, or move the catalog directory to a larger one with --catalog-dir")
 	}

@@ -16,23 +16,31 @@ import (
 // A section is what the configuration file may say of a library, or in [default] of every one. Its keys are the flags' names; create and
 // foreground are asked for at each mount and have none.
 type section struct {
-	Store           *word   `toml:"store"`
-	Mount           *path   `toml:"mount"`
-	CatalogDir      *path   `toml:"catalog-dir"`
-	CacheDir        *path   `toml:"cache-dir"`
-	CacheSize       *size   `toml:"cache-size"`
-	Upload          *upload `toml:"upload"`
-	Trash           *keep   `toml:"trash"`
-	ReadOnly        *toggle `toml:"read-only"`
-	AllowOther      *toggle `toml:"allow-other"`
-	AppendTimeout   *span   `toml:"append-timeout"`
-	ConnectTimeout  *span   `toml:"connect-timeout"`
-	StopTimeout     *span   `toml:"stop-timeout"`
-	CredentialsFile *path   `toml:"credentials-file"`
-	Profile         *word   `toml:"profile"`
-	LogLevel        *level  `toml:"log-level"`
-	LogFormat       *format `toml:"log-format"`
+	Store           *word         `toml:"store"`
+	Mount           *path         `toml:"mount"`
+	CatalogDir      *path         `toml:"catalog-dir"`
+	CacheDir        *path         `toml:"cache-dir"`
+	CacheSize       *boxed[size]  `toml:"cache-size"`
+	Upload          *upload       `toml:"upload"`
+	Trash           *boxed[keep]  `toml:"trash"`
+	ReadOnly        *toggle       `toml:"read-only"`
+	AllowOther      *toggle       `toml:"allow-other"`
+	AppendTimeout   *boxed[span]  `toml:"append-timeout"`
+	ConnectTimeout  *boxed[span]  `toml:"connect-timeout"`
+	StopTimeout     *boxed[span]  `toml:"stop-timeout"`
+	CredentialsFile *path         `toml:"credentials-file"`
+	Profile         *word         `toml:"profile"`
+	LogLevel        *boxed[level] `toml:"log-level"`
+	LogFormat       *format       `toml:"log-format"`
 }
+
+// boxed is a setting whose type is a number. The decoder puts a bare number of the file straight into a field of such a kind, past the
+// type's own parser: trash = 90 would be 90 nanoseconds and not days.
+type boxed[T any] struct{ v T }
+
+func (b *boxed[T]) UnmarshalText(text []byte) error { return any(&b.v).(setting).UnmarshalText(text) }
+
+func (b *boxed[T]) String() string { return any(&b.v).(setting).String() }
 
 // A config is the configuration file. Secrets have no key in it: they come from the AWS environment and files.
 type config struct {

@@ -22,7 +22,7 @@ func (p *program) flushCommand() *cobra.Command {
 			}
 			client, err := place.Client()
 			if err != nil {
-				return err
+				return &exitError{exitUnavailable, err}
 			}
 			return p.drain(cmd.Context(), client, time.Duration(timeout))
 		},

@@ -99,6 +99,29 @@ func resolveWith(t *testing.T, s *session, args ...string) (*mounting, error) {
 	return m, p.resolve(m, f, f.Args(), "")
 }
 
+// A bare number of the file means what it means as a flag.
+func TestNumbersInTheFile(t *testing.T) {
+	s := newSession(t)
+	s.configure(t, "[default]\ntrash = 90\ncache-size = 4096\n")
+	m, err := resolveWith(t, s, "file:///srv/p", "/mnt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if m.settings.trash != keep(90*24*time.Hour) || m.settings.cacheSize != 4096 {
+		t.Errorf("trash %v, cache size %v", m.settings.trash, m.settings.cacheSize)
+	}
+	s.configure(t, "[default]\ntrash = 0\n")
+	if m, err := resolveWith(t, s, "file:///srv/p", "/mnt"); err != nil || m.settings.trash != 0 {
+		t.Errorf("trash = 0: %v, %v", m.settings.trash, err)
+	}
+	for _, line := range []string{"append-timeout = 5", "connect-timeout = 5", "stop-timeout = 1", "cache-size = -1", "trash = -1", "log-level = 3", "trash = 1.5"} {
+		s.configure(t, "[default]\n"+line+"\n")
+		if m, err := resolveWith(t, s, "file:///srv/p", "/mnt"); err == nil {
+			t.Errorf("%s is accepted: %+v", line, m.settings)
+		}
+	}
+}
+
 // Flags win over the environment, that over the library's section, that over [default], that over what the program thinks.
 func TestPrecedence(t *testing.T) {
 	const file = "[default]\ntrash = 1\ncache-size = '1GiB'\nappend-timeout = '1m'\nread-only = true\n" +

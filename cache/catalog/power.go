@@ -81,9 +81,6 @@ func (c *Catalog) sync() error {
 	return nil
 }
 
-// Sync makes everything that Update and local changes did survive a power loss.
-func (c *Catalog) Sync() error { return c.sync() }
-
 func syncFile(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

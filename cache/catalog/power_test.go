@@ -117,14 +117,14 @@ func TestSyncReachesEveryMemtable(t *testing.T) {
 	w := newWorld(t)
 	a := w.open(t.TempDir())
 	a.must("add k 1")
-	if err := a.Sync(); err != nil {
+	if err := a.sync(); err != nil {
 		t.Fatal(err)
 	}
 	loop := filepath.Join(a.dir, "badger", "00000.mem")
 	if err := os.Symlink(loop, loop); err != nil { // opening it fails
 		t.Fatal(err)
 	}
-	if err := a.Sync(); err == nil {
+	if err := a.sync(); err == nil {
 		t.Error("it was not opened")
 	}
 	if err := os.Remove(loop); err != nil {

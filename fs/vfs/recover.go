@@ -87,6 +87,13 @@ func (fs *FS) takeUp(f *spool.File) error {
 		return f.Remove()
 	}
 	log.Info("bytes of an earlier mount go on to the store")
+	if what == fateVersion && d.Base != "" {
+		// Settled for good: once this process describes the file, the loss of power can no longer be told from it.
+		d.Base = ""
+		if err := f.Describe(d); err != nil {
+			return err
+		}
+	}
 	// What becomes a version is not what the media holds: nobody finds this inode.
 	ino := newInode(d.Node)
 	if what != fateVersion {

@@ -93,7 +93,19 @@ func TestSpoolAfterALossOfPower(t *testing.T) {
 		j = regexp.MustCompile(`"boot":"[^"]*"`).ReplaceAll(j, []byte(`"boot":"another"`))
 		s.ok(os.WriteFile(m, j, 0o600))
 	}
-	b2 := openMachine(t, b, dead, func(o *vfs.Options) { o.Catalog.Machine = []byte(d) }).with(t)
+	// The next process dies as well, in the middle of its uploads.
+	same := func(o *vfs.Options) { o.Catalog.Machine = []byte(d) }
+	bad := storetest.New(b)
+	bad.Fail(storetest.Fault{Op: storetest.Put, Prefix: "content/", Times: -1})
+	middle := openMachine(t, bad, dead, same).with(t)
+	waitFor(t, func() bool {
+		p := middle.Status().Pending
+		return p.Files == 2 && p.Error != "" && bad.Count(storetest.Put, "content") >= 2
+	})
+	again := copyDir(t, dead)
+	middle.ok(middle.Close())
+
+	b2 := openMachine(t, b, again, same).with(t)
 	defer b2.Close()
 	b2.ok(b2.Flush(bg))
 	if b2.read("edited") != "confirmed" {

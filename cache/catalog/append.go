@@ -46,9 +46,12 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 	if !p.fresh {
 		return c.catchUp(ctx)
 	}
+	c.step("apply")
 	c.mu.Lock()
-	defer c.unlock()
-	return c.confirm(p)
+	err = c.confirm(p)
+	c.unlock()
+	c.step("applied")
+	return err
 }
 
 // watch lets status tell that an append has no answer after AttemptTimeout. answered ends that; a success then clears it.

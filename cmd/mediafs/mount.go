@@ -151,10 +151,14 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 		Profile:        string(s.profile),
 		Registry:       pl.registry(),
 		Version:        version(),
+		Step:           step,
 	}
 	m.again = m.repeat(f)
 	return nil
 }
+
+// step is called at named points of writing, uploading and committing: tests stop the world there.
+var step func(point string)
 
 // repeat is the command line that does the same in the background, from whatever folder: everything resolved, so that neither the environment nor the
 // configuration file is asked twice. No secret can be in it, since no setting takes one.

@@ -40,6 +40,8 @@ type Options struct {
 	Version  string   // for status and for the client's name at the store
 
 	Log *logrus.Entry // nil logs nothing
+
+	Step func(point string) // called at named points, for tests that stop the world there
 }
 
 func (o Options) withDefaults() Options {

@@ -53,6 +53,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 			GID:           uint32(os.Getegid()),
 			UploadTimeout: opt.AppendTimeout,
 			Log:           opt.Log,
+			Step:          opt.Step,
 		})
 	}
 	if err != nil {

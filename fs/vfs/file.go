@@ -175,7 +175,9 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	f.wrote.Store(true)
+	f.fs.opt.Step("spool write")
 	n, err := ino.w.file.WriteAt(p, off)
+	f.fs.opt.Step("spool written")
 	ino.mu.Lock()
 	ino.size = max(ino.size, off+int64(n))
 	ino.mu.Unlock()

@@ -37,6 +37,9 @@ type Options struct {
 	ThreadGroup func(tid uint32) uint32
 	Now         func() time.Time
 	Log         *logrus.Entry
+
+	// Step is called at named points of writing and uploading, for tests that stop the world there.
+	Step func(point string)
 }
 
 // An FS is a library as a file system. It implements Library.
@@ -75,6 +78,9 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	co.Store, co.ReadOnly, co.Host, co.Log = log, opt.ReadOnly, opt.Host, opt.Log
 	co.Library = opt.Store.Facts().Library
 	co.Run, co.Changed, co.Reloaded, co.Referenced = Rerun, fs.Changed, fs.Reloaded, fs.Referenced
+	if co.Step == nil {
+		co.Step = opt.Step
+	}
 	co.Init = func() []remote.Record { return InitialRecords(opt.UID, opt.GID, TimeOf(opt.Now())) }
 	var err error
 	if fs.cat, err = catalog.Open(ctx, co); err != nil {
@@ -119,6 +125,9 @@ func (o *Options) defaults() {
 	}
 	if o.ThreadGroup == nil {
 		o.ThreadGroup = threadGroup
+	}
+	if o.Step == nil {
+		o.Step = func(string) {}
 	}
 	if o.Now == nil {
 		o.Now = time.Now

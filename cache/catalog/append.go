@@ -46,11 +46,11 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 	if !p.fresh {
 		return c.catchUp(ctx)
 	}
-	c.step("apply")
+	c.step("confirm")
 	c.mu.Lock()
 	err = c.confirm(p)
 	c.unlock()
-	c.step("applied")
+	c.step("confirmed")
 	return err
 }
 

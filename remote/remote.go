@@ -70,16 +70,27 @@ type UploadNeeds struct {
 	SHA256     bool  // UploadSpec.SHA256 must be known at the start
 }
 
-// Upload is one content on its way into a store. Chunks may be put concurrently and in any order; a chunk put
-// twice counts once. After Commit or Abort only Token may be called.
+// Upload is one content on its way into a store. Chunks may be put concurrently and in any order. After Commit succeeded, or
+// Abort, only Token and Has may be called.
 type Upload interface {
 	Needs() UploadNeeds
 
-	// PutChunk stores chunk index (from 0); r has its bytes, all of them, and may be read more than once.
+	// PutChunk stores chunk index (from 0); r has its bytes, all of them, and may be read more than once. A chunk that was
+	// put before is replaced; of two calls for one index one waits for the other. After an error the chunk is in doubt:
+	// Has is false, and it must be put again. Exist: the content cannot have these bytes under this id any more, since it is
+	// whole already with others; Stale: somebody put an end to the upload. Both: begin another upload, under a new id.
 	PutChunk(ctx context.Context, index int, r *io.SectionReader) error
 
+	// Has reports whether chunk index is in the store, put by this Upload or by the one that it resumed. It costs no request.
+	// Its bytes are those of the last PutChunk that succeeded; it is false while a PutChunk of that index runs
+	// and after one that failed. After a resume the store's own list counts, in which a part that does not have the chunk's
+	// size is left out: a chunk whose put was under way or in doubt when the earlier process ended may be
+	// there with the bytes of that put. While the size is not known, the chunk's size is UploadNeeds.ChunkSize.
+	Has(index int) bool
+
 	// Commit makes the content whole and durable: when it returns nil, losing this machine loses none of it. chunks is
-	// the number of chunks, size the bytes in all. It is safe to call again after an error of kind Unavailable.
+	// the number of chunks, size the bytes in all; chunks put with a higher index are dropped. It is safe to call again after
+	// an error of kind Unavailable. Stale: the upload came to an end, or somebody else put a chunk of it; begin another.
 	Commit(ctx context.Context, chunks int, size int64) (ContentID, error)
 
 	// Abort drops what was put. The content does not come into being.
@@ -96,6 +107,28 @@ type FileUploader interface {
 	// is ignored. Unsupported: the store cannot do that, or not with this file, which is untouched: use StartUpload.
 	// Exist: spec.ID is taken.
 	UploadFile(ctx context.Context, spec UploadSpec, path string) (ContentID, error)
+}
+
+// Composer is implemented by a store that can make a content partly out of contents that it has, without moving those bytes
+// through this machine.
+type Composer interface {
+	// Compose makes a new content, whole and durable as after Upload.Commit. spec.Size is known; spec.Resume is ignored. body
+	// has all bytes of the new content and is read where the store cannot or need not copy, maybe by several goroutines at
+	// once, and no longer once Compose has returned. pieces ascend by Offset and do not overlap; they need not cover the
+	// content, and none may be needed: they only say which bytes of body need not be sent. The caller is answerable
+	// for them being the same: the store does not compare.
+	//
+	// Errors are those of StartUpload, PutChunk and Commit, besides Invalid for pieces that make no sense. After an error the content
+	// does not exist, except after Unavailable, when it may, as garbage: compose again under a new id.
+	Compose(ctx context.Context, spec UploadSpec, body io.ReaderAt, pieces []Piece) (ContentID, error)
+}
+
+// A Piece says that bytes [Offset, Offset+Length) of a new content are those of Source from From on.
+type Piece struct {
+	Offset int64
+	Length int64
+	Source ContentID
+	From   int64
 }
 
 // A LogEntry is one commit as the log has it. Body belongs to the receiver.

@@ -1,13 +1,11 @@
 package bucket
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"sync"
 
 	"mediafs/remote"
@@ -42,10 +40,12 @@ func (s *Store) maxParts() int64 {
 }
 
 // StartUpload begins a content; see remote.Store. A content of known size above one chunk is a multipart upload from
-// the start, so that it has a Token at once; one request, two when spec.ID is given. With Resume it is one request to
-// learn which chunks are there already: putting them again costs nothing.
+// the start, so that it has a Token at once; one request, two when spec.ID is given. One of unknown size becomes a multipart upload with
+// its first full chunk, or the first that is not chunk 0. With Resume it is two requests, to learn which chunks
+// are there already.
 //
 // Errors: Exist when spec.ID is taken: choose another id. Stale when the upload to resume was aborted: start anew.
+// TooLarge when spec.Size does not fit into the chunks of the upload to resume: start anew.
 func (s *Store) StartUpload(ctx context.Context, spec remote.UploadSpec) (remote.Upload, error) {
 	const op = "start upload"
 	if err := s.writable(op, spec.ID); err != nil {
@@ -84,7 +84,7 @@ func (s *Store) newUpload(spec remote.UploadSpec) (*upload, error) {
 		return nil, err
 	}
 	u := &upload{s: s, id: spec.ID, chosen: chosen, key: contentKey(spec.ID), size: max(spec.Size, -1), chunk: chunk, mediaType: spec.Type}
-	u.mu.parts = map[int]object.Part{}
+	u.mu.parts, u.mu.putting = map[int]object.Part{}, map[int]chan struct{}{}
 	return u, nil
 }
 
@@ -93,7 +93,11 @@ func (s *Store) newUpload(spec remote.UploadSpec) (*upload, error) {
 //
 //	new ──PutChunk (the only chunk)──▶ whole ──Commit──▶ done
 //	new ──begin──▶ multipart ──PutChunk…──▶ multipart ──Commit──▶ done
+//	whole ──PutChunk (again, or another)──▶ multipart
 //	any but done ──Abort──▶ aborted
+//
+// An object that was put whole is never put again with other bytes: a late copy of either request would decide which
+// stay. The multipart upload takes its place when it is completed, and its parts are told apart by their etags.
 type upload struct {
 	s         *Store
 	id, key   string
@@ -102,14 +106,17 @@ type upload struct {
 	chunk     int64
 	mediaType string
 
-	starting sync.Mutex // held while the multipart upload begins; before mu
+	starting sync.Mutex // held while the object is put whole or the multipart upload begins; before mu
 
 	mu struct {
 		sync.Mutex
 		uploadID string
-		parts    map[int]object.Part // by chunk
-		whole    int64               // size of the only chunk plus 1; 0: not put
-		created  bool                // the object under key is certainly of this upload's making
+		parts    map[int]object.Part   // by chunk
+		putting  map[int]chan struct{} // chunks that a PutChunk is busy with; closed when it is not any more
+		whole    int64                 // size of the only chunk plus 1; 0: not put
+		created  bool                  // the object under key is certainly of this upload's making
+		etag     string                // of an object that lay under key before the multipart upload is completed; empty: none
+		final    int64                 // size of the content once done
 		done     bool
 		aborted  bool
 	}
@@ -117,79 +124,6 @@ type upload struct {
 
 func (u *upload) Needs() remote.UploadNeeds {
 	return remote.UploadNeeds{ChunkSize: u.chunk, EarlyParts: true}
-}
-
-// Token holds the id, the chunk size and the store's name for the multipart upload. A content of one chunk has none: there is
-// nothing to resume.
-func (u *upload) Token() string {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	if u.mu.uploadID == "" {
-		return ""
-	}
-	return u.id + " " + strconv.FormatInt(u.chunk, 10) + " " + u.mu.uploadID
-}
-
-func parseToken(token string) (id string, chunk int64, uploadID string, err error) {
-	f := strings.SplitN(token, " ", 3)
-	if len(f) == 3 && ownedID(f[0]) && f[2] != "" {
-		if chunk, err = strconv.ParseInt(f[1], 10, 64); err == nil && chunk > 0 {
-			return f[0], chunk, f[2], nil
-		}
-	}
-	return "", 0, "", remote.E("", "", remote.Invalid, fmt.Errorf("%q is no token of an upload", token))
-}
-
-// resume continues a multipart upload. When the store knows it no longer, it was completed or aborted; which, the object
-// tells.
-func (s *Store) resume(ctx context.Context, spec remote.UploadSpec) (*upload, error) {
-	id, chunk, uploadID, err := parseToken(spec.Resume)
-	if err != nil {
-		return nil, err
-	}
-	if spec.ID != "" && spec.ID != id {
-		return nil, remote.E("", "", remote.Invalid, fmt.Errorf("the token is of content %s", id))
-	}
-	spec.ID = id
-	u, err := s.newUpload(spec)
-	if err != nil {
-		return nil, err
-	}
-	u.chunk = chunk
-	u.mu.uploadID = uploadID
-	var parts []object.Part
-	err = s.retry(ctx, func() (err error) {
-		parts, err = s.bucket.ListParts(ctx, u.key, uploadID)
-		return err
-	})
-	if errors.Is(err, remote.NotExist) {
-		info, there, herr := s.exists(ctx, u.key)
-		switch {
-		case herr != nil:
-			return nil, herr
-		case !there:
-			return nil, aborted(u.key)
-		case spec.Size >= 0 && info.Size != spec.Size:
-			return nil, remote.E("resume upload", u.key, remote.Exist, fmt.Errorf("another content of %d bytes has this id", info.Size)).
-				WithHint("upload again under a new id")
-		}
-		u.size = info.Size
-		u.mu.done = true
-		return u, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	for _, p := range parts {
-		u.mu.parts[p.Number-1] = p
-	}
-	return u, nil
-}
-
-// aborted is the error of an upload that somebody else put an end to.
-func aborted(key string) error {
-	return remote.E("continue upload", key, remote.Stale, errors.New("the store does not know it any more: somebody took it for abandoned")).
-		WithHint("start it again from the local file")
 }
 
 // begin makes the multipart upload unless there is one.
@@ -202,7 +136,10 @@ func (u *upload) begin(ctx context.Context) error {
 	if _, err := u.state(); err != nil {
 		return err // Abort came first: it would not know of a new one
 	}
-	if u.chosen {
+	u.mu.Lock()
+	created := u.mu.created
+	u.mu.Unlock()
+	if u.chosen && !created {
 		// Completing a multipart upload replaces what is there.
 		if _, there, err := u.s.exists(ctx, u.key); err != nil {
 			return err
@@ -220,7 +157,7 @@ func (u *upload) begin(ctx context.Context) error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.mu.uploadID = id
+	u.mu.uploadID, u.mu.whole = id, 0
 	return nil
 }
 
@@ -245,38 +182,95 @@ func (u *upload) state() (done bool, err error) {
 	return u.mu.done, nil
 }
 
+// Has reports whether a chunk is in the store; see remote.Upload.
+func (u *upload) Has(index int) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	switch {
+	case index < 0 || u.mu.aborted:
+		return false
+	case u.mu.done:
+		return int64(index) < (u.mu.final+u.chunk-1)/u.chunk
+	case u.mu.uploadID == "":
+		return index == 0 && u.mu.whole > 1
+	}
+	_, ok := u.mu.parts[index]
+	return ok
+}
+
+// take waits until no other call puts the chunk, and forgets what was put: until release nobody else touches it.
+func (u *upload) take(ctx context.Context, index int) error {
+	for {
+		u.mu.Lock()
+		other := u.mu.putting[index]
+		if other == nil {
+			u.mu.putting[index] = make(chan struct{})
+			delete(u.mu.parts, index)
+			if index == 0 {
+				u.mu.whole = 0
+			}
+			u.mu.Unlock()
+			return nil
+		}
+		u.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return object.CheckContext(ctx, "wait for another put of it", u.key)
+		}
+	}
+}
+
+func (u *upload) release(index int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	close(u.mu.putting[index])
+	delete(u.mu.putting, index)
+}
+
 // PutChunk stores a chunk; see remote.Upload. It tries a bounded number of times. The only chunk of a content is put as the
-// object itself: nobody knows its key yet. Stale: the upload was aborted by somebody else; start anew.
+// object itself: nobody knows its key yet. A chunk of a content that is whole already is compared with it.
 func (u *upload) PutChunk(ctx context.Context, index int, r *io.SectionReader) error {
 	return during("put chunk "+strconv.Itoa(index), u.key, u.putChunk(ctx, index, r))
 }
 
 func (u *upload) putChunk(ctx context.Context, index int, r *io.SectionReader) error {
 	done, err := u.state()
-	if err != nil || done {
+	if err != nil {
 		return err
 	}
+	if done {
+		if err := u.checkChunk(index, r.Size()); err != nil {
+			return err
+		}
+		return u.sameBytes(ctx, int64(index)*u.chunk, r)
+	}
+	if err := u.take(ctx, index); err != nil {
+		return err
+	}
+	defer u.release(index)
 	if err := u.checkChunk(index, r.Size()); err != nil {
 		return err
 	}
-	single := u.size >= 0 && u.size <= u.chunk || u.size < 0 && index == 0 && r.Size() < u.chunk
-	if single {
-		return u.putWhole(ctx, r)
+	if u.size >= 0 && u.size <= u.chunk || u.size < 0 && index == 0 && r.Size() < u.chunk {
+		if put, err := u.putWhole(ctx, r); put || err != nil {
+			return err
+		}
 	}
 	if err := u.begin(ctx); err != nil {
 		return err
 	}
-	u.mu.Lock()
-	id, have := u.mu.uploadID, u.mu.parts[index]
-	u.mu.Unlock()
-	if have.Number > 0 && have.Size == r.Size() {
-		return nil
-	}
+	id := u.multipart()
 	var p object.Part
 	err = u.s.retry(ctx, func() (err error) {
 		p, err = u.s.bucket.PutPart(ctx, u.key, id, index+1, io.NewSectionReader(r, 0, r.Size()), r.Size())
 		return err
 	})
+	return u.keepPart(index, p, err)
+}
+
+// keepPart records what putting a part came to.
+func (u *upload) keepPart(index int, p object.Part, err error) error {
 	if errors.Is(err, remote.NotExist) {
 		return aborted(u.key)
 	}
@@ -289,7 +283,7 @@ func (u *upload) putChunk(ctx context.Context, index int, r *io.SectionReader) e
 	return nil
 }
 
-// checkChunk refuses a chunk that cannot be part of the content.
+// checkChunk refuses a chunk that cannot be part of the content. Whether a short one is the last shows at Commit.
 func (u *upload) checkChunk(index int, n int64) error {
 	bad := func(format string, args ...any) error {
 		return remote.E("", "", remote.Invalid, fmt.Errorf(format, args...))
@@ -298,29 +292,50 @@ func (u *upload) checkChunk(index int, n int64) error {
 	case index < 0:
 		return bad("chunks are numbered from 0")
 	case int64(index) >= u.s.maxParts():
-		return remote.E("", "", remote.TooLarge, fmt.Errorf("a content has at most %d chunks", u.s.maxParts())).
-			WithHint("start again and give the size, the chunks are larger then")
+		return u.tooMany()
 	case n > u.chunk || n == 0:
 		return bad("it has %d bytes, a chunk has 1 to %d", n, u.chunk)
 	case u.size >= 0 && n != min(u.chunk, u.size-int64(index)*u.chunk):
 		return bad("it has %d bytes where a content of %d has others", n, u.size)
-	case index == 0 && n < u.chunk && u.size < 0 && u.multipart() != "":
-		return bad("it has %d bytes, all chunks but the last have %d", n, u.chunk)
 	}
 	return nil
 }
 
+// tooMany is the error of a content that does not fit into the chunks of this upload.
+func (u *upload) tooMany() error {
+	n := u.s.maxParts()
+	return remote.E("", "", remote.TooLarge, fmt.Errorf("a content has at most %d chunks, of %d bytes each here", n, u.chunk)).
+		WithHint("start again and give the size, the chunks are larger then")
+}
+
 // putWhole puts the object in one request. When the key is taken, by an earlier attempt or before a crash, the
-// bytes there must be the same.
-func (u *upload) putWhole(ctx context.Context, r *io.SectionReader) error {
+// bytes there must be the same. put is false, and nothing was done, when the content is to be a multipart upload: it has begun, or
+// this is another state of a chunk that was put whole.
+func (u *upload) putWhole(ctx context.Context, r *io.SectionReader) (put bool, err error) {
+	u.starting.Lock()
+	defer u.starting.Unlock()
+	if _, err := u.state(); err != nil {
+		return false, err // Abort came first: it would not know of the object
+	}
+	u.mu.Lock()
+	multipart := u.mu.uploadID != "" || u.mu.created
+	u.mu.Unlock()
+	if multipart {
+		return false, nil
+	}
+	return true, u.putObject(ctx, r)
+}
+
+func (u *upload) putObject(ctx context.Context, r *io.SectionReader) error {
 	clean := true // no attempt is in doubt
-	err := u.s.retry(ctx, func() error {
-		_, err := u.s.bucket.Put(ctx, u.key, io.NewSectionReader(r, 0, r.Size()), r.Size(), object.PutOptions{IfAbsent: true, Type: u.mediaType})
+	var info object.Info
+	err := u.s.retry(ctx, func() (err error) {
+		info, err = u.s.bucket.Put(ctx, u.key, io.NewSectionReader(r, 0, r.Size()), r.Size(), object.PutOptions{IfAbsent: true, Type: u.mediaType})
 		clean = clean && (err == nil || errors.Is(err, remote.Conflict))
 		return err
 	})
 	if errors.Is(err, remote.Exist) {
-		err = u.sameBytes(ctx, r)
+		err = u.sameBytes(ctx, 0, r)
 	}
 	if err != nil {
 		return err
@@ -328,143 +343,8 @@ func (u *upload) putWhole(ctx context.Context, r *io.SectionReader) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.mu.whole = r.Size() + 1
-	u.mu.created = u.mu.created || clean
+	if clean && info.ETag != "" {
+		u.mu.created, u.mu.etag = true, info.ETag
+	}
 	return nil
-}
-
-// sameBytes fails with Exist unless the object has exactly the bytes of r.
-func (u *upload) sameBytes(ctx context.Context, r *io.SectionReader) error {
-	return u.s.retry(ctx, func() error {
-		body, info, err := u.s.bucket.Get(ctx, u.key, object.GetOptions{Length: -1})
-		if err != nil {
-			return err
-		}
-		defer body.Close()
-		if info.Size != r.Size() {
-			return u.taken(fmt.Sprintf(", with %d bytes", info.Size))
-		}
-		ours := io.NewSectionReader(r, 0, r.Size())
-		a, b := make([]byte, 64<<10), make([]byte, 64<<10)
-		for {
-			n, err := io.ReadFull(body, a)
-			if err != nil && err != io.EOF && err != io.ErrUnexpectedEOF {
-				return err
-			}
-			if _, rerr := io.ReadFull(ours, b[:n]); rerr != nil {
-				return remote.E("read chunk", u.key, remote.Other, rerr)
-			}
-			if !bytes.Equal(a[:n], b[:n]) {
-				return u.taken(", with other bytes")
-			}
-			if err != nil {
-				return nil
-			}
-		}
-	})
-}
-
-// Commit completes the content; see remote.Upload. It is no request for a single chunk, one for more.
-func (u *upload) Commit(ctx context.Context, chunks int, size int64) (remote.ContentID, error) {
-	id := remote.ContentID{ID: u.id}
-	if err := u.commit(ctx, chunks, size); err != nil {
-		return remote.ContentID{}, during("commit content", u.key, err)
-	}
-	return id, nil
-}
-
-func (u *upload) commit(ctx context.Context, chunks int, size int64) error {
-	bad := func(format string, args ...any) error {
-		return remote.E("", "", remote.Invalid, fmt.Errorf(format, args...))
-	}
-	done, err := u.state()
-	if err != nil {
-		return err
-	}
-	if u.size >= 0 && size != u.size {
-		return bad("it has %d bytes, not %d", u.size, size)
-	}
-	if done {
-		return nil
-	}
-	if chunks == 0 && size == 0 {
-		if err := u.putWhole(ctx, io.NewSectionReader(bytes.NewReader(nil), 0, 0)); err != nil {
-			return err
-		}
-		u.finish(0)
-		return nil
-	}
-	u.mu.Lock()
-	uploadID, whole := u.mu.uploadID, u.mu.whole
-	var parts []object.Part
-	sum := int64(0)
-	for i := range chunks {
-		p, ok := u.mu.parts[i]
-		if ok {
-			parts = append(parts, p)
-			sum += p.Size
-		}
-	}
-	surplus := len(u.mu.parts) - len(parts)
-	u.mu.Unlock()
-	switch {
-	case uploadID == "" && (chunks != 1 || whole != size+1):
-		return bad("%d chunks with %d bytes were not put", chunks, size)
-	case uploadID == "":
-		u.finish(size)
-		return nil
-	case whole > 0 || surplus > 0:
-		return bad("more was put than %d chunks with %d bytes", chunks, size)
-	case len(parts) != chunks || sum != size:
-		return bad("%d of %d chunks were put, with %d of %d bytes", len(parts), chunks, sum, size)
-	}
-	for i, p := range parts[:chunks-1] {
-		if p.Size != u.chunk {
-			return bad("chunk %d has %d bytes, all but the last have %d", i, p.Size, u.chunk)
-		}
-	}
-	err = u.s.retry(ctx, func() error {
-		info, err := u.s.bucket.CompleteMultipart(ctx, u.key, uploadID, parts)
-		if err == nil {
-			u.s.heard(info)
-		}
-		return err
-	})
-	if errors.Is(err, remote.NotExist) {
-		return aborted(u.key)
-	}
-	if err != nil {
-		return err
-	}
-	u.finish(size)
-	return nil
-}
-
-// finish records that the content is whole.
-func (u *upload) finish(size int64) {
-	u.mu.Lock()
-	defer u.mu.Unlock()
-	u.mu.done = true
-	u.size = size
-}
-
-// Abort drops the upload; after Commit succeeded it does nothing. An object that was put whole is deleted only when this
-// upload certainly made it: otherwise an earlier upload of the same id did, which the catalog may refer to.
-func (u *upload) Abort(ctx context.Context) error {
-	u.starting.Lock()
-	defer u.starting.Unlock()
-	u.mu.Lock()
-	uploadID, created, skip := u.mu.uploadID, u.mu.created, u.mu.done
-	u.mu.aborted = !skip
-	u.mu.Unlock()
-	if skip {
-		return nil
-	}
-	var errs []error
-	if uploadID != "" {
-		errs = append(errs, u.s.retry(ctx, func() error { return u.s.bucket.AbortMultipart(ctx, u.key, uploadID) }))
-	}
-	if created {
-		errs = append(errs, u.s.retry(ctx, func() error { return u.s.bucket.Delete(ctx, u.key) }))
-	}
-	return during("abort upload", u.key, errors.Join(errs...))
 }

@@ -318,13 +318,19 @@ func TestUploadRefuses(t *testing.T) {
 	ok(t, err)
 	want(t, open.PutChunk(t.Context(), 0, chunk(b, 129, 0)), remote.Invalid)
 	ok(t, open.PutChunk(t.Context(), 1, chunk(b, 100, 1)))
-	want(t, open.PutChunk(t.Context(), 0, chunk(b, 100, 0)), remote.Invalid)
+	ok(t, open.PutChunk(t.Context(), 0, chunk(b, 100, 0)))
+	_, err = open.Commit(t.Context(), 2, 200)
+	want(t, err, remote.Invalid) // a short chunk at the beginning
 	ok(t, open.PutChunk(t.Context(), 0, chunk(b, 128, 0)))
 	ok(t, open.PutChunk(t.Context(), 2, chunk(b, 128, 2)))
 	_, err = open.Commit(t.Context(), 3, 356)
 	want(t, err, remote.Invalid) // a short chunk in the middle
-	_, err = open.Commit(t.Context(), 2, 228)
-	want(t, err, remote.Invalid) // more was put
+	_, err = open.Commit(t.Context(), 2, 229)
+	want(t, err, remote.Invalid) // not those
+	_, err = open.Commit(t.Context(), -1, 0)
+	want(t, err, remote.Invalid)
+	_, err = open.Commit(t.Context(), maxParts+1, 1<<40)
+	want(t, err, remote.TooLarge)
 }
 
 func TestChunkSize(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 
 	"mediafs/remote"
@@ -141,7 +142,8 @@ func (b *Bucket) assemble(op, key, uploadID string, parts []object.Part) (*entry
 		}
 		data = append(data, have.data...)
 	}
-	return &entry{data: data, etag: etag(data), modified: now}, nil
+	// As in S3, the same bytes put whole have another etag.
+	return &entry{data: data, etag: etag(data) + "-" + strconv.Itoa(len(parts)), modified: now}, nil
 }
 
 func (b *Bucket) AbortMultipart(ctx context.Context, key, uploadID string) error {

@@ -40,13 +40,19 @@ func side(id remote.ContentID, suffix string) (key string, k kind, number uint64
 	if strings.HasPrefix(id.ID, externalPrefix) {
 		sum := sha256.Sum256([]byte(key + "\x00" + etag))
 		name = hex.EncodeToString(sum[:16])
-		key = contentPrefix + "external/" + name
+		key = externalSidePrefix + name
 	}
 	b, err := hex.DecodeString(name[:16])
 	if err != nil {
 		return "", 0, 0, remote.E("", "", remote.Invalid, err)
 	}
 	return key + suffix, k, binary.BigEndian.Uint64(b), nil
+}
+
+// SideKey is the key of a side object of a content, whether there is one or not. Invalid: no such content or suffix can be.
+func SideKey(id remote.ContentID, suffix string) (string, error) {
+	key, _, _, err := side(id, suffix)
+	return key, during("name side object", id.ID+suffix, err)
 }
 
 // PutSide stores a side object of a content, replacing one that is there: it can be made anew from the content, and the

@@ -110,6 +110,7 @@ var (
 	_ remote.Store        = (*Store)(nil)
 	_ remote.Log          = (*Store)(nil)
 	_ remote.FileUploader = (*Store)(nil)
+	_ remote.Composer     = (*Store)(nil)
 )
 
 // maxContent is the largest content, in bytes: what S3 documents as the largest object that all its implementations take.

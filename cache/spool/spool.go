@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -37,6 +38,13 @@ type Description struct {
 	MtimeSet   bool   `json:"mtime_set,omitempty"`  // the time was set by hand after the last write
 	Mtime      int64  `json:"mtime,omitempty"`      // seconds, with MtimeSet
 	MtimeNS    uint32 `json:"mtime_ns,omitempty"`
+
+	Overlay bool   `json:"overlay,omitempty"` // bytes that the journal does not name are those of Under
+	Under   []byte `json:"under,omitempty"`   // with Overlay: the head below, in its owner's encoding
+	Target  string `json:"target,omitempty"`  // the head that these bytes are about to become, in its owner's words
+	Upload  string `json:"upload,omitempty"`  // the store's token for the upload of Content; it ends with Content
+	Size    int64  `json:"size,omitempty"`    // with Upload: the size that it was begun with, -1 for one that was not known
+	Stale   []int  `json:"stale,omitempty"`   // with Upload: chunks that were written to after they were sent
 }
 
 const format = 1
@@ -65,6 +73,7 @@ type File struct {
 	spool *Spool
 	path  string // without extension
 	f     *os.File
+	over  *overlay // nil: all bytes are its own
 	d     Description
 }
 
@@ -79,6 +88,12 @@ const (
 
 // Create makes an empty spool file.
 func (s *Spool) Create(d Description) (*File, error) {
+	d.Overlay, d.Under = false, nil
+	return s.create(d, func(*File) error { return nil })
+}
+
+// create makes an empty file; more is done to it before it is described.
+func (s *Spool) create(d Description, more func(*File) error) (*File, error) {
 	d.Generation = time.Now().UnixNano()
 	for {
 		path := filepath.Join(s.dir, fmt.Sprintf("%016x-%d", d.Node, s.next.Add(1)))
@@ -90,10 +105,12 @@ func (s *Spool) Create(d Description) (*File, error) {
 			return nil, wrap("create spool file", path, err)
 		}
 		file := &File{spool: s, path: path, f: f}
-		if err := file.Describe(d); err != nil {
-			f.Close()
-			os.Remove(path + dataSuffix)
-			return nil, err
+		err = more(file)
+		if err == nil {
+			err = file.Describe(d)
+		}
+		if err != nil {
+			return nil, errors.Join(err, file.Remove())
 		}
 		return file, nil
 	}
@@ -113,6 +130,9 @@ func (s *Spool) Recover() ([]*File, error) {
 		if !isData {
 			// What a crash left of making, describing or removing a file: nothing without bytes is wanted.
 			base, isMeta := strings.CutSuffix(name, metaSuffix)
+			if !isMeta {
+				base, isMeta = strings.CutSuffix(name, mapSuffix)
+			}
 			_, err := os.Lstat(base + dataSuffix)
 			if isMeta && errors.Is(err, os.ErrNotExist) || strings.HasSuffix(name, tmpSuffix) || strings.HasSuffix(name, LinkSuffix) {
 				os.Remove(name)
@@ -153,7 +173,15 @@ func (s *Spool) Recover() ([]*File, error) {
 		if err != nil {
 			return nil, wrap("open spool file", name, err)
 		}
-		files = append(files, &File{spool: s, path: path, f: f, d: d})
+		file := &File{spool: s, path: path, f: f, d: d}
+		if d.Overlay {
+			if err := file.openOver(); errors.Is(err, os.ErrNotExist) {
+				return nil, errNoMap(path, err)
+			} else if err != nil {
+				return nil, err
+			}
+		}
+		files = append(files, file)
 	}
 	return files, nil
 }
@@ -219,17 +247,23 @@ func (s *Spool) Room(n int64) error {
 // Path is where the bytes are.
 func (f *File) Path() string { return f.path + dataSuffix }
 
-// ReadAt reads like io.ReaderAt.
+// ReadAt reads like io.ReaderAt; what is not the file's own reads as zeros.
 func (f *File) ReadAt(p []byte, off int64) (int, error) { return f.f.ReadAt(p, off) }
 
 // WriteAt writes all of p.
 func (f *File) WriteAt(p []byte, off int64) (int, error) {
+	if f.over != nil {
+		return f.writeOver(p, off)
+	}
 	n, err := f.f.WriteAt(p, off)
 	return n, wrap("write spool file", f.path, err)
 }
 
 // Truncate sets the size.
 func (f *File) Truncate(size int64) error {
+	if f.over != nil {
+		return f.truncateOver(size)
+	}
 	return wrap("truncate spool file", f.path, f.f.Truncate(size))
 }
 
@@ -242,6 +276,9 @@ func (f *File) Stat() (unix.Stat_t, error) {
 
 // Allocate is fallocate(2). Zeroing a range becomes a hole where the disk cannot do better.
 func (f *File) Allocate(mode uint32, off, n int64) error {
+	if f.over != nil {
+		return f.allocateOver(mode, off, n)
+	}
 	err := unix.Fallocate(int(f.f.Fd()), mode, off, n)
 	if errors.Is(err, unix.EOPNOTSUPP) && mode&unix.FALLOC_FL_ZERO_RANGE != 0 {
 		err = unix.Fallocate(int(f.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, off, n)
@@ -264,7 +301,10 @@ func (f *File) extend(size int64) error {
 // A Segment is a run of data between holes.
 type Segment struct{ Offset, Length int64 }
 
-// Segments lists the data of the file, ascending; what lies between is zeros.
+// End is the offset after the run.
+func (s Segment) End() int64 { return s.Offset + s.Length }
+
+// Segments lists the data of the file, ascending; what lies between is zeros, or not the file's own.
 func (f *File) Segments() ([]Segment, error) {
 	st, err := f.Stat()
 	if err != nil {
@@ -292,10 +332,34 @@ func (f *File) Segments() ([]Segment, error) {
 	return out, nil
 }
 
+// Extract writes runs of the media that the file is of, one after the other, to a file beside it, and returns where. Whoever asked for it removes it,
+// or the next Recover does.
+func (f *File) Extract(media io.ReaderAt, runs []Segment) (string, error) {
+	path := f.path + dataSuffix + tmpSuffix
+	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return "", wrap("copy from spool file", f.path, err)
+	}
+	for _, s := range runs {
+		if err == nil {
+			_, err = io.Copy(out, io.NewSectionReader(media, s.Offset, s.Length))
+		}
+	}
+	if err = errors.Join(err, out.Close()); err != nil {
+		os.Remove(path)
+	}
+	return path, wrap("copy from spool file", f.path, err)
+}
+
 // Sync makes bytes and description survive a power loss.
 func (f *File) Sync() error {
 	if err := f.f.Sync(); err != nil {
 		return wrap("sync spool file", f.path, err)
+	}
+	if f.over != nil {
+		if err := f.over.journal.Sync(); err != nil {
+			return wrap("sync spool file", f.path, err)
+		}
 	}
 	m, err := os.Open(f.path + metaSuffix)
 	if err != nil {
@@ -311,17 +375,24 @@ func (f *File) Sync() error {
 }
 
 // Close closes the file and leaves it in the spool.
-func (f *File) Close() error { return wrap("close spool file", f.path, f.f.Close()) }
+func (f *File) Close() error { return wrap("close spool file", f.path, f.shut()) }
+
+func (f *File) shut() error {
+	err := f.f.Close()
+	if f.over != nil {
+		err = errors.Join(err, f.over.journal.Close())
+	}
+	return err
+}
 
 // Remove closes the file and takes it out of the spool; fine when its bytes were moved elsewhere.
 func (f *File) Remove() error {
-	err := f.f.Close()
-	return errors.Join(wrap("close spool file", f.path, err), remove(f.path))
+	return errors.Join(f.Close(), remove(f.path))
 }
 
 // remove deletes the description last, so that a crash in between leaves nothing that would be uploaded as empty.
 func remove(path string) error {
-	for _, p := range []string{path + dataSuffix, path + metaSuffix} {
+	for _, p := range []string{path + dataSuffix, path + mapSuffix, path + metaSuffix} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return wrap("remove spool file", p, err)
 		}

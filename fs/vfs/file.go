@@ -89,7 +89,7 @@ func (f *file) KeepCache() bool { return f.keep }
 
 // Read reads what this machine wrote last, or else the media's present head.
 func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
-	if n, ok, err := f.fs.readSpool(f.ino, p, off); ok {
+	if n, ok, err := f.fs.readSpool(ctx, f.ino, &f.readers, p, off); ok {
 		return n, err
 	}
 	l, err := f.fs.head(f.ino.id, off, int64(len(p)))
@@ -99,17 +99,19 @@ func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
 	return l.readAt(ctx, &f.readers, p, off)
 }
 
-// readSpool reads from the spool file when that has what the media holds.
-func (fs *FS) readSpool(ino *inode, p []byte, off int64) (n int, ok bool, err error) {
+// readSpool reads from the spool file, and what that lies over, when that has what the media holds.
+func (fs *FS) readSpool(ctx context.Context, ino *inode, r *readers, p []byte, off int64) (n int, ok bool, err error) {
 	ino.io.RLock()
-	defer ino.io.RUnlock()
 	if ino.w == nil || !fs.current(ino) {
+		ino.io.RUnlock()
 		return 0, false, nil
 	}
-	if n, err = ino.w.file.ReadAt(p, off); err != nil && !isEOF(err) {
-		return 0, true, remote.E("read", "spool", remote.Other, err)
+	n, rest, err := ino.w.read(p, off)
+	ino.io.RUnlock()
+	if err == nil && rest != nil {
+		err = rest(ctx, r) // from the store: nobody waits for that
 	}
-	return n, true, nil
+	return n, true, err
 }
 
 // current tells whether the spool file, which is there, has what the media holds: bytes that no head has, or those of the present one.
@@ -162,7 +164,7 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (int, error) {
 		return 0, err
 	}
 	defer ino.unlock()
-	if err := f.fs.spool.Room(int64(len(p))); err != nil {
+	if err := f.fs.room(ctx, ino, int64(len(p))); err != nil {
 		return 0, err
 	}
 	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
@@ -171,17 +173,47 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (int, error) {
 	if f.append {
 		off = ino.size
 	}
-	if err := f.fs.dirtied(ino); err != nil {
+	if err := f.fs.dirtied(ino, off, int64(len(p))); err != nil {
 		return 0, err
 	}
 	f.wrote.Store(true)
 	f.fs.opt.Step("spool write")
-	n, err := ino.w.file.WriteAt(p, off)
+	w := ino.w
+	n, err := w.file.WriteAt(p, off)
 	f.fs.opt.Step("spool written")
-	ino.mu.Lock()
-	ino.size = max(ino.size, off+int64(n))
-	ino.mu.Unlock()
+	if n > 0 {
+		w.wrote(off, int64(n), ino.size)
+		ino.grow(off + int64(n))
+		f.fs.streamOn(ino, w)
+	}
 	return n, err
+}
+
+// grow makes a media at least size bytes long. inode.up is held.
+func (ino *inode) grow(size int64) {
+	ino.mu.Lock()
+	ino.size = max(ino.size, size)
+	ino.mu.Unlock()
+}
+
+// streamOn sends what is written of a new file, chunk by chunk, once it is larger than one. inode.up is held.
+func (fs *FS) streamOn(ino *inode, w *writing) {
+	switch {
+	case w.up != nil:
+		if w.up.streams() {
+			w.up.advance(w.high)
+		}
+	case w.head == nil && w.high >= fs.opt.StreamFrom && w.high == ino.size && !fs.store.Facts().Local:
+		name := ""
+		_ = fs.cat.View(func(tx *catalog.Tx) error {
+			for n := range tx.Names(ino.id) {
+				name = n.Name
+				break
+			}
+			return nil
+		})
+		fs.stream(w, name)
+	}
 }
 
 // killPriv takes the setuid and setgid bits off a media that is written to by somebody who may not keep them.
@@ -217,24 +249,30 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 	}
 	defer ino.unlock()
 	if mode&AllocatePunchHole == 0 {
-		if err := f.fs.spool.Room(n); err != nil {
+		if err := f.fs.room(ctx, ino, n); err != nil {
 			return err
 		}
 	}
 	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
 		return err
 	}
-	if err := f.fs.dirtied(ino); err != nil {
+	if err := f.fs.dirtied(ino, off, n); err != nil {
 		return err
 	}
 	f.wrote.Store(true)
-	if err := ino.w.file.Allocate(mode, off, n); err != nil {
+	w, size := ino.w, ino.size
+	if err := w.file.Allocate(mode, off, n); err != nil {
 		return err
 	}
-	if mode&AllocateKeepSize == 0 {
-		ino.mu.Lock()
-		ino.size = max(ino.size, off+n)
-		ino.mu.Unlock()
+	end := off + n
+	if mode&AllocateKeepSize != 0 {
+		end = min(end, size)
+	} else if end > size {
+		w.dirty.Add(size, end-size)
+		ino.grow(end)
+	}
+	if mode&(AllocatePunchHole|AllocateZeroRange) != 0 && off < end {
+		w.dirty.Add(off, end-off)
 	}
 	return nil
 }
@@ -301,7 +339,7 @@ func (fs *FS) spoolSegments(ino *inode) (segs []spool.Segment, size int64, ok bo
 	if ino.w == nil || !fs.current(ino) {
 		return nil, 0, false, nil
 	}
-	segs, err = ino.w.file.Segments()
+	segs, err = ino.w.segments()
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
 	return segs, ino.size, true, err
@@ -407,24 +445,33 @@ func (fs *FS) cut(ctx context.Context, ino *inode, size int64) (same bool, err e
 		case int64(n.Head.GetSize()) == size:
 			return true, fs.changedTimes(ctx, ino.id)
 		}
-		if err := fs.spool.Room(0); err != nil {
+		if err := fs.room(ctx, ino, 0); err != nil {
 			return false, err
 		}
 	}
 	if err := fs.makeWritable(ctx, ino, size); err != nil {
 		return false, err
 	}
-	if err = fs.dirtied(ino); err == nil {
-		err = ino.w.file.Truncate(size)
+	w, was := ino.w, ino.size
+	if u := w.up; u != nil && u.streams() && u.reaches(size) {
+		fs.dropUpstream(w)
+	}
+	if err = fs.dirtied(ino, min(size, was), max(size-was, 0)); err == nil {
+		err = w.file.Truncate(size)
 	}
 	if err != nil {
-		if w := ino.w; w != had {
+		if w != had {
 			// It may have only the bytes that were to be left.
 			ino.swap(nil)
 			ino.clean()
-			err = errors.Join(err, w.file.Remove())
+			err = errors.Join(err, fs.end(w))
 		}
 		return false, err
+	}
+	if size < was {
+		w.cut(size)
+	} else {
+		w.dirty.Add(was, size-was)
 	}
 	ino.mu.Lock()
 	ino.size = size

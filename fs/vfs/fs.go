@@ -29,6 +29,7 @@ type Options struct {
 	Host     string // names this machine in conflicts; default: the host's name
 
 	UploadTimeout time.Duration // how long close and fsync wait for the store; default 5 min
+	StreamFrom    int64         // how long a new file is, in bytes, when its first chunks are sent; default 32 MiB
 	FlushDelay    time.Duration // when what another process's close left is uploaded; default 2 s
 	RetryInterval time.Duration // first pause after a failed upload, doubling up to a minute; default 1 s
 	TrashInterval time.Duration // how often the trash is looked through; default 1 h
@@ -58,7 +59,8 @@ type FS struct {
 	uploads *uploader
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup
+	wg      sync.WaitGroup // goes up under mu, and not once closed is set
+	closed  bool           // guarded by mu
 }
 
 var _ Library = (*FS)(nil)
@@ -120,6 +122,9 @@ func (o *Options) defaults() {
 	set(&o.FlushDelay, 2*time.Second)
 	set(&o.RetryInterval, time.Second)
 	set(&o.TrashInterval, time.Hour)
+	if o.StreamFrom == 0 {
+		o.StreamFrom = 32 << 20
+	}
 	if o.Host == "" {
 		o.Host = hostName()
 	}
@@ -142,6 +147,9 @@ func (o *Options) defaults() {
 // Close stops uploads and closes everything but the store. What is not in the store stays in spool and outbox and goes on at the
 // next Open; call Flush first to wait for it.
 func (fs *FS) Close() error {
+	fs.mu.Lock()
+	fs.closed = true
+	fs.mu.Unlock()
 	fs.cancel()
 	fs.uploads.wakeUp()
 	fs.wg.Wait()
@@ -151,6 +159,17 @@ func (fs *FS) Close() error {
 	}
 	errs = append(errs, fs.cat.Close(), fs.cache.Close())
 	return errors.Join(errs...)
+}
+
+// spawn runs f in a goroutine that Close waits for; false when the file system is being closed.
+func (fs *FS) spawn(f func()) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	if fs.closed {
+		return false
+	}
+	fs.wg.Go(f)
+	return true
 }
 
 // leave closes an inode's spool file: it stays when it has bytes that the store has not.
@@ -163,7 +182,15 @@ func (fs *FS) leave(ino *inode) error {
 	}
 	ino.swap(nil)
 	if !ino.isDirty() {
-		return w.file.Remove()
+		return fs.end(w)
+	}
+	if u := w.up; u != nil {
+		if u.done != nil {
+			<-u.done
+		}
+		d := w.file.Description()
+		u.describe(&d)
+		return errors.Join(w.file.Describe(d), w.file.Keep())
 	}
 	return w.file.Keep()
 }

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"time"
 
-	"mediafs/cache/spool"
 	"mediafs/remote"
 )
 
@@ -40,14 +39,7 @@ type inode struct {
 	lastErr error // why the last upload failed
 	gone    bool  // this machine took its last name
 	saved   bool  // w is of an earlier process and not what the media holds now: it becomes a version
-}
-
-// writing is the spool file of a media being written. Its fields change with inode.up held.
-type writing struct {
-	file   *spool.File
-	base   string // the head whose bytes it has, as long as it is not local
-	shared bool   // the file's bytes belong to a store now as well: copied before the next write
-	sent   *sent  // uploaded, and not yet a head; ends with the next write
+	cramped bool  // its writer waits for room in the spool
 }
 
 func newInode(id ID) *inode { return &inode{id: id, up: make(chan struct{}, 1)} }

@@ -1,14 +1,20 @@
 package vfs
 
 import (
+	"fmt"
+
+	"google.golang.org/protobuf/proto"
+
 	"mediafs/cache/catalog"
 	"mediafs/cache/spool"
+	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
 
 // What becomes of a file that an earlier process left in the spool:
 //
-//	its content is in the catalog         its upload had ended: removed
+//	its content is in the catalog,
+//	or the head is what it was to become  its upload had ended: removed
 //	its media lives on in another node    its bytes become a version of that
 //	this machine took the last name       nobody wants it: removed
 //	the node is as it was                 its bytes become the head
@@ -62,6 +68,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 	err = fs.cat.View(func(tx *catalog.Tx) error {
 		n := tx.Node(d.Node)
 		switch {
+		case n != nil && d.Target != "" && baseOf(n.Head) == d.Target:
+			what = fateDone
 		case d.Content != "" && tx.Get(record.ContentKey(unhex(d.Content))) != nil:
 			what = fateDone
 		case livesOn(tx, d.Media, d.Node):
@@ -100,7 +108,17 @@ func (fs *FS) takeUp(f *spool.File) error {
 		ino = fs.hold(d.Node)
 		defer fs.release(ino)
 	}
-	ino.w = &writing{file: f, shared: st.Nlink > 1}
+	ino.w = &writing{file: f, shared: st.Nlink > 1, up: resumed(f, d)}
+	if d.Overlay {
+		if ino.w.head, ino.w.under, err = fs.below(d); err != nil {
+			log.WithError(err).Error("an edit of an earlier mount stays in the spool: the media that it lies over is not known any more")
+			ino.w = nil
+			return f.Close()
+		}
+		for _, s := range f.Own(0, st.Size) {
+			ino.w.dirty.Add(s.Offset, s.Length)
+		}
+	}
 	ino.dirty, ino.local, ino.saved = true, true, what == fateVersion
 	ino.size = st.Size
 	ino.mtime = Time{int64(st.Mtim.Sec), uint32(st.Mtim.Nsec)}
@@ -110,4 +128,14 @@ func (fs *FS) takeUp(f *spool.File) error {
 	ino.ctime = ino.mtime
 	fs.uploads.queue(ino, 0)
 	return nil
+}
+
+// below gives the head that an overlay lies over. Its contents stay in the catalog for days after the head has gone.
+func (fs *FS) below(d spool.Description) (*record.Head, layout, error) {
+	h := new(record.Head)
+	if err := proto.Unmarshal(d.Under, h); err != nil {
+		return nil, layout{}, remote.E("read spool", fmt.Sprintf("node %d", d.Node), remote.Corrupt, err)
+	}
+	l, err := fs.layoutOfHead(h)
+	return h, l, err
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"io"
+	"os"
+	"reflect"
 
 	"mediafs/cache/catalog"
 	"mediafs/cache/spool"
@@ -14,21 +16,28 @@ import (
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
-// makeWritable gives an inode a spool file of its own with the bytes of its present head, the first keep of them (-1: all). inode.up
-// is held.
+// makeWritable gives an inode a spool file of its own: with the bytes of its present head, the first keep of them (-1: all), or lying over that
+// when they are many. inode.up is held.
 func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 	if old := ino.w; old != nil && !fs.current(ino) {
 		// Another machine has set a head since.
 		ino.swap(nil)
-		if err := old.file.Remove(); err != nil {
+		if err := fs.end(old); err != nil {
 			return err
 		}
 	}
-	if ino.w != nil {
-		if ino.w.shared {
+	if w := ino.w; w != nil {
+		if !w.shared {
+			return nil
+		}
+		if ino.isLocal() || w.head == nil || w.base != headID(w.head) || w.head.Size <= wholeBelow {
 			return fs.unshare(ino)
 		}
-		return nil
+		// Its bytes are the head's: a new file lies over them.
+		ino.swap(nil)
+		if err := fs.end(w); err != nil {
+			return err
+		}
 	}
 	var n *record.Node
 	var l layout
@@ -49,28 +58,39 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 	if keep >= 0 {
 		size = min(size, keep)
 	}
-	data := int64(0)
-	for _, x := range l.extents {
-		data += max(min(x.off+x.n, size)-x.off, 0)
-	}
-	if err := fs.spool.Room(data); err != nil {
-		return err
-	}
-	d.Dirty = size == 0 && l.size == 0 // else once the bytes are there
-	f, err := fs.spool.Create(d)
-	if err != nil {
-		return err
-	}
-	if err := fs.fill(ctx, f, &l, size); err != nil {
-		return errors.Join(err, f.Remove())
+	w := &writing{base: headID(n.Head)}
+	if size > wholeBelow {
+		size = l.size
+		if d.Under, err = headUnder(n.Head); err != nil {
+			return err
+		}
+		if w.file, err = fs.spool.CreateOver(d, size); err != nil {
+			return err
+		}
+		w.under, w.head = l, n.Head
+	} else {
+		data := int64(0)
+		for _, x := range l.extents {
+			data += max(min(x.off+x.n, size)-x.off, 0)
+		}
+		if err := fs.spool.Room(data); err != nil {
+			return err
+		}
+		d.Dirty = size == 0 && l.size == 0 // else once the bytes are there
+		if w.file, err = fs.spool.Create(d); err != nil {
+			return err
+		}
+		if err := fs.fill(ctx, w.file, &l, size); err != nil {
+			return errors.Join(err, w.file.Remove())
+		}
+		if size < l.size {
+			w.base = "cut" // of no head: never read unless it becomes local
+		}
+		w.high = size
 	}
 	ino.mu.Lock()
 	ino.size, ino.mtime, ino.ctime = size, unstamp(n.Mtime), unstamp(n.Ctime)
 	ino.mu.Unlock()
-	w := &writing{file: f, base: headID(n.Head)}
-	if size < l.size {
-		w.base = "cut" // of no head: never read unless it becomes local
-	}
 	ino.swap(w)
 	return nil
 }
@@ -137,18 +157,28 @@ func (fs *FS) unshare(ino *inode) error {
 	if err != nil {
 		return errors.Join(err, f.Remove())
 	}
-	ino.swap(&writing{file: f, base: old.base})
-	return old.file.Remove()
+	w := *old
+	w.file, w.shared, w.up = f, false, nil
+	ino.swap(&w)
+	return fs.end(old)
 }
 
-// dirtied notes, on disk and in memory, that the spool file is about to hold bytes that no head has. inode.up is held.
-func (fs *FS) dirtied(ino *inode) error {
+// dirtied notes, on disk and in memory, that [off, off+n) of the spool file is about to change: to hold bytes that no head has. inode.up is held.
+func (fs *FS) dirtied(ino *inode, off, n int64) error {
 	w := ino.w
 	w.sent = nil
 	d := w.file.Description()
-	if !d.Dirty || d.Content != "" || d.MtimeSet || d.Synced {
-		d.Synced, d.Dirty, d.Content, d.MtimeSet, d.Mtime, d.MtimeNS = false, true, "", false, 0, 0
-		if err := w.file.Describe(d); err != nil {
+	want := d
+	want.Dirty, want.Synced, want.MtimeSet, want.Mtime, want.MtimeNS, want.Target = true, false, false, 0, 0, ""
+	if w.up != nil && w.up.streams() {
+		w.up.touch(off, n)
+		w.up.describe(&want)
+	} else {
+		fs.dropUpstream(w)
+		want.Content, want.Upload, want.Size, want.Stale = "", "", 0, nil
+	}
+	if !reflect.DeepEqual(want, d) {
+		if err := w.file.Describe(want); err != nil {
 			return err
 		}
 	}
@@ -207,7 +237,7 @@ func (fs *FS) discard(ino *inode) {
 		return
 	}
 	ino.swap(nil)
-	if err := w.file.Remove(); err != nil {
+	if err := fs.end(w); err != nil {
 		fs.log.WithError(err).Warn("a spool file that nobody needs any more could not be removed")
 	}
 }
@@ -237,21 +267,38 @@ func (fs *FS) settle(ino *inode) {
 	if fs.adopt(w) {
 		return
 	}
-	if err := w.file.Remove(); err != nil {
+	if err := fs.end(w); err != nil {
 		fs.log.WithError(err).Warn("a spool file whose bytes are in the store could not be removed")
 	}
 }
 
-// adopt gives the spool file to the read cache when it is exactly the content of the media's head.
+// adopt gives the spool file to the read cache when it is exactly the content of the media's head, or what was sent of it last. It returns
+// false when the file is still to be removed.
 func (fs *FS) adopt(w *writing) bool {
-	if fs.store.Facts().Local || w.shared || w.sent == nil || len(w.sent.contents) != 1 || len(w.sent.head.Extents) != 1 {
+	if fs.store.Facts().Local || w.shared || w.sent == nil || w.sent.content == nil {
 		return false
 	}
-	c := w.sent.contents[0]
-	if c.Content.Size != w.sent.head.Size {
+	c := w.sent.content
+	content := fs.blockContent(c.id, c.record)
+	whole := len(w.sent.head.Extents) == 1 && c.record.Size == w.sent.head.Size && !w.file.Overlay()
+	if !whole {
+		if c.record.Size < adoptFrom || c.record.Size > adoptUpTo {
+			return false
+		}
+		r := readers{cache: fs.cache}
+		defer r.close()
+		path, err := w.file.Extract(view{fs.ctx, w, &r}, w.sent.runs)
+		if err == nil {
+			if err = fs.cache.Adopt(content, path); err == nil {
+				fs.cache.Unpin(content.ID)
+			}
+			os.Remove(path)
+		}
+		if err != nil {
+			fs.log.WithError(err).Debug("what was written was not taken into the cache")
+		}
 		return false
 	}
-	content := fs.blockContent(c.Id, c.Content)
 	if err := fs.cache.Adopt(content, w.file.Path()); err != nil {
 		fs.log.WithError(err).Debug("a written file was not taken into the cache")
 		return false
@@ -262,3 +309,9 @@ func (fs *FS) adopt(w *writing) bool {
 	}
 	return true
 }
+
+// What is sent of an edit is copied into the read cache when it has between a page and as much as is copied in no time, in bytes.
+const (
+	adoptFrom = 4 << 10
+	adoptUpTo = 64 << 20
+)

@@ -1,0 +1,219 @@
+package vfs
+
+import (
+	"io"
+	"sort"
+
+	"mediafs/cache/spool"
+	"mediafs/remote/bucket/record"
+)
+
+// mergeBelow is how many bytes that the store has already are sent once more, rather than being kept apart from what is written beside
+// them, in bytes. Lines that are appended one by one grow into one run of this length before they begin another.
+const mergeBelow = 4 << 10
+
+// A piece of the next head: a run that is sent, or one that the store has.
+type piece struct {
+	off, n int64
+	has    *record.Extent // the extent of the old head that it lies in; nil: it is sent
+	from   int64          // with has: where it begins in the content
+}
+
+func (p *piece) end() int64 { return p.off + p.n }
+
+// plan decides what of a media of size bytes is sent, and what of its old head is referred to.
+func (fs *FS) plan(w *writing, size int64) ([]piece, error) {
+	if size == 0 {
+		return nil, nil
+	}
+	if size <= wholeBelow && w.file.Overlay() {
+		return []piece{{off: 0, n: size}}, nil
+	}
+	if w.head == nil || size <= wholeBelow {
+		segs, err := uploadSegments(w.file, size)
+		if err != nil {
+			return nil, err
+		}
+		ps := make([]piece, len(segs))
+		for i, s := range segs {
+			ps[i] = piece{off: s.Offset, n: s.Length}
+		}
+		return ps, nil
+	}
+	data, err := w.file.Segments()
+	if err != nil {
+		return nil, err
+	}
+	var ps []piece
+	for _, s := range intersect(w.dirty.In(0, size), data) {
+		ps = append(ps, piece{off: s.Offset, n: s.Length})
+	}
+	for _, e := range w.head.Extents {
+		off := int64(e.Offset)
+		for _, s := range w.dirty.Out(off, min(int64(e.Length), size-off)) {
+			ps = append(ps, piece{off: s.Offset, n: s.Length, has: e, from: int64(e.ContentOffset) + s.Offset - off})
+		}
+	}
+	sort.Slice(ps, func(i, j int) bool { return ps[i].off < ps[j].off })
+	ps = fit(ps)
+	if segs, sent := sentRuns(ps); len(segs) == len(ps) && size-sent < minHoles {
+		return []piece{{off: 0, n: size}}, nil
+	}
+	return ps, nil
+}
+
+// intersect gives what two ascending lists of runs have in common.
+func intersect(a, b []spool.Segment) (out []spool.Segment) {
+	for len(a) > 0 && len(b) > 0 {
+		from, to := max(a[0].Offset, b[0].Offset), min(a[0].End(), b[0].End())
+		if from < to {
+			out = append(out, spool.Segment{Offset: from, Length: to - from})
+		}
+		if a[0].End() < b[0].End() {
+			a = a[1:]
+		} else {
+			b = b[1:]
+		}
+	}
+	return out
+}
+
+// fit merges neighbours until a head can have them: those first for which the least is sent that the store has already.
+func fit(ps []piece) []piece {
+	ps = merge(ps, mergeBelow, true)
+	for limit := int64(mergeBelow); len(ps) > record.MaxExtents; limit *= 2 {
+		ps = merge(ps, limit, false)
+	}
+	return ps
+}
+
+// merge joins neighbours when at most limit bytes more are sent for it, holes between them included. beside: only where one of the two is
+// sent anyway.
+func merge(ps []piece, limit int64, beside bool) []piece {
+	if len(ps) == 0 {
+		return nil
+	}
+	out := ps[:1:1]
+	for _, p := range ps[1:] {
+		last := &out[len(out)-1]
+		if last.has != nil && p.has != nil && last.end() == p.off && string(last.has.Content) == string(p.has.Content) && last.from+last.n == p.from {
+			last.n += p.n
+			continue
+		}
+		cost := p.off - last.end()
+		if last.has != nil {
+			cost += last.n
+		}
+		if p.has != nil {
+			cost += p.n
+		}
+		if cost > limit || beside && last.has != nil && p.has != nil {
+			out = append(out, p)
+			continue
+		}
+		last.n, last.has = p.end()-last.off, nil
+	}
+	return out
+}
+
+// head makes the head of pieces; those that are sent are one content with this id, one after the other.
+func headOf(ps []piece, size int64, id []byte) *record.Head {
+	h := &record.Head{Size: uint64(size)}
+	at := int64(0)
+	for _, p := range ps {
+		e := &record.Extent{Offset: uint64(p.off), Length: uint64(p.n), Content: id, ContentOffset: uint64(at)}
+		if p.has != nil {
+			e.Content, e.ContentOffset = p.has.Content, uint64(p.from)
+		} else {
+			at += p.n
+		}
+		h.Extents = append(h.Extents, e)
+	}
+	return h
+}
+
+// sentRuns are the runs of a plan that are sent.
+func sentRuns(ps []piece) (segs []spool.Segment, size int64) {
+	for _, p := range ps {
+		if p.has == nil {
+			segs = append(segs, spool.Segment{Offset: p.off, Length: p.n})
+			size += p.n
+		}
+	}
+	return segs, size
+}
+
+// minHoles is how many bytes of holes make an upload leave them out; with fewer, the content is exactly the file.
+const minHoles = 1 << 20
+
+// uploadSegments gives the runs of a file that are uploaded: all of it, or, when it has holes worth leaving out, its data in at most
+// as many runs as a head has extents.
+func uploadSegments(f *spool.File, size int64) ([]spool.Segment, error) {
+	segs, err := f.Segments()
+	if err != nil {
+		return nil, err
+	}
+	data := int64(0)
+	for _, s := range segs {
+		data += s.Length
+	}
+	if size-data < minHoles {
+		return []spool.Segment{{Offset: 0, Length: size}}, nil
+	}
+	if len(segs) <= record.MaxExtents {
+		return segs, nil
+	}
+	// Keep the widest gaps.
+	gaps := make([]int, len(segs)-1) // gap i is before segment i+1
+	for i := range gaps {
+		gaps[i] = i
+	}
+	width := func(i int) int64 { return segs[i+1].Offset - segs[i].End() }
+	sort.Slice(gaps, func(a, b int) bool { return width(gaps[a]) > width(gaps[b]) })
+	keep := make(map[int]bool)
+	for _, g := range gaps[:record.MaxExtents-1] {
+		keep[g] = true
+	}
+	out := segs[:1:1]
+	for i, s := range segs[1:] {
+		last := &out[len(out)-1]
+		if keep[i] {
+			out = append(out, s)
+		} else {
+			last.Length = s.End() - last.Offset
+		}
+	}
+	return out, nil
+}
+
+// segmentReader reads runs of a media as if they followed each other.
+type segmentReader struct {
+	media io.ReaderAt
+	segs  []spool.Segment
+	size  int64 // of the runs
+}
+
+func (r *segmentReader) ReadAt(p []byte, off int64) (int, error) {
+	if off < 0 || off >= r.size {
+		return 0, io.EOF
+	}
+	done := 0
+	start := int64(0)
+	for _, s := range r.segs {
+		end := start + s.Length
+		if off < end && done < len(p) {
+			n := min(int64(len(p)-done), end-off)
+			m, err := r.media.ReadAt(p[done:done+int(n)], s.Offset+off-start)
+			done += m
+			off += int64(m)
+			if int64(m) < n {
+				return done, short(err)
+			}
+		}
+		start = end
+	}
+	if done < len(p) {
+		return done, io.EOF
+	}
+	return done, nil
+}

@@ -90,7 +90,8 @@ type Upload interface {
 
 	// Commit makes the content whole and durable: when it returns nil, losing this machine loses none of it. chunks is
 	// the number of chunks, size the bytes in all; chunks put with a higher index are dropped. It is safe to call again after
-	// an error of kind Unavailable. Stale: the upload came to an end, or somebody else put a chunk of it; begin another.
+	// an error of kind Unavailable. Stale: the upload came to an end, or somebody else put a chunk of it. Exist: the content
+	// is whole already, with another size. Both: begin another upload, under a new id.
 	Commit(ctx context.Context, chunks int, size int64) (ContentID, error)
 
 	// Abort drops what was put. The content does not come into being.
@@ -118,8 +119,9 @@ type Composer interface {
 	// content, and none may be needed: they only say which bytes of body need not be sent. The caller is answerable
 	// for them being the same: the store does not compare.
 	//
-	// Errors are those of StartUpload, PutChunk and Commit, besides Invalid for pieces that make no sense. After an error the content
-	// does not exist, except after Unavailable, when it may, as garbage: compose again under a new id.
+	// Errors are those of StartUpload, PutChunk and Commit, besides Invalid for pieces that make no sense. After an error the
+	// content does not exist, or, when the answer to the last request was lost, it does as garbage under an id that nobody
+	// refers to: compose again under a new one.
 	Compose(ctx context.Context, spec UploadSpec, body io.ReaderAt, pieces []Piece) (ContentID, error)
 }
 

@@ -18,7 +18,7 @@ func locate(id remote.ContentID) (key, etag string, err error) {
 		if key == "" || id.Validator == "" {
 			return "", "", remote.E("", "", remote.Invalid, errors.New("an object that was imported in place needs its key and etag"))
 		}
-		return key, id.Validator, nil
+		return key, id.Validator, object.CheckKey("", key)
 	}
 	if !ownedID(id.ID) {
 		return "", "", remote.E("", "", remote.Invalid, fmt.Errorf("%q is no content id: 32 lower-case hex digits are", id.ID))

@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"io"
 	"sync/atomic"
 	"testing"
@@ -144,4 +145,14 @@ func ok(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// hintOf is the innermost hint of an error: what the user can do.
+func hintOf(err error) (hint string) {
+	for e := (*remote.Error)(nil); errors.As(err, &e); err = e.Err {
+		if e.Hint != "" {
+			hint = e.Hint
+		}
+	}
+	return hint
 }

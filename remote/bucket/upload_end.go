@@ -90,7 +90,7 @@ func (u *upload) commit(ctx context.Context, chunks int, size int64) error {
 	return nil
 }
 
-// commitEmpty completes a content without bytes, whatever was put before.
+// commitEmpty completes a content without bytes, whatever chunks were put. Only an object that was put whole is in its way: Exist.
 func (u *upload) commitEmpty(ctx context.Context) error {
 	if err := u.putObject(ctx, io.NewSectionReader(bytes.NewReader(nil), 0, 0)); err != nil {
 		return err

@@ -29,6 +29,7 @@ type Options struct {
 	Host     string // names this machine in conflicts; default: the host's name
 
 	UploadTimeout time.Duration // how long close and fsync wait for the store; default 5 min
+	WholeBelow    int64         // up to this size, in bytes, a media is written as a whole: a request costs as much as that much data; default 1 MiB
 	StreamFrom    int64         // how long a new file is, in bytes, when its first chunks are sent; default 32 MiB
 	FlushDelay    time.Duration // when what another process's close left is uploaded; default 2 s
 	RetryInterval time.Duration // first pause after a failed upload, doubling up to a minute; default 1 s
@@ -122,6 +123,9 @@ func (o *Options) defaults() {
 	set(&o.FlushDelay, 2*time.Second)
 	set(&o.RetryInterval, time.Second)
 	set(&o.TrashInterval, time.Hour)
+	if o.WholeBelow == 0 {
+		o.WholeBelow = 1 << 20
+	}
 	if o.StreamFrom == 0 {
 		o.StreamFrom = 32 << 20
 	}

@@ -26,10 +26,10 @@ func (fs *FS) plan(w *writing, size int64) ([]piece, error) {
 	if size == 0 {
 		return nil, nil
 	}
-	if size <= wholeBelow && w.file.Overlay() {
+	if size <= fs.opt.WholeBelow && w.file.Overlay() {
 		return []piece{{off: 0, n: size}}, nil
 	}
-	if w.head == nil || size <= wholeBelow {
+	if w.head == nil || size <= fs.opt.WholeBelow {
 		segs, err := uploadSegments(w.file, size)
 		if err != nil {
 			return nil, err

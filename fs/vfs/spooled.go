@@ -12,7 +12,7 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// writing is the spool file of a media being written. A media of up to wholeBelow bytes is copied into it before the first write; over a larger one the file
+// writing is the spool file of a media being written. A media of up to Options.WholeBelow bytes is copied into it before the first write; over a larger one the file
 // lies as an overlay, which has only what was written.
 //
 // Its fields change with inode.up held, under also with inode.io.
@@ -39,9 +39,6 @@ type contentRecord struct {
 	id     []byte
 	record *record.Content
 }
-
-// wholeBelow is the size up to which a media is written as a whole, in bytes: a request costs as much as this much data.
-const wholeBelow = 1 << 20
 
 // read fills p with what the media holds from off on, and returns less only at its end. inode.io or inode.up is held; rest is
 // called without them for what is not in the file.

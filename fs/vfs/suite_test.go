@@ -39,7 +39,7 @@ func openMachine(t testing.TB, b object.Bucket, dir string, change ...func(*vfs.
 func tryMachine(t testing.TB, b object.Bucket, dir string, change ...func(*vfs.Options)) (*machine, error) {
 	t.Helper()
 	ctx := context.Background()
-	bo := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond}
+	bo := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond, ChunkSize: 64 << 10}
 	store, err := bucket.Open(ctx, b, bo)
 	if err != nil {
 		if store, err = bucket.Create(ctx, b, bo); err != nil {
@@ -94,7 +94,12 @@ func TestSuiteOnS3(t *testing.T) {
 	runSuite(t, b)
 }
 
-func runSuite(t *testing.T, b object.Bucket) {
+// Every edit lies over its media and is sent as extents, and every file that is longer than a chunk streams.
+func TestSuiteOfEdits(t *testing.T) {
+	runSuite(t, mem.New(mem.Options{}), func(o *vfs.Options) { o.WholeBelow, o.StreamFrom = 1, 64<<10 })
+}
+
+func runSuite(t *testing.T, b object.Bucket, change ...func(*vfs.Options)) {
 	var m *machine
 	n := 0
 	open := func() (vfs.Library, error) {
@@ -108,7 +113,7 @@ func runSuite(t *testing.T, b object.Bucket) {
 		}
 		n++
 		var err error
-		m, err = tryMachine(t, b, t.TempDir())
+		m, err = tryMachine(t, b, t.TempDir(), change...)
 		return m, err
 	}
 	vfstest.Run(t, func(t *testing.T) vfstest.System {

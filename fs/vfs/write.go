@@ -30,7 +30,7 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 		if !w.shared {
 			return nil
 		}
-		if ino.isLocal() || w.head == nil || w.base != headID(w.head) || w.head.Size <= wholeBelow {
+		if ino.isLocal() || w.head == nil || w.base != headID(w.head) || w.head.Size <= uint64(fs.opt.WholeBelow) {
 			return fs.unshare(ino)
 		}
 		// Its bytes are the head's: a new file lies over them.
@@ -59,7 +59,7 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 		size = min(size, keep)
 	}
 	w := &writing{base: headID(n.Head)}
-	if size > wholeBelow {
+	if size > fs.opt.WholeBelow {
 		size = l.size
 		if d.Under, err = headUnder(n.Head); err != nil {
 			return err

@@ -55,6 +55,9 @@ func decodeCommit(lib uuid.UUID, seq uint64, obj []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(z) == 0 {
+		return nil, corrupt("it has no body")
+	}
 	body, err := commitDecoder().DecodeAll(z, nil)
 	if err != nil {
 		return nil, corrupt("its body cannot be decompressed: %w", err)

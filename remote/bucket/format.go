@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/crc32"
 	"strings"
@@ -67,9 +68,14 @@ func decodeFormat(b []byte) (format, error) {
 		return format{}, remote.E("", "", remote.Unsupported,
 			fmt.Errorf("the library is in format %d, this version of mediafs knows %d", *v.Format, formatNumber)).WithHint(upgradeHint)
 	}
+	// The checksum is over the text of the fields, which is only equal to what check makes of them in their usual form.
+	var text struct{ Library, Created string }
 	var f format
-	if err := json.Unmarshal(b, &f); err != nil {
+	if err := errors.Join(json.Unmarshal(b, &text), json.Unmarshal(b, &f)); err != nil {
 		return format{}, corrupt("it is not what mediafs writes: %w", err)
+	}
+	if f.Library.String() != text.Library || f.Created.UTC().Format(time.RFC3339) != text.Created {
+		return format{}, corrupt("its library %q or time %q is not in the form that mediafs writes", text.Library, text.Created)
 	}
 	if want := f.check(); f.Check != want {
 		return format{}, corrupt("its checksum is %q, its fields have %q", f.Check, want)

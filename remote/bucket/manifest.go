@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
-	"strings"
 
 	"github.com/google/uuid"
 )
@@ -35,11 +34,11 @@ type partEntry struct {
 }
 
 func (p partEntry) hash() (h partHash, err error) {
-	n, err := hex.Decode(h[:], []byte(p.Hash)[:min(len(p.Hash), 2*len(h))])
-	if err != nil || n != len(h) || len(p.Hash) != 2*len(h) {
-		return h, corrupt("the hash %q of part %s is damaged", p.Hash, p.Key)
+	if !isHex(p.Hash, 2*len(h)) {
+		return h, corrupt("the hash %.100q of part %.200q is damaged", p.Hash, p.Key)
 	}
-	return h, nil
+	_, err = hex.Decode(h[:], []byte(p.Hash))
+	return h, err
 }
 
 func encodeManifest(lib uuid.UUID, m manifest) ([]byte, error) {
@@ -71,13 +70,18 @@ func parseManifest(body []byte, seq uint64) (m manifest, err error) {
 	}
 	records, size := int64(0), int64(0)
 	for i, p := range m.Parts {
-		if _, err := p.hash(); err != nil {
+		hash, err := p.hash()
+		if err != nil {
 			return m, err
 		}
-		if !strings.HasPrefix(p.Key, partPrefix) || p.Size < headerSize+footerSize || p.Size > maxPart || p.Records <= 0 || p.Bytes <= 0 {
+		if named, ok := parsePartKey(p.Key); !ok || named != hash {
+			return m, corrupt("its part %d has the hash %s and the key %q", i, p.Hash, p.Key)
+		}
+		// Each record has a key of at least one byte.
+		if p.Size < headerSize+footerSize || p.Size > maxPart || p.Records <= 0 || p.Bytes < p.Records || p.Bytes > maxPart {
 			return m, corrupt("its part %d makes no sense: %s, %d bytes, %d records of %d bytes", i, p.Key, p.Size, p.Records, p.Bytes)
 		}
-		if bytes.Compare(p.First, p.Last) > 0 || (i > 0 && bytes.Compare(m.Parts[i-1].Last, p.First) >= 0) {
+		if len(p.First) == 0 || len(p.Last) > maxKey || bytes.Compare(p.First, p.Last) > 0 || (i > 0 && bytes.Compare(m.Parts[i-1].Last, p.First) >= 0) {
 			return m, corrupt("its part %d is not in order", i)
 		}
 		records += p.Records

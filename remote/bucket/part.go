@@ -69,10 +69,11 @@ func appendField(b, field []byte) []byte {
 	return append(b, field...)
 }
 
-// takeField is the inverse of appendField. What it returns cannot grow into what follows.
+// takeField is the inverse of appendField: it takes no length that is longer than it must be, so that equal records are
+// equal bytes. What it returns cannot grow into what follows.
 func takeField(b []byte, limit int) (field, rest []byte, ok bool) {
 	n, k := binary.Uvarint(b)
-	if k <= 0 || n > uint64(limit) || n > uint64(len(b)-k) {
+	if k <= 0 || (k > 1 && b[k-1] == 0) || n > uint64(limit) || n > uint64(len(b)-k) {
 		return nil, nil, false
 	}
 	return b[k : k+int(n) : k+int(n)], b[k+int(n):], true
@@ -197,7 +198,7 @@ func decodeRecords(raw []byte, recs []remote.Record) ([]remote.Record, error) {
 		if rec.Key, raw, ok = takeField(raw, maxKey); ok {
 			rec.Value, raw, ok = takeField(raw, maxValue)
 		}
-		if !ok {
+		if !ok || len(rec.Key) == 0 {
 			return nil, corrupt("it has a damaged record")
 		}
 		recs = append(recs, rec)
@@ -229,17 +230,17 @@ func decodePart(lib uuid.UUID, hash partHash, obj []byte) ([]remote.Record, erro
 		if n == len(recs) || !bytes.Equal(recs[n].Key, b.first) {
 			return nil, corrupt("the block at %d does not begin with the key that its index says", b.off)
 		}
+		for i := max(n, 1); i < len(recs); i++ {
+			if bytes.Compare(recs[i-1].Key, recs[i].Key) >= 0 {
+				return nil, corrupt("record %d is not in order", i)
+			}
+		}
 	}
 	if sum := all.Sum(nil); partHash(sum[:16]) != hash {
 		return nil, corrupt("its records have the hash %x, not %s", sum[:16], hash)
 	}
 	if len(recs) != records {
 		return nil, corrupt("it has %d records, its end says %d", len(recs), records)
-	}
-	for i := 1; i < len(recs); i++ {
-		if bytes.Compare(recs[i-1].Key, recs[i].Key) >= 0 {
-			return nil, corrupt("record %d is not in order", i)
-		}
 	}
 	return recs, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/remote"
@@ -23,15 +24,41 @@ func EncodeCommit(c *Commit) ([]byte, error) {
 
 // DecodeCommit reads the body of a commit. What is malformed or over the limits is Corrupt.
 func DecodeCommit(body []byte) (*Commit, error) {
+	const op = "decode commit"
+	n, err := countWrites(body)
+	if err != nil {
+		return nil, remote.E(op, "", remote.Corrupt, err)
+	}
+	if n > MaxCommitWrites {
+		return nil, remote.E(op, "", remote.Corrupt, fmt.Errorf("%d writes, at most %d", n, MaxCommitWrites))
+	}
 	c := new(Commit)
 	if err := proto.Unmarshal(body, c); err != nil {
-		return nil, remote.E("decode commit", "", remote.Corrupt, err)
+		return nil, remote.E(op, "", remote.Corrupt, err)
 	}
 	if err := checkCommit(c); err != nil {
-		return nil, remote.E("decode commit", "", remote.Corrupt, err)
+		return nil, remote.E(op, "", remote.Corrupt, err)
 	}
 	return c, nil
 }
+
+// countWrites counts the writes of a commit without making room for them: one of two bytes would take a hundred in memory.
+func countWrites(body []byte) (n int, err error) {
+	for len(body) > 0 {
+		field, _, size := protowire.ConsumeField(body)
+		if size < 0 {
+			return 0, protowire.ParseError(size)
+		}
+		if field == writesField {
+			n++
+		}
+		body = body[size:]
+	}
+	return n, nil
+}
+
+// writesField is the number of Commit's field writes.
+const writesField = 7
 
 // Hash is what the successor of a commit carries as its predecessor.
 func Hash(body []byte) []byte {

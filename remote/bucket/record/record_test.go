@@ -77,40 +77,6 @@ func TestCommitLimits(t *testing.T) {
 	}
 }
 
-// Whatever decodes is within the limits and encodes again.
-func FuzzDecodeCommit(f *testing.F) {
-	b, _ := EncodeCommit(sample())
-	f.Add(b)
-	f.Add(b[:len(b)/2])
-	f.Add([]byte{})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		c, err := DecodeCommit(b)
-		if err != nil {
-			if !errors.Is(err, remote.Corrupt) {
-				t.Fatalf("kind of %v", err)
-			}
-			return
-		}
-		if _, err := EncodeCommit(c); err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func FuzzCounters(f *testing.F) {
-	f.Add(EncodeCounters(1, 2, 1<<63))
-	f.Add([]byte{0xff})
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var n [4]uint64
-		DecodeCounters(b, &n[0], &n[1], &n[2], &n[3])
-		var m [4]uint64
-		DecodeCounters(EncodeCounters(n[:]...), &m[0], &m[1], &m[2], &m[3])
-		if n != m {
-			t.Fatalf("%v became %v", n, m)
-		}
-	})
-}
-
 func TestKeysSortAsPeopleWant(t *testing.T) {
 	if bytes.Compare(NodeKey(255), NodeKey(256)) >= 0 || bytes.Compare(VersionKey(make([]byte, 16), 9), VersionKey(make([]byte, 16), 10)) >= 0 {
 		t.Error("numbers do not sort")
@@ -120,5 +86,13 @@ func TestKeysSortAsPeopleWant(t *testing.T) {
 	}
 	if _, _, ok := NumberOf([]byte("n1234567")); ok {
 		t.Error("a short key has a number")
+	}
+}
+
+// The field that is counted before decoding is the one with the writes.
+func TestWritesField(t *testing.T) {
+	f := (&Commit{}).ProtoReflect().Descriptor().Fields().ByName("writes")
+	if f.Number() != writesField {
+		t.Errorf("writes are field %d", f.Number())
 	}
 }

@@ -201,12 +201,20 @@ func decode(b []byte) (d Description, err error) {
 // Intact tells whether the bytes are what was written: no power was lost since, or they were synced before.
 func (f *File) Intact() bool { return f.d.Synced || f.d.Boot == f.spool.boot }
 
-// Keep closes the file and leaves it in the spool, where it survives a loss of power.
-func (f *File) Keep() error {
-	d := f.d
+// SyncAs makes the bytes survive a loss of power, and the file tell of it.
+func (f *File) SyncAs(d Description) error {
+	if err := f.syncBytes(); err != nil {
+		return err
+	}
 	d.Synced = true
-	return errors.Join(wrap("sync spool file", f.path, f.f.Sync()), f.Describe(d), f.Sync(), f.Close())
+	if err := f.Describe(d); err != nil {
+		return err
+	}
+	return f.syncDescription()
 }
+
+// Keep closes the file and leaves it in the spool, where it survives a loss of power.
+func (f *File) Keep() error { return errors.Join(f.SyncAs(f.d), f.Close()) }
 
 // Description is what the file was last described as.
 func (f *File) Description() Description { return f.d }
@@ -353,14 +361,21 @@ func (f *File) Extract(media io.ReaderAt, runs []Segment) (string, error) {
 
 // Sync makes bytes and description survive a power loss.
 func (f *File) Sync() error {
-	if err := f.f.Sync(); err != nil {
-		return wrap("sync spool file", f.path, err)
+	if err := f.syncBytes(); err != nil {
+		return err
 	}
-	if f.over != nil {
-		if err := f.over.journal.Sync(); err != nil {
-			return wrap("sync spool file", f.path, err)
-		}
+	return f.syncDescription()
+}
+
+func (f *File) syncBytes() error {
+	err := f.f.Sync()
+	if err == nil && f.over != nil {
+		err = f.over.journal.Sync()
 	}
+	return wrap("sync spool file", f.path, err)
+}
+
+func (f *File) syncDescription() error {
 	m, err := os.Open(f.path + metaSuffix)
 	if err != nil {
 		return wrap("sync spool file", f.path, err)

@@ -68,7 +68,6 @@ func TestBadInput(t *testing.T) {
 		{name: "time", args: "mount --append-timeout=soon ~/m", code: exitUsage, says: `"soon" is not a length of time`},
 		{name: "trash", args: "mount --trash=forever ~/m", code: exitUsage, says: `"forever" is neither a number of days nor`},
 		{name: "toggle", args: "mount --read-only=perhaps ~/m", code: exitUsage, says: `"perhaps" is neither true nor false`},
-		{name: "upload behind", args: "mount --upload=background ~/m", code: exitUsage, says: "background is not there yet"},
 		{name: "upload otherwise", args: "mount --upload=never ~/m", code: exitUsage, says: `"never" is not a way to upload`},
 		{name: "level", args: "mount --log-level=loud ~/m", code: exitUsage, says: `"loud" is not a level`},
 		{name: "format", args: "mount --log-format=xml ~/m", code: exitUsage, says: `"xml" is not a log format`},

@@ -145,6 +145,7 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 		NoTrash:        s.trash == 0,
 		ReadOnly:       bool(s.readOnly),
 		AllowOther:     bool(s.allowOther),
+		Background:     s.upload == "background",
 		AppendTimeout:  time.Duration(s.appendTimeout),
 		ConnectTimeout: time.Duration(s.connectTimeout),
 		StopTimeout:    time.Duration(s.stopTimeout),

@@ -54,7 +54,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	add(&s.catalogDir, "catalog-dir", "DIR", "catalog, outbox and files that are not uploaded yet (default $XDG_STATE_HOME/mediafs/LIBRARY)")
 	add(&s.cacheDir, "cache-dir", "DIR", "blocks read from the store, may be deleted (default $XDG_CACHE_HOME/mediafs/LIBRARY)")
 	add(&s.cacheSize, "cache-size", "SIZE", "most that the read cache takes, such as 10GiB")
-	add(&s.upload, "upload", "WHEN", "when a written file is in the store: close (before close(2) returns)")
+	add(&s.upload, "upload", "WHEN", "when a written file is in the store: close (before close(2) returns) or background (close(2) syncs it to the local disk)")
 	add(&s.trash, "trash", "DAYS", "how long deleted media are kept: days, or a length of time such as 12h; 0 deletes at once")
 	onOff(&s.readOnly, "read-only", "change nothing in the library")
 	onOff(&s.allowOther, "allow-other", "let other users in (as not root: needs user_allow_other in /etc/fuse.conf)")

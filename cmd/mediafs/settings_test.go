@@ -48,6 +48,7 @@ func TestValues(t *testing.T) {
 		{new(toggle), "0", toggle(false), "false"},
 		{new(toggle), "", nil, ""},
 		{new(upload), "close", upload("close"), ""},
+		{new(upload), "background", upload("background"), ""},
 		{new(level), "warning", level("warning"), ""},
 		{new(format), "json", format("json"), ""},
 		{new(path), "", nil, ""},

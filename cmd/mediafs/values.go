@@ -146,13 +146,11 @@ type upload string
 
 func (u *upload) UnmarshalText(b []byte) error {
 	switch string(b) {
-	case "close":
+	case "close", "background":
 		*u = upload(b)
 		return nil
-	case "background":
-		return errors.New("background is not there yet: this version finishes every upload in close(2), use close")
 	}
-	return fmt.Errorf("%q is not a way to upload: use close", b)
+	return fmt.Errorf("%q is not a way to upload: use close or background", b)
 }
 
 func (u upload) String() string { return string(u) }

@@ -25,6 +25,8 @@ type Options struct {
 	NoTrash   bool          // delete at once
 	ReadOnly  bool          // change nothing in the library
 
+	Background bool // a close returns when the bytes are synced to the local disk, and uploads go on behind
+
 	Create bool // make a library even where other objects are
 
 	AllowOther   bool

@@ -48,6 +48,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize},
 			SpoolDir:      filepath.Join(opt.CatalogDir, "spool"),
 			ReadOnly:      opt.ReadOnly,
+			Background:    opt.Background,
 			Trash:         opt.trash(),
 			UID:           uint32(os.Geteuid()),
 			GID:           uint32(os.Getegid()),

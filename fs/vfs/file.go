@@ -351,10 +351,44 @@ func (f *file) Flush(ctx context.Context, c Caller) error {
 		return nil
 	}
 	if g := f.fs.opt.ThreadGroup(c.PID); g != 0 && f.opener != 0 && g != f.opener {
-		f.fs.uploads.queue(f.ino, f.fs.opt.FlushDelay)
+		f.fs.uploads.queueBehind(f.ino)
 		return nil
 	}
+	if f.fs.opt.Background {
+		return f.fs.keep(ctx, f)
+	}
 	return f.Fsync(ctx)
+}
+
+// keep is a close that returns when bytes and catalog entry survive a loss of power here, and are queued for the store.
+func (fs *FS) keep(ctx context.Context, f *file) error {
+	f.wrote.Store(false)
+	if err := fs.syncSpool(ctx, f.ino); err != nil {
+		f.wrote.Store(true)
+		return err
+	}
+	return nil
+}
+
+// syncSpool makes what is in the spool of a media survive a loss of power, with what the outbox still has, and queues its upload.
+func (fs *FS) syncSpool(ctx context.Context, ino *inode) error {
+	if err := fs.lock(ctx, ino); err != nil {
+		return err
+	}
+	defer ino.unlock()
+	if ino.w == nil || !ino.isDirty() {
+		return nil
+	}
+	ino.mu.Lock()
+	mtime := ino.mtime
+	ino.mu.Unlock()
+	d := ino.w.file.Description()
+	d.MtimeSet, d.Mtime, d.MtimeNS = true, mtime.Sec, mtime.Nsec
+	if err := errors.Join(ino.w.file.SyncAs(d), fs.cat.Sync()); err != nil {
+		return err
+	}
+	fs.uploads.queue(ino, 0)
+	return nil
 }
 
 // Fsync uploads what is in the spool.
@@ -414,6 +448,9 @@ func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) err
 	if writers > 0 {
 		fs.uploads.queue(ino, fs.opt.FlushDelay)
 		return nil
+	}
+	if fs.opt.Background {
+		return fs.syncSpool(ctx, ino)
 	}
 	err = fs.uploadWithin(ctx, ino)
 	fs.settle(ino)

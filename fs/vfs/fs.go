@@ -23,10 +23,12 @@ type Options struct {
 	SpoolDir string
 
 	ReadOnly bool
-	Trash    time.Duration // how long deleted media are kept; 0: they are not
-	UID      uint32        // owner of the root of a new library
-	GID      uint32
-	Host     string // names this machine in conflicts; default: the host's name
+	// Background: close returns when bytes and catalog entry are synced to the local disk, and uploads go on behind. fsync still waits for the store.
+	Background bool
+	Trash      time.Duration // how long deleted media are kept; 0: they are not
+	UID        uint32        // owner of the root of a new library
+	GID        uint32
+	Host       string // names this machine in conflicts; default: the host's name
 
 	UploadTimeout time.Duration // how long close and fsync wait for the store; default 5 min
 	WholeBelow    int64         // up to this size, in bytes, a media is written as a whole: a request costs as much as that much data; default 1 MiB

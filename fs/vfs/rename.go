@@ -3,7 +3,6 @@ package vfs
 import (
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"time"
@@ -157,35 +156,6 @@ func takesOver(tx *catalog.Tx, in *intent.Intent, src ID, n *record.Node, dst ID
 		return false
 	}
 	return tx.Get(record.MediaKey(n.MediaId)) == nil
-}
-
-// Reasons of a version.
-const (
-	replacedByEdit   = 1
-	replacedByRename = 2
-	lateBytes        = 3
-)
-
-// maxVersions is how many versions a media keeps at most; the oldest go first.
-const maxVersions = 50
-
-func addVersion(tx *catalog.Tx, media []byte, v *record.Version) {
-	n := uint64(1)
-	if k, _ := tx.Last(record.VersionPrefix(media)); len(k) == 1+len(media)+8 {
-		n = binary.BigEndian.Uint64(k[1+len(media):]) + 1
-	}
-	var kept [][]byte
-	for k := range tx.Records(record.VersionPrefix(media)) {
-		var old record.Version
-		if tx.Load(k, &old) && old.Node == v.Node && sameBytes(old.Head, v.Head) {
-			return // the same bytes once more: an upload whose answer came too late was repeated
-		}
-		kept = append(kept, k)
-	}
-	for ; len(kept) >= maxVersions; kept = kept[1:] {
-		tx.Delete(kept[0])
-	}
-	tx.Store(record.VersionKey(media, n), v)
 }
 
 // inside tells whether folder id lies in (or is) folder top.

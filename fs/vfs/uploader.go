@@ -25,8 +25,12 @@ type queued struct {
 	due     time.Time
 	pause   time.Duration // after the next failure
 	running bool
-	again   bool // queued anew while it ran
+	again   bool      // queued anew while it ran
+	first   time.Time // of a row of closes that put it off, the first; zero: it is not put off
 }
+
+// longestRow is how often FlushDelay a row of closes may put off an upload.
+const longestRow = 15
 
 // parallelUploads is how many media are uploaded behind at once.
 const parallelUploads = 4
@@ -49,10 +53,33 @@ func (u *uploader) queue(ino *inode, delay time.Duration) {
 	} else if q.running {
 		q.due, q.again = due, true
 	} else if due.Before(q.due) {
-		q.due = due
+		q.due, q.first = due, time.Time{}
 	}
 	u.mu.Unlock()
 	u.wakeUp()
+}
+
+// queueBehind has an inode uploaded FlushDelay after the last of a row of closes by processes that did not open it: each child of a shell makes one
+// when it ends, and the file is not whole before the last.
+func (u *uploader) queueBehind(ino *inode) {
+	delay := u.fs.opt.FlushDelay
+	now := time.Now()
+	u.mu.Lock()
+	q := u.waiting[ino]
+	if q == nil || q.running {
+		u.mu.Unlock()
+		u.queue(ino, delay)
+		u.mu.Lock()
+		if q = u.waiting[ino]; q != nil && q.first.IsZero() {
+			q.first = now
+		}
+		u.mu.Unlock()
+		return
+	}
+	defer u.mu.Unlock()
+	if end := q.first.Add(longestRow * delay); !q.first.IsZero() && now.Add(delay).Before(end) {
+		q.due = now.Add(delay)
+	}
 }
 
 func (u *uploader) wakeUp() {

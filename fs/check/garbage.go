@@ -1,0 +1,333 @@
+package check
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"mediafs/cache/catalog"
+	"mediafs/remote"
+	"mediafs/remote/bucket"
+	"mediafs/remote/bucket/record"
+)
+
+// A GarbageClass is a sort of garbage. The word is for programs and keeps its meaning.
+type GarbageClass string
+
+// What garbage collection takes.
+const (
+	UnusedContent   GarbageClass = "content"    // an object with content that no head or version refers to
+	UnusedSide      GarbageClass = "side"       // a side object of such a content, or of none
+	UnusedRecord    GarbageClass = "record"     // the catalog's record of a content that no head or version refers to
+	StaleUpload     GarbageClass = "upload"     // a multipart upload that was not finished
+	OldVersion      GarbageClass = "version"    // a version past the retention
+	OldCheckpoint   GarbageClass = "checkpoint" // the manifest of one that newer ones replace
+	UnusedPart      GarbageClass = "part"       // a part that no checkpoint names that stays
+	OldCommit       GarbageClass = "commit"     // a commit that no reader needs
+	AlreadyDoomed   GarbageClass = "condemned"  // a content that an earlier collection condemned: it is deleted a grace later
+	TooYoungContent GarbageClass = "young"      // not garbage yet: an unused content or side object, or an upload, younger than 2 days
+)
+
+// GarbageClasses lists all classes, in the order in which they are shown.
+func GarbageClasses() []GarbageClass {
+	return []GarbageClass{UnusedContent, UnusedSide, UnusedRecord, StaleUpload, OldVersion, OldCheckpoint, UnusedPart, OldCommit, AlreadyDoomed, TooYoungContent}
+}
+
+// Means says what a class is, for people.
+func (c GarbageClass) Means() string {
+	return map[GarbageClass]string{
+		UnusedContent:   "contents that nothing refers to",
+		UnusedSide:      "side objects of contents that nothing refers to",
+		UnusedRecord:    "records of contents that nothing refers to",
+		StaleUpload:     "uploads that were not finished in 2 days",
+		OldVersion:      "versions past the retention",
+		OldCheckpoint:   "checkpoints that newer ones replace",
+		UnusedPart:      "parts of checkpoints that none names",
+		OldCommit:       "commits that every machine has",
+		AlreadyDoomed:   "contents that are condemned already",
+		TooYoungContent: "too young to be judged: uploads on their way, maybe",
+	}[c]
+}
+
+// An Item is one piece of garbage.
+type Item struct {
+	Class    GarbageClass
+	Place    Place  // of a version: where its media is
+	What     string // key, or what is meant
+	Bytes    int64  // that its deletion frees; of a version those of its head, which it may share with others; of an upload 0: not known
+	Modified time.Time
+}
+
+// Litter is what Garbage found: what a garbage collection would condemn or delete if it ran now.
+type Litter struct {
+	Library string
+	Commit  uint64    // nothing refers to it in the state after this one
+	Now     time.Time // the store's clock, by which ages count
+	Sums    map[GarbageClass]Tally
+}
+
+// The rules of ages, by the store's clock; see FORMAT.md.
+const (
+	manifestAge = 24 * time.Hour
+	partAge     = 48 * time.Hour
+	commitAge   = 7 * 24 * time.Hour
+)
+
+// Garbage finds what a garbage collection would take. It deletes nothing. Contents are judged by exactly one state of the catalog, read before
+// the objects were listed.
+//
+// Corrupt: the catalog is damaged, so that nothing can be said to be unused: see Check. Unsupported: the store does not say what time it is.
+func Garbage(ctx context.Context, opt Options) (Litter, error) {
+	c := newChecker(ctx, opt)
+	r, err := newReplica(c.opt)
+	if err != nil {
+		return Litter{}, err
+	}
+	g := &collector{checker: c, litter: Litter{Library: c.report.Library, Sums: make(map[GarbageClass]Tally)}}
+	err = errors.Join(g.run(r), r.close())
+	if err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		return Litter{}, err
+	}
+	return g.litter, nil
+}
+
+// A collector is one run of Garbage.
+type collector struct {
+	*checker
+	litter Litter
+}
+
+func (g *collector) run(r *replica) error {
+	const op = "look for garbage"
+	g.meter.phase("loading the catalog", 0, false)
+	if err := r.catchUp(g.ctx); err != nil {
+		return err
+	}
+	g.litter.Commit = r.applied()
+	if g.litter.Now = g.opt.Store.Now(); g.litter.Now.IsZero() {
+		return remote.E(op, g.opt.Store.Facts().URL, remote.Unsupported, errors.New("the store does not say what time it is, and ages are counted by its clock"))
+	}
+	g.opt.step("loaded")
+	err := r.cat.View(func(tx *catalog.Tx) error {
+		s := newSurvey(g.ctx, tx, g.find, g.meter)
+		if err := s.run(); err != nil {
+			return err
+		}
+		if n := g.report.Damaged; n > 0 {
+			return remote.E(op, g.litter.Library, remote.Corrupt, fmt.Errorf("the catalog is damaged in %d places, so nothing is known to be unused", n)).
+				WithHint("run mediafs check")
+		}
+		if err := g.unusedContents(s); err != nil {
+			return err
+		}
+		return g.oldVersions(s)
+	})
+	if err != nil {
+		return err
+	}
+	if err := g.uploads(); err != nil {
+		return err
+	}
+	return g.history()
+}
+
+func (g *collector) take(i Item) error {
+	t := g.litter.Sums[i.Class]
+	t.add(i.Bytes)
+	g.litter.Sums[i.Class] = t
+	if g.opt.Each == nil {
+		return nil
+	}
+	return g.opt.Each(i)
+}
+
+func (g *collector) old(t time.Time, age time.Duration) bool { return g.litter.Now.Sub(t) >= age }
+
+// unusedContents lists the contents. One whose object is young may be what an operation on its way is about to refer to.
+func (g *collector) unusedContents(s *survey) error {
+	condemned := make(map[contentID]bool)
+	err := s.records(record.KeyCondemned, func(key, _ []byte) error {
+		if len(key) == 1+len(contentID{}) {
+			condemned[contentID(key[1:])] = true
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	g.meter.phase("listing contents", int64(len(s.contents)), false)
+	young := make(map[contentID]bool) // of the catalog, unused, and not to be judged yet
+	for o, err := range g.opt.Store.Contents(g.ctx) {
+		if err != nil {
+			return err
+		}
+		g.meter.add(1)
+		owner, ours := s.owner(o)
+		if !ours || needed(owner, o) {
+			continue
+		}
+		id, _ := parseID(o.ID.ID)
+		item := Item{Class: UnusedContent, What: o.Key, Bytes: o.Size, Modified: o.Modified}
+		switch {
+		case owner != nil && condemned[owner.id], condemned[id]:
+			item.Class = AlreadyDoomed
+		case !g.old(o.Modified, youngAge):
+			item.Class = TooYoungContent
+			if owner != nil && o.Side == "" {
+				young[owner.id] = true
+			}
+		case o.Side != "":
+			item.Class = UnusedSide
+		}
+		if err := g.take(item); err != nil {
+			return err
+		}
+	}
+	for _, e := range s.contents {
+		if e.is(used) || young[e.id] || condemned[e.id] {
+			continue
+		}
+		key := record.ContentKey(e.id[:])
+		size := int64(len(key) + len(s.tx.Get(key)))
+		if err := g.take(Item{Class: UnusedRecord, What: "content " + e.id.String(), Bytes: size}); err != nil {
+			return err
+		}
+	}
+	return s.tx.Err()
+}
+
+// oldVersions applies the retention to each media's versions.
+func (g *collector) oldVersions(s *survey) error {
+	type version struct {
+		number uint64
+		time   time.Time
+		bytes  int64
+	}
+	var of mediaID
+	var vs []version
+	flush := func() error {
+		times := make([]time.Time, len(vs))
+		for i, v := range vs {
+			times[i] = v.time
+		}
+		for i, kept := range retain(times, g.litter.Now) {
+			if kept {
+				continue
+			}
+			item := Item{Class: OldVersion, What: fmt.Sprintf("version %d of media %x", vs[i].number, of), Bytes: vs[i].bytes, Modified: vs[i].time}
+			if g.opt.Each != nil {
+				node := search(s.media, of).node
+				places, err := placesOf(s.tx, []uint64{node})
+				if err != nil {
+					return err
+				}
+				item.Place = places[node]
+				item.Place.Version = vs[i].number
+			}
+			if err := g.take(item); err != nil {
+				return err
+			}
+		}
+		vs = vs[:0]
+		return g.ctx.Err()
+	}
+	for k, value := range s.tx.Records([]byte{record.KeyVersion}) {
+		var v record.Version
+		if len(k) != 1+len(mediaID{})+8 || proto.Unmarshal(value, &v) != nil {
+			continue
+		}
+		if id := mediaID(k[1:17]); id != of {
+			if err := flush(); err != nil {
+				return err
+			}
+			of = id
+		}
+		vs = append(vs, version{beUint64(k[17:]), stdTime(v.Time), int64(v.Head.GetSize())})
+	}
+	return errors.Join(flush(), s.tx.Err())
+}
+
+func (g *collector) uploads() error {
+	g.meter.phase("listing unfinished uploads", 0, false)
+	ups, err := g.opt.Store.Unfinished(g.ctx)
+	if err != nil {
+		return err
+	}
+	for _, u := range ups {
+		class := StaleUpload
+		if !g.old(u.Initiated, youngAge) {
+			class = TooYoungContent
+		}
+		if err := g.take(Item{Class: class, What: u.Key + " (upload)", Modified: u.Initiated}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// history applies the rules by which checkpoints are swept and the log is trimmed.
+func (g *collector) history() error {
+	g.meter.phase("listing log and checkpoints", 0, false)
+	var manifests []bucket.ManifestObject
+	for m, err := range g.opt.Store.Manifests(g.ctx) {
+		if err != nil {
+			return err
+		}
+		if remote.KindOf(m.Err) == remote.NotExist {
+			continue // deleted since it was listed
+		}
+		manifests = append(manifests, m)
+	}
+	named := make(map[string]bool)
+	unreadable := false
+	for i, m := range manifests {
+		if i < len(manifests)-2 && g.old(m.Modified, manifestAge) {
+			if err := g.take(Item{Class: OldCheckpoint, What: m.Key, Bytes: m.Size, Modified: m.Modified}); err != nil {
+				return err
+			}
+			continue
+		}
+		unreadable = unreadable || m.Err != nil
+		for _, p := range m.Parts {
+			named[p.Key] = true
+		}
+	}
+	for p, err := range g.opt.Store.Parts(g.ctx) {
+		if err != nil {
+			return err
+		}
+		if unreadable || named[p.Key] || !g.old(p.Modified, partAge) {
+			continue // a manifest that cannot be read may name any
+		}
+		if err := g.take(Item{Class: UnusedPart, What: p.Key, Bytes: p.Size, Modified: p.Modified}); err != nil {
+			return err
+		}
+	}
+	return g.oldCommits(manifests)
+}
+
+// oldCommits lists the log. Trimming ascends and stops at the first commit that stays.
+func (g *collector) oldCommits(manifests []bucket.ManifestObject) error {
+	if len(manifests) < 2 {
+		return nil // what comes after the older of the two newest checkpoints stays: all
+	}
+	older, last := manifests[len(manifests)-2].Seq, g.litter.Commit
+	for o, err := range g.opt.Store.LogObjects(g.ctx) {
+		if err != nil {
+			return err
+		}
+		if o.Seq > older || o.Seq+keptCommits > last || !g.old(o.Modified, commitAge) {
+			return nil
+		}
+		if err := g.take(Item{Class: OldCommit, What: o.Key, Bytes: o.Size, Modified: o.Modified}); err != nil {
+			return err
+		}
+	}
+	return nil
+}

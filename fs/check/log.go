@@ -1,0 +1,198 @@
+package check
+
+import (
+	"context"
+	"fmt"
+
+	"mediafs/remote"
+	"mediafs/remote/bucket"
+	"mediafs/remote/bucket/record"
+)
+
+// The rules by which the log may be trimmed: see FORMAT.md.
+const keptCommits = 10000 // the newest ones are never deleted
+
+// A history is what the store lists of log and checkpoints.
+type history struct {
+	manifests []bucket.ManifestObject // ascending
+	parts     map[string]int64        // key → size
+	first     uint64                  // oldest commit that is read
+	last      uint64
+}
+
+// older is the commit from which on the log must be whole: that of the older of the two newest checkpoints. With one checkpoint it is
+// that one's, without any it is 0, the empty library.
+func (h *history) older() uint64 {
+	switch n := len(h.manifests); n {
+	case 0:
+		return 0
+	case 1:
+		return h.manifests[0].Seq
+	default:
+		return h.manifests[n-2].Seq
+	}
+}
+
+// readHistory lists checkpoints, then their parts: a part that a manifest names was there before it.
+func readHistory(ctx context.Context, s *bucket.Store) (*history, error) {
+	h := &history{parts: make(map[string]int64)}
+	for m, err := range s.Manifests(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if remote.KindOf(m.Err) != remote.NotExist {
+			h.manifests = append(h.manifests, m)
+		}
+	}
+	for p, err := range s.Parts(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		h.parts[p.Key] = p.Size
+	}
+	return h, nil
+}
+
+// checkLog compares log and checkpoints with the rules they were written by.
+func (c *checker) checkLog() error {
+	c.meter.phase("listing log and checkpoints", 0, false)
+	h, err := readHistory(c.ctx, c.opt.Store)
+	if err != nil {
+		return err
+	}
+	if c.lacks(h) { // one may have been deleted as old while it was looked at
+		if h, err = readHistory(c.ctx, c.opt.Store); err != nil {
+			return err
+		}
+	}
+	c.checkManifests(h)
+	if err := c.checkGaps(h); err != nil || !c.opt.Data {
+		return err
+	}
+	return c.readLog(h)
+}
+
+func (c *checker) lacks(h *history) bool {
+	for _, m := range h.manifests {
+		for _, p := range m.Parts {
+			if h.parts[p.Key] != p.Size {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func (c *checker) checkManifests(h *history) {
+	c.report.Checkpoints = int64(len(h.manifests))
+	for _, size := range h.parts {
+		c.report.Parts.add(size)
+	}
+	for _, m := range h.manifests {
+		what := fmt.Sprintf("checkpoint after commit %d", m.Seq)
+		switch remote.KindOf(m.Err) {
+		case remote.Unsupported:
+			c.find.add(UnknownRecord, Place{}, what, "%v", m.Err)
+			continue
+		default:
+			if m.Err != nil {
+				c.find.add(BadManifest, Place{}, what, "%v", m.Err)
+				continue
+			}
+		}
+		for _, p := range m.Parts {
+			size, there := h.parts[p.Key]
+			switch {
+			case !there:
+				c.find.add(MissingPart, Place{}, what, "%s is not there", p.Key)
+			case size != p.Size:
+				c.find.add(MissingPart, Place{}, what, "%s has %d bytes, not %d", p.Key, size, p.Size)
+			}
+		}
+	}
+}
+
+// checkGaps lists the log. A commit may be missing when it is one of those that trimming deletes; then what is left before it was abandoned by
+// its author.
+func (c *checker) checkGaps(h *history) error {
+	type gap struct{ from, to uint64 } // missing
+	var gaps []gap
+	abandoned := int64(0)
+	for o, err := range c.opt.Store.LogObjects(c.ctx) {
+		if err != nil {
+			return err
+		}
+		if o.Seq != h.last+1 {
+			gaps = append(gaps, gap{h.last + 1, o.Seq - 1})
+			abandoned, h.first = c.report.Log.Count, o.Seq
+		} else if h.last == 0 {
+			h.first = o.Seq
+		}
+		h.last = o.Seq
+		c.report.Log.add(o.Size)
+		c.meter.add(1)
+	}
+	c.report.First, c.report.Last = h.first, h.last
+	for _, g := range gaps {
+		if g.to > h.older() || g.to+keptCommits > h.last {
+			c.find.add(LogGap, Place{}, fmt.Sprintf("log from commit %d to %d", g.from, g.to), "%d commits are missing, and the log goes on after them", g.to-g.from+1)
+			abandoned = 0
+		}
+	}
+	if abandoned > 0 {
+		c.find.add(AbandonedLog, Place{}, fmt.Sprintf("%d commits before commit %d", abandoned, h.first), "the log between them was trimmed")
+	}
+	if n := len(h.manifests); n > 0 && h.manifests[n-1].Seq > h.last {
+		c.find.add(LogGap, Place{}, fmt.Sprintf("log from commit %d on", h.last+1), "it ends at commit %d, and there is a checkpoint after commit %d", h.last, h.manifests[n-1].Seq)
+	}
+	return nil
+}
+
+// readLog reads the commits that are listed and compares each with the hashes that its successor and checkpoints have of it.
+func (c *checker) readLog(h *history) error {
+	c.meter.phase("reading the log", c.report.Log.Count, false)
+	hashes := make(map[uint64][]byte)
+	for _, m := range h.manifests {
+		if m.Err == nil {
+			hashes[m.Seq] = m.Hash
+		}
+	}
+	next, previous := h.first, []byte{}
+	if next > 1 {
+		next, previous = next+1, nil // what is asked for must have a predecessor
+	}
+	for h.last > 0 && next <= h.last {
+		var failed error
+		for e, err := range c.opt.Store.Read(c.ctx, next) {
+			if failed = err; err != nil || e.Seq > h.last {
+				break
+			}
+			what := fmt.Sprintf("commit %d", e.Seq)
+			commit, err := record.DecodeCommit(e.Body)
+			if err != nil {
+				c.find.add(BadCommit, Place{}, what, "%v", err)
+			} else if previous != nil && string(commit.Previous) != string(previous) {
+				c.find.add(BadCommit, Place{}, what, "it was made to follow another commit than %d", e.Seq-1)
+			}
+			previous = record.Hash(e.Body)
+			if want := hashes[e.Seq]; want != nil && string(want) != string(previous) {
+				c.find.add(BadManifest, Place{}, fmt.Sprintf("checkpoint after commit %d", e.Seq), "it was made after another commit of this number")
+			}
+			next = e.Seq + 1
+			c.meter.add(1)
+		}
+		switch remote.KindOf(failed) {
+		case remote.Corrupt, remote.Unsupported:
+			c.find.add(BadCommit, Place{}, fmt.Sprintf("commit %d", next), "%v", failed)
+			next, previous = next+1, nil
+		case remote.Stale:
+			return nil // a gap, which was found in the listing, or trimmed meanwhile
+		default:
+			if failed != nil {
+				return failed
+			}
+			return nil
+		}
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package check
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"mediafs/cache/block"
+	"mediafs/cache/catalog"
+	"mediafs/fs/vfs"
+	"mediafs/remote/bucket"
+	"mediafs/remote/bucket/record"
+	"mediafs/remote/object/mem"
+)
+
+// A library that the file system made is sound, while it is in use and after.
+func TestLibraryOfTheFileSystem(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	b := mem.New(mem.Options{})
+	store, err := bucket.Create(ctx, b, bucket.Options{ChunkSize: 1 << 20})
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ok(err)
+	dir := t.TempDir()
+	early := time.Now().Add(-time.Hour) // a media that is deleted young is not put into the trash
+	at := early
+	lib, err := vfs.Open(ctx, vfs.Options{
+		Store: store, Catalog: catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte("m")}, Cache: block.Options{Dir: filepath.Join(dir, "cache")},
+		SpoolDir: filepath.Join(dir, "spool"), Trash: 24 * time.Hour, Now: func() time.Time { return at }, Host: "testhost",
+	})
+	ok(err)
+	me := vfs.Caller{UID: 1000, GID: 100}
+	write := func(parent vfs.ID, name string, data []byte) {
+		t.Helper()
+		_, f, err := lib.Create(ctx, me, parent, name, 0o644, uint32(os.O_RDWR))
+		ok(err)
+		_, err = f.Write(ctx, data, 0, false)
+		ok(err)
+		ok(f.Flush(ctx, me))
+		f.Release()
+	}
+	folder, err := lib.Mkdir(ctx, me, vfs.Root, "DCIM", 0o755)
+	ok(err)
+	for _, name := range []string{"a.jpg", "b.jpg", "c.jpg"} {
+		write(folder.ID, name, []byte("photo "+name))
+	}
+	write(vfs.Root, "film.mov", bytes.Repeat([]byte("frame"), (record.MaxInlineSums+1)*blockSize/5)) // its checksums are beside it
+	a, err := lib.Lookup(ctx, folder.ID, "a.jpg")
+	ok(err)
+	_, err = lib.Link(ctx, me, a.ID, vfs.Root, "hard.jpg")
+	ok(err)
+	_, err = lib.Symlink(ctx, me, vfs.Root, "soft", []byte("DCIM"))
+	ok(err)
+	ok(lib.SetXattr(ctx, me, a.ID, "user.x", []byte("1"), 0))
+	at = time.Now()
+	ok(lib.Rename(ctx, me, folder.ID, "b.jpg", folder.ID, "d.jpg", 0))
+	ok(lib.Unlink(ctx, me, folder.ID, "c.jpg"))
+	f, err := lib.Open(ctx, me, a.ID, uint32(os.O_WRONLY|os.O_TRUNC))
+	ok(err)
+	_, err = f.Write(ctx, []byte("edited"), 0, false)
+	ok(err)
+	ok(f.Flush(ctx, me))
+	f.Release()
+
+	check := func(when string) {
+		t.Helper()
+		r, err := Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()})
+		ok(err)
+		if len(r.Findings) != 0 || r.Trash != 1 || r.Versions.Count != 1 || r.Media.Count != 4 || r.Contents.Count < 5 || r.Read != r.Contents {
+			t.Errorf("%s: %+v", when, r)
+		}
+	}
+	check("in use")
+	ok(lib.Flush(ctx))
+	ok(lib.Close())
+	check("closed")
+}

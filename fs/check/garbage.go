@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
+	"mediafs/fs/vfs"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/bucket/record"
@@ -202,7 +203,7 @@ func (g *collector) unusedContents(s *survey) error {
 	return s.tx.Err()
 }
 
-// oldVersions applies the retention to each media's versions.
+// oldVersions applies the retention to each media's versions, as the file system does whenever it keeps another one of the media.
 func (g *collector) oldVersions(s *survey) error {
 	type version struct {
 		number uint64
@@ -212,11 +213,11 @@ func (g *collector) oldVersions(s *survey) error {
 	var of mediaID
 	var vs []version
 	flush := func() error {
-		times := make([]time.Time, len(vs))
+		times := make([]vfs.Time, len(vs))
 		for i, v := range vs {
-			times[i] = v.time
+			times[i] = vfs.TimeOf(v.time)
 		}
-		for i, kept := range retain(times, g.litter.Now) {
+		for i, kept := range vfs.Retained(times, vfs.TimeOf(g.litter.Now)) {
 			if kept {
 				continue
 			}

@@ -24,7 +24,7 @@ var arrows = []arrow{
 	{"fs/view/...", []string{"fs/view/...", "fs/vfs", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
 	{"fs/vfs/vfstest", []string{"fs/vfs", "fs/facts", "cache/*", "remote/..."}}, // a suite: it builds whole libraries in memory
 	{"fs/vfs/...", []string{"fs/vfs/...", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
-	{"fs/check/...", []string{"cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}}, // it compares the catalog with the bucket
+	{"fs/check/...", []string{"fs/vfs", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}}, // it compares the catalog with the bucket
 	{"fs/facts/...", []string{"fs/facts/...", "remote/bucket/record", "remote"}},
 	{"cache/...", []string{"remote/bucket/record", "remote"}},
 	{"remote", nil},

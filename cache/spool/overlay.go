@@ -334,7 +334,8 @@ func (f *File) Hollow(d Description) error {
 	if st.Size == 0 {
 		return nil
 	}
-	err = unix.Fallocate(int(f.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, st.Size)
+	// To the end of the last page, which would stay otherwise.
+	err = unix.Fallocate(int(f.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, st.Size+st.Blksize)
 	return wrap("empty spool file", f.path, err)
 }
 

@@ -33,6 +33,8 @@ type Options struct {
 	UploadTimeout time.Duration // how long close and fsync wait for the store; default 5 min
 	WholeBelow    int64         // up to this size, in bytes, a media is written as a whole: a request costs as much as that much data; default 1 MiB
 	StreamFrom    int64         // how long a new file is, in bytes, when its first chunks are sent; default 32 MiB
+	RewriteFrom   int           // a media of so many extents is made whole again behind; default 16
+	RewriteAfter  time.Duration // once nobody has edited it for this long; default 10 min
 	FlushDelay    time.Duration // when what another process's close left is uploaded; default 2 s
 	RetryInterval time.Duration // first pause after a failed upload, doubling up to a minute; default 1 s
 	TrashInterval time.Duration // how often the trash is looked through; default 1 h
@@ -60,6 +62,7 @@ type FS struct {
 	announcer Announcer
 
 	uploads *uploader
+	rewrite *rewriter
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // goes up under mu, and not once closed is set
@@ -74,7 +77,7 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	opt.defaults()
 	fs := &FS{opt: opt, log: opt.Log, store: opt.Store, inodes: make(map[ID]*inode)}
 	fs.ctx, fs.cancel = context.WithCancel(context.Background())
-	fs.uploads = newUploader(fs)
+	fs.uploads, fs.rewrite = newUploader(fs), newRewriter(fs)
 	log, ok := opt.Store.(remote.Log)
 	if !ok {
 		return nil, remote.E("open library", opt.Store.Facts().URL, remote.Unsupported, errors.New("the store keeps no log"))
@@ -108,6 +111,8 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	}
 	fs.wg.Add(1)
 	go fs.uploads.loop()
+	fs.wg.Add(1)
+	go fs.rewrite.loop()
 	if !opt.ReadOnly && opt.Trash > 0 {
 		fs.wg.Add(1)
 		go fs.sweepTrash()
@@ -125,6 +130,10 @@ func (o *Options) defaults() {
 	set(&o.FlushDelay, 2*time.Second)
 	set(&o.RetryInterval, time.Second)
 	set(&o.TrashInterval, time.Hour)
+	set(&o.RewriteAfter, 10*time.Minute)
+	if o.RewriteFrom == 0 {
+		o.RewriteFrom = 16
+	}
 	if o.WholeBelow == 0 {
 		o.WholeBelow = 1 << 20
 	}

@@ -68,6 +68,8 @@ func run(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		err = runSetHead(tx, in, r)
 	case intent.Kind_LATE_VERSION:
 		err = runLateVersion(tx, in)
+	case intent.Kind_REWRITE:
+		err = runRewrite(tx, in)
 	case intent.Kind_SET_XATTR:
 		err = runSetXattr(tx, in)
 	case intent.Kind_REMOVE_XATTR:

@@ -172,6 +172,9 @@ func (fs *FS) uploaded(ino *inode, w *writing) error {
 		return err
 	}
 	w.base, w.head, w.up = headID(w.sent.head), w.sent.head, nil
+	if len(w.head.Extents) >= fs.opt.RewriteFrom {
+		fs.rewrite.queue(ino.id)
+	}
 	w.dirty.Clear()
 	ino.mu.Lock()
 	if ino.pages == spooled {

@@ -41,6 +41,7 @@ const (
 	Kind_REMOVE_XATTR Kind = 9  // node, name
 	Kind_EMPTY_TRASH  Kind = 10 // change.mtime: entries older than this
 	Kind_LATE_VERSION Kind = 11 // media_id, node, head, contents: bytes of a media whose node lost it
+	Kind_REWRITE      Kind = 12 // node, value (hash of the head), head, contents: the same bytes in fewer extents
 )
 
 // Enum value maps for Kind.
@@ -58,6 +59,7 @@ var (
 		9:  "REMOVE_XATTR",
 		10: "EMPTY_TRASH",
 		11: "LATE_VERSION",
+		12: "REWRITE",
 	}
 	Kind_value = map[string]int32{
 		"NONE":         0,
@@ -72,6 +74,7 @@ var (
 		"REMOVE_XATTR": 9,
 		"EMPTY_TRASH":  10,
 		"LATE_VERSION": 11,
+		"REWRITE":      12,
 	}
 )
 
@@ -512,7 +515,7 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x04_gid\"L\n" +
 	"\aContent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x121\n" +
-	"\acontent\x18\x02 \x01(\v2\x17.mediafs.record.ContentR\acontent*\xa7\x01\n" +
+	"\acontent\x18\x02 \x01(\v2\x17.mediafs.record.ContentR\acontent*\xb4\x01\n" +
 	"\x04Kind\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04MAKE\x10\x01\x12\b\n" +
@@ -528,7 +531,8 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\fREMOVE_XATTR\x10\t\x12\x0f\n" +
 	"\vEMPTY_TRASH\x10\n" +
 	"\x12\x10\n" +
-	"\fLATE_VERSION\x10\vB\x17Z\x15mediafs/fs/vfs/intentb\x06proto3"
+	"\fLATE_VERSION\x10\v\x12\v\n" +
+	"\aREWRITE\x10\fB\x17Z\x15mediafs/fs/vfs/intentb\x06proto3"
 
 var (
 	file_fs_vfs_intent_intent_proto_rawDescOnce sync.Once

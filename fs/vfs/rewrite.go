@@ -1,0 +1,266 @@
+package vfs
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"mediafs/cache/block"
+	"mediafs/cache/catalog"
+	"mediafs/cache/spool"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// A rewriter makes media whole again that edits have left in many extents: each run of a media that has no hole becomes one content, which the
+// store makes out of those it has. It is never part of a close, and nothing is lost when it is given up.
+type rewriter struct {
+	fs   *FS
+	wake chan struct{}
+
+	mu  sync.Mutex
+	due map[ID]time.Time // guarded by mu
+}
+
+func newRewriter(fs *FS) *rewriter {
+	return &rewriter{fs: fs, wake: make(chan struct{}, 1), due: make(map[ID]time.Time)}
+}
+
+// queue has a media rewritten when it was left alone for a while from now on.
+func (r *rewriter) queue(id ID) {
+	r.mu.Lock()
+	r.due[id] = time.Now().Add(r.fs.opt.RewriteAfter)
+	r.mu.Unlock()
+	select {
+	case r.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (r *rewriter) loop() {
+	defer r.fs.wg.Done()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for r.fs.ctx.Err() == nil {
+		id, wait := r.next()
+		if id != 0 {
+			err := r.fs.rewriteMedia(r.fs.ctx, id)
+			log := r.fs.log.WithField("node", id)
+			switch k := remote.KindOf(err); {
+			case err == nil:
+				log.Debug("a media was made whole again")
+			case k == remote.Unavailable || k == remote.Throttled:
+				r.queue(id)
+			default:
+				log.WithError(err).Info("a media is not made whole again; it is read from the parts that it has")
+			}
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-r.fs.ctx.Done():
+		case <-r.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// next takes a media that is due, or tells how long to wait for one.
+func (r *rewriter) next() (ID, time.Duration) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	wait := time.Hour
+	for id, due := range r.due {
+		if d := time.Until(due); d > 0 {
+			wait = min(wait, d)
+			continue
+		}
+		delete(r.due, id)
+		return id, 0
+	}
+	return 0, wait
+}
+
+// rewriteMedia puts the bytes of a media's head into as few contents as they can be.
+func (fs *FS) rewriteMedia(ctx context.Context, id ID) error {
+	composer, ok := fs.store.(remote.Composer)
+	if !ok {
+		return remote.E("rewrite", "", remote.Unsupported, nil)
+	}
+	var head *record.Head
+	var l layout
+	var kind string
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil || tx.Orphan(id) || len(n.Head.GetExtents()) < fs.opt.RewriteFrom {
+			return tx.Err()
+		}
+		head = n.Head
+		if c := tx.Content(head.Extents[0].Content); c != nil && head.Extents[0].ContentOffset == 0 {
+			kind = c.Type
+		}
+		var err error
+		l, err = fs.layoutOf(tx, head, 0, int64(head.Size))
+		return err
+	})
+	if err != nil || head == nil {
+		return err
+	}
+	if ino := fs.hold(id); ino.isLocal() {
+		fs.release(ino)
+		fs.rewrite.queue(id) // it is being edited
+		return nil
+	} else {
+		defer fs.release(ino)
+	}
+	var runs spool.Ranges
+	for _, x := range l.extents {
+		runs.Add(x.off, x.n)
+	}
+	segs := runs.In(0, l.size)
+	if len(segs) == len(l.extents) {
+		return nil // holes are all that keeps them apart
+	}
+	r := readers{cache: fs.cache}
+	defer r.close()
+	body := &segmentReader{media: layoutReader{ctx, &l, &r}, segs: segs}
+	whole := &record.Head{Size: head.Size, Time: head.Time, Client: head.Client}
+	u := newUpstream(nil, "")
+	for _, s := range segs {
+		whole.Extents = append(whole.Extents, &record.Extent{Offset: uint64(s.Offset), Length: uint64(s.Length), Content: u.id, ContentOffset: uint64(body.size)})
+		body.size += s.Length
+	}
+	pieces := piecesOf(l.extents)
+	blocks, err := l.composeSums(ctx, body, pieces)
+	if err != nil {
+		return err
+	}
+	cid, err := composer.Compose(ctx, remote.UploadSpec{ID: hex.EncodeToString(u.id), Size: body.size, Type: kind}, body, pieces)
+	if err != nil {
+		return err
+	}
+	c := &record.Content{Size: uint64(body.size), Type: kind, Time: stamp(TimeOf(fs.opt.Now()))}
+	if err := fs.storeSums(ctx, cid, c, blocks); err != nil {
+		return err
+	}
+	in := fs.newIntent(intent.Kind_REWRITE, Caller{})
+	in.Node, in.Head, in.Value = id, whole, []byte(baseOf(head))
+	in.Contents = []*intent.Content{{Id: u.id, Content: c}}
+	if _, err = fs.do(ctx, in); errors.Is(err, remote.Stale) || errors.Is(err, remote.NotExist) {
+		return nil // it was edited or deleted meanwhile
+	}
+	fs.rewritten(id, head, whole)
+	return err
+}
+
+// rewritten notes that the kernel's pages of a media are those of its new head as well.
+func (fs *FS) rewritten(id ID, old, whole *record.Head) {
+	ino := fs.hold(id)
+	defer fs.release(ino)
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	if ino.pages == headID(old) {
+		ino.pages = headID(whole)
+	}
+}
+
+// piecesOf says where a content of all extents, one after the other, has the bytes of their contents.
+func piecesOf(extents []extent) []remote.Piece {
+	var ps []remote.Piece
+	at := int64(0)
+	for _, x := range extents {
+		if x.inline == nil {
+			ps = append(ps, remote.Piece{Offset: at, Length: x.n, Source: x.content.ID, From: x.from})
+		}
+		at += x.n
+	}
+	return ps
+}
+
+// composeSums gives the checksums of a composed content's blocks: those of its parts where a block is one of theirs, else of its bytes.
+func (l *layout) composeSums(ctx context.Context, body *segmentReader, pieces []remote.Piece) ([]uint32, error) {
+	contents := make(map[remote.ContentID]*block.Content)
+	for i := range l.extents {
+		contents[l.extents[i].content.ID] = &l.extents[i].content
+	}
+	var blocks []uint32
+	buf := make([]byte, block.BlockSize)
+	for off := int64(0); off < body.size; off += block.BlockSize {
+		n := min(block.BlockSize, body.size-off)
+		for len(pieces) > 0 && pieces[0].Offset+pieces[0].Length <= off {
+			pieces = pieces[1:]
+		}
+		if len(pieces) > 0 {
+			sum, ok, err := sumOf(ctx, contents[pieces[0].Source], pieces[0], off, n)
+			if err != nil {
+				return nil, err
+			}
+			if ok {
+				blocks = append(blocks, sum)
+				continue
+			}
+		}
+		if m, err := body.ReadAt(buf[:n], off); int64(m) < n {
+			return nil, remote.E("rewrite", "", remote.KindOf(err), short(err))
+		}
+		blocks = append(blocks, crc32.Checksum(buf[:n], castagnoli))
+	}
+	return blocks, nil
+}
+
+// sumOf gives the checksum of n bytes at off of a composed content when they are a block of the piece's source.
+func sumOf(ctx context.Context, c *block.Content, p remote.Piece, off, n int64) (uint32, bool, error) {
+	from := p.From + off - p.Offset
+	if off < p.Offset || off+n > p.Offset+p.Length || from%block.BlockSize != 0 || n < block.BlockSize && from+n != c.Size {
+		return 0, false, nil
+	}
+	if c.Sums == nil && c.LoadSums != nil {
+		sums, err := c.LoadSums(ctx)
+		if err != nil {
+			return 0, false, err
+		}
+		c.Sums = sums
+	}
+	if i := from / block.BlockSize; i < int64(len(c.Sums)) {
+		return c.Sums[i], true, nil
+	}
+	return 0, false, nil
+}
+
+// layoutReader is a layout as an io.ReaderAt.
+type layoutReader struct {
+	ctx context.Context
+	l   *layout
+	r   *readers
+}
+
+func (v layoutReader) ReadAt(p []byte, off int64) (int, error) {
+	n, err := v.l.readAt(v.ctx, v.r, p, off)
+	if err == nil && n < len(p) {
+		err = io.EOF
+	}
+	return n, err
+}
+
+// runRewrite gives a media the same bytes in other extents. It is no edit: times and versions stay.
+func runRewrite(tx *catalog.Tx, in *intent.Intent) error {
+	n := tx.Node(in.Node)
+	if n == nil || tx.Orphan(in.Node) {
+		return missing(tx, "rewrite", in.Node)
+	}
+	if baseOf(n.Head) != string(in.Value) {
+		return remote.E("rewrite", fmt.Sprint(in.Node), remote.Stale, nil)
+	}
+	storeContents(tx, in)
+	n.Head = proto.CloneOf(in.Head)
+	tx.Store(record.NodeKey(in.Node), n)
+	return nil
+}

@@ -82,11 +82,27 @@ func (u *upload) commit(ctx context.Context, chunks int, size int64) error {
 		return errors.Join(u.replaced(ctx, parts), err)
 	case err != nil:
 		return err
-	case before != "" && info.ETag == before:
-		return aborted(u.key) // what is there is what was put whole before, which happens to have the same size
+	}
+	if before != "" {
+		if err := u.tookEffect(ctx, before); err != nil {
+			return err
+		}
 	}
 	u.s.heard(info)
 	u.finish(size)
+	return nil
+}
+
+// tookEffect fails with Stale when the object is still the one that was there before the completion. An upload that somebody dropped
+// looks as if it had been completed when that has the right size, and some servers (VersityGW) say so themselves.
+func (u *upload) tookEffect(ctx context.Context, before string) error {
+	info, there, err := u.s.exists(ctx, u.key)
+	if err != nil {
+		return err
+	}
+	if !there || info.ETag == before {
+		return aborted(u.key)
+	}
 	return nil
 }
 

@@ -371,3 +371,68 @@ func TestStreamTaken(t *testing.T) {
 		t.Error("it changed")
 	}
 }
+
+// The same on every object storage, in one life of a file: short, longer, written again, continued after a crash, cut off.
+func TestStreamEverywhere(t *testing.T) {
+	stores(t, func(t *testing.T, s *Store, bad *storetest.Faulty) {
+		spec := remote.UploadSpec{ID: testID, Size: -1, Type: "video/mp4"}
+		u, err := s.StartUpload(t.Context(), spec)
+		ok(t, err)
+		c := u.Needs().ChunkSize
+		b := data(int(2*c)+100, 1)
+		ok(t, u.PutChunk(t.Context(), 0, chunk(b[:50], c, 0)))
+		ok(t, u.PutChunk(t.Context(), 1, chunk(b, c, 1)))
+		ok(t, u.PutChunk(t.Context(), 0, chunk(b, c, 0)))
+		b[c+7] ^= 1
+		ok(t, u.PutChunk(t.Context(), 1, chunk(b, c, 1)))
+		ok(t, u.PutChunk(t.Context(), 2, chunk(b, c, 2)))
+		spec.Resume = u.Token()
+		if u, err = s.StartUpload(t.Context(), spec); err != nil {
+			t.Fatal(err)
+		}
+		if !u.Has(0) || !u.Has(1) || u.Has(2) {
+			t.Errorf("after the crash it has %v %v %v", u.Has(0), u.Has(1), u.Has(2))
+		}
+		ok(t, u.PutChunk(t.Context(), 2, chunk(b, c, 2)))
+		bad.Fail(storetest.Fault{Op: storetest.Complete, Action: storetest.FailAfter})
+		id, err := u.Commit(t.Context(), 2, 2*c)
+		ok(t, err)
+		if !bytes.Equal(content(t, s, id), b[:2*c]) {
+			t.Error("other bytes came back")
+		}
+		if ups, err := s.Unfinished(t.Context()); err != nil || len(ups) != 0 {
+			t.Errorf("left over: %v, %v", ups, err)
+		}
+		// The crash came before the commit was noted.
+		u, err = s.StartUpload(t.Context(), spec)
+		ok(t, err)
+		ok(t, u.PutChunk(t.Context(), 1, chunk(b[:2*c], c, 1)))
+		b[c] ^= 1
+		want(t, u.PutChunk(t.Context(), 1, chunk(b[:2*c], c, 1)), remote.Exist)
+
+		// Put whole and then with other bytes; somebody drops the upload.
+		spec = remote.UploadSpec{Size: 50}
+		for _, lost := range []bool{false, true} {
+			u, err = s.StartUpload(t.Context(), spec)
+			ok(t, err)
+			ok(t, u.PutChunk(t.Context(), 0, chunk(b[:50], c, 0)))
+			ok(t, u.PutChunk(t.Context(), 0, chunk(b[50:100], c, 0)))
+			if !lost {
+				id, err := u.Commit(t.Context(), 1, 50)
+				ok(t, err)
+				if !bytes.Equal(content(t, s, id), b[50:100]) {
+					t.Error("it has the first bytes")
+				}
+				continue
+			}
+			id, _, uploadID, err := parseToken(u.Token())
+			ok(t, err)
+			ok(t, bad.Unwrap().AbortMultipart(t.Context(), contentKey(id), uploadID))
+			_, err = u.Commit(t.Context(), 1, 50)
+			want(t, err, remote.Stale)
+			ok(t, u.Abort(t.Context()))
+			_, err = s.StatContent(t.Context(), remote.ContentID{ID: id})
+			want(t, err, remote.NotExist)
+		}
+	})
+}

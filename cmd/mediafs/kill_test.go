@@ -128,13 +128,14 @@ type killed struct {
 	*wire
 	t       *testing.T
 	m       *machine
+	upload  string // the flag
 	source  string
 	closed  map[string]bool // round/name of what was closed, in all rounds
 	written map[string]int  // round/name → bytes
 }
 
 // TestKillMoments kills the daemon at every moment where a write is on its way from the spool to the log, mounts again, and looks with another
-// machine for everything that was written. MEDIAFS_TEST_KILLS=200 kills more often, MEDIAFS_UPLOAD=background has uploads go on behind.
+// machine for everything that was written. scripts/test-kills kills more often.
 func TestKillMoments(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies hundreds of megabytes")
@@ -146,37 +147,39 @@ func TestKillMoments(t *testing.T) {
 			t.Fatalf("%s=%s: a number from %d on is needed", killCount, text, len(moments))
 		}
 	}
-	w := newWire(t)
-	k := &killed{wire: w, t: t, m: w.machine(), source: filepath.Join(t.TempDir(), "source"), closed: map[string]bool{}, written: map[string]int{}}
-	if err := os.Mkdir(k.source, 0o700); err != nil {
+	source := filepath.Join(t.TempDir(), "source")
+	if err := os.Mkdir(source, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 12 {
-		pseudoRandom(t, filepath.Join(k.source, fmt.Sprintf("%c-small", 'a'+i)), int64(1+i*3001))
+		pseudoRandom(t, filepath.Join(source, fmt.Sprintf("%c-small", 'a'+i)), int64(1+i*3001))
 	}
-	pseudoRandom(t, filepath.Join(k.source, "f-large"), 36<<20) // two or three chunks
-	for i := range kills {
-		mo := moments[i%len(moments)]
-		nth := 1 + i*5%mo.most
-		t.Run(fmt.Sprintf("%d %s %d", i, mo.name, nth), func(t *testing.T) {
-			k.t, k.m.t = t, t
-			k.round(fmt.Sprint("round-", i), mo, nth)
+	pseudoRandom(t, filepath.Join(source, "f-large"), 36<<20) // two or three chunks
+	for _, upload := range []string{"close", "background"} {
+		t.Run(upload, func(t *testing.T) {
+			w := newWire(t)
+			k := &killed{wire: w, t: t, m: w.machine(), upload: "--upload=" + upload, source: source, closed: map[string]bool{}, written: map[string]int{}}
+			for i := range kills {
+				mo := moments[i%len(moments)]
+				k.round(fmt.Sprint("round-", i), mo, 1+i*5%mo.most)
+				if t.Failed() {
+					return
+				}
+			}
 		})
-		if k.m.t = t; t.Failed() {
-			return
-		}
 	}
 }
 
 // round copies the source into a folder of its own until the nth of a moment.
 func (k *killed) round(folder string, mo moment, nth int) {
 	t, m := k.t, k.m
+	t.Logf("%s: %s, the %d. one", folder, mo.name, nth)
 	sign, journal := filepath.Join(m.home, folder+".killed"), filepath.Join(m.home, folder+".journal")
 	env := m.env
 	if mo.point != "" {
 		m.env = append(env[:len(env):len(env)], fmt.Sprintf("%s=%s|%d|%s", killAtPoint, mo.point, nth, sign))
 	}
-	m.mount(k.store, "--cache-size=64MiB")
+	m.mount(k.store, k.upload, "--cache-size=64MiB")
 	m.env = env
 	s := m.status()
 	if mo.request != nil {
@@ -184,10 +187,10 @@ func (k *killed) round(folder string, mo moment, nth int) {
 	}
 	output, err := k.copy(filepath.Join(m.mnt, folder), journal)
 	if err == nil {
-		t.Fatal("the copy came to its end: the moment never was")
+		m.mediafs("flush", m.mnt) // with uploads behind, the moment is still to come
 	}
 	if _, err := os.Stat(sign); err != nil {
-		t.Fatalf("the copy ended (%s) and it was not the kill: %v", output, err)
+		t.Fatalf("the moment never was: the copy ended with %q (%v)", output, err)
 	}
 	if !eventually(func() bool { return !(daemon.Mount{CatalogDir: s.CatalogDir}).Alive() }) {
 		t.Fatal("killed, and still there")
@@ -196,7 +199,7 @@ func (k *killed) round(folder string, mo moment, nth int) {
 	k.tap.After(nil)
 
 	m.do("umount", m.mnt)
-	m.mount(k.store, "--cache-size=64MiB")
+	m.mount(k.store, k.upload, "--cache-size=64MiB")
 	m.do("flush", m.mnt)
 	if s := m.status(); !s.Pending.None() || s.LastError != nil || s.Dropped != 0 {
 		t.Errorf("after the flush: pending %+v, dropped %d, %+v", s.Pending, s.Dropped, s.LastError)

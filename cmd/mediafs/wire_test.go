@@ -247,7 +247,7 @@ func TestBytesOnTheWire(t *testing.T) {
 				}
 			}
 		}
-		check(t, mark, most, 1<<20)
+		check(t, mark, most, most)
 		compare(t, name)
 	}
 	t.Run("append to a large file", func(t *testing.T) { appendLines(t, "film") })

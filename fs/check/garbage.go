@@ -24,6 +24,7 @@ const (
 	UnusedSide      GarbageClass = "side"       // a side object of such a content, or of none
 	UnusedRecord    GarbageClass = "record"     // the catalog's record of a content that no head or version refers to
 	StaleUpload     GarbageClass = "upload"     // a multipart upload that was not finished
+	StaleProbe      GarbageClass = "probe"      // what a probe of the store left when its program died
 	OldVersion      GarbageClass = "version"    // a version past the retention
 	OldCheckpoint   GarbageClass = "checkpoint" // the manifest of one that newer ones replace
 	UnusedPart      GarbageClass = "part"       // a part that no checkpoint names that stays
@@ -34,7 +35,7 @@ const (
 
 // GarbageClasses lists all classes, in the order in which they are shown.
 func GarbageClasses() []GarbageClass {
-	return []GarbageClass{UnusedContent, UnusedSide, UnusedRecord, StaleUpload, OldVersion, OldCheckpoint, UnusedPart, OldCommit, AlreadyDoomed, TooYoungContent}
+	return []GarbageClass{UnusedContent, UnusedSide, UnusedRecord, StaleUpload, StaleProbe, OldVersion, OldCheckpoint, UnusedPart, OldCommit, AlreadyDoomed, TooYoungContent}
 }
 
 // Means says what a class is, for people.
@@ -44,6 +45,7 @@ func (c GarbageClass) Means() string {
 		UnusedSide:      "side objects of contents that nothing refers to",
 		UnusedRecord:    "records of contents that nothing refers to",
 		StaleUpload:     "uploads that were not finished in 2 days",
+		StaleProbe:      "objects that probes of the store left",
 		OldVersion:      "versions past the retention",
 		OldCheckpoint:   "checkpoints that newer ones replace",
 		UnusedPart:      "parts of checkpoints that none names",
@@ -133,6 +135,9 @@ func (g *collector) run(r *replica) error {
 		return err
 	}
 	if err := g.uploads(); err != nil {
+		return err
+	}
+	if err := g.probes(); err != nil {
 		return err
 	}
 	return g.history()
@@ -266,6 +271,22 @@ func (g *collector) uploads() error {
 			class = TooYoungContent
 		}
 		if err := g.take(Item{Class: class, What: u.Key + " (upload)", Modified: u.Initiated}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (g *collector) probes() error {
+	g.meter.phase("listing other objects", 0, false)
+	for o, err := range g.opt.Store.Others(g.ctx) {
+		if err != nil {
+			return err
+		}
+		if !o.Probe || !g.old(o.Modified, youngAge) {
+			continue
+		}
+		if err := g.take(Item{Class: StaleProbe, What: o.Key, Bytes: o.Size, Modified: o.Modified}); err != nil {
 			return err
 		}
 	}

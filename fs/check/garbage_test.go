@@ -73,6 +73,11 @@ func TestGarbage(t *testing.T) {
 	if begun == "" {
 		t.Fatal("no upload")
 	}
+	probe := "probe/" + strings.Repeat("0a", 16)
+	for _, key := range []string{probe, "probe/notes.txt"} {
+		_, err := l.mem.Put(t.Context(), key, strings.NewReader("x"), 1, object.PutOptions{})
+		l.ok(err)
+	}
 	_, items = l.garbage()
 	l.expect("young garbage", items, "young "+at('B')+" 307200", "young "+at('B')+".sum 72", "young "+at('X')+" 17", "young "+at('Y')+" (upload) 0")
 
@@ -83,7 +88,7 @@ func TestGarbage(t *testing.T) {
 	l.passes(time.Minute)
 	l.content('Z', []byte("new"), false)
 	litter, items := l.garbage()
-	l.expect("2 days old", items, "content "+at('B')+" 307200", "side "+at('B')+".sum 72", "content "+at('X')+" 17", "upload "+at('Y')+" (upload) 0",
+	l.expect("2 days old", items, "content "+at('B')+" 307200", "side "+at('B')+".sum 72", "content "+at('X')+" 17", "upload "+at('Y')+" (upload) 0", "probe "+probe+" 1",
 		"record content 42424242424242424242424242424242 ", "young "+at('Z')+" 3")
 	if sum := litter.Sums[UnusedContent]; sum != (Tally{2, 307217}) || litter.Commit != 3 || litter.Now.Sub(l.now()).Abs() > time.Hour {
 		t.Errorf("litter %+v", litter)
@@ -93,14 +98,14 @@ func TestGarbage(t *testing.T) {
 	w = writes{"k" + strings.Repeat("B", 16): []byte{}, "k" + strings.Repeat("X", 16): []byte{}}
 	l.commit(w)
 	_, items = l.garbage()
-	l.expect("condemned", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72", "condemned "+at('X')+" 17", "upload "+at('Y'), "young "+at('Z')+" 3")
+	l.expect("condemned", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72", "condemned "+at('X')+" 17", "upload "+at('Y'), "probe "+probe, "young "+at('Z')+" 3")
 
 	// The trash and versions keep what they refer to; a record whose object is gone goes at once.
 	w = writes{}
 	w.set(record.ContentKey(bytes.Repeat([]byte{'W'}, 16)), &record.Content{Size: 5})
 	l.commit(w)
 	_, items = l.garbage()
-	l.expect("record alone", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72", "condemned "+at('X')+" 17", "upload "+at('Y'), "young "+at('Z')+" 3",
+	l.expect("record alone", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72", "condemned "+at('X')+" 17", "upload "+at('Y'), "probe "+probe, "young "+at('Z')+" 3",
 		"record content 57575757575757575757575757575757 19")
 }
 

@@ -76,11 +76,11 @@ func (r *rig) write(seq uint64, recs iter.Seq2[remote.Record, error]) (int64, er
 func smallParts(o *Options) { o.PartSize = 32 << 10 }
 
 func TestCheckpoint(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.PartSize = 256 << 10 })
+	r := newRig(t, func(o *Options) { o.PartSize = 64 << 10 })
 	_, err := r.OpenCheckpoint(t.Context())
 	want(t, err, remote.NotExist)
 
-	const n = 200_000
+	const n = 50_000
 	cost, err := r.write(7, records(n, 0))
 	ok(t, err)
 	r.load(7, records(n, 0))
@@ -89,7 +89,7 @@ func TestCheckpoint(t *testing.T) {
 	}
 	whole := len(r.keys(partPrefix))
 	if whole < 15 || whole > 120 {
-		t.Errorf("9 MB were cut into %d parts of about 256 KiB", whole)
+		t.Errorf("2 MB were cut into %d parts of about 64 KiB", whole)
 	}
 
 	// Writing it again does nothing; one record more or other in the middle changes the parts next to it.

@@ -10,10 +10,6 @@ import (
 
 	"mediafs/remote"
 	"mediafs/remote/object"
-	"mediafs/remote/object/dir"
-	"mediafs/remote/object/mem"
-	"mediafs/remote/object/s3"
-	"mediafs/remote/object/s3/s3server"
 	"mediafs/remote/storetest"
 )
 
@@ -31,36 +27,6 @@ func put(t *testing.T, s *Store, b []byte) remote.ContentID {
 func compose(b []byte, source remote.ContentID, from []byte, off, start, n int) remote.Piece {
 	copy(b[off:off+n], from[start:start+n])
 	return remote.Piece{Offset: int64(off), Length: int64(n), Source: source, From: int64(start)}
-}
-
-// stores opens a library on each kind of object storage: on a real server too, where chunks have 5 MiB.
-func stores(t *testing.T, test func(t *testing.T, s *Store, bad *storetest.Faulty)) {
-	run := func(name string, open func(t *testing.T) object.Bucket) {
-		t.Run(name, func(t *testing.T) {
-			bad := storetest.New(open(t))
-			s, err := Create(t.Context(), bad, quick(new(fakeBoot)))
-			ok(t, err)
-			bad.Reset()
-			test(t, s, bad)
-		})
-	}
-	run("mem", func(*testing.T) object.Bucket { return mem.New(mem.Options{}) })
-	run("dir", func(t *testing.T) object.Bucket {
-		b, err := dir.Open(t.TempDir(), dir.Options{})
-		ok(t, err)
-		t.Cleanup(func() { b.Close() })
-		return b
-	})
-	run("s3", func(t *testing.T) object.Bucket {
-		srv := s3server.Start(t)
-		b, err := s3.Open(t.Context(), s3.Options{
-			Endpoint: srv.Endpoint, Region: srv.Region, Bucket: srv.Bucket, Prefix: "a library", AllowHTTP: true,
-			AccessKey: srv.AccessKey, SecretKey: s3.Secret(srv.SecretKey),
-		})
-		ok(t, err)
-		t.Cleanup(func() { b.Close() })
-		return b
-	})
 }
 
 // What lies in a source is copied inside the store, and only the chunks around it are sent.

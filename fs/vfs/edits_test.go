@@ -387,3 +387,29 @@ func TestResumedUpload(t *testing.T) {
 		})
 	}
 }
+
+// Bytes of a deleted file that is still open are nowhere but in the spool: they stay when other files need room.
+func TestRoomLeavesOpenDeletedFiles(t *testing.T) {
+	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), func(o *vfs.Options) { o.WholeBelow = 1 }).with(t)
+	defer s.Close()
+	f := s.create("f", noise(1, 50_000))
+	s.ok(f.Fsync(bg))
+	kept := s.create("kept", noise(2, 50_000))
+	s.ok(kept.Fsync(bg))
+	s.unlink("f")
+	s.put(f, "only here", 100)
+	s.ok(f.Fsync(bg))
+	s.MakeRoom()
+	if got := s.readFile(f); got != noise(1, 50_000)[:100]+"only here"+noise(1, 50_000)[109:] {
+		t.Error("the deleted file lost its bytes")
+	}
+	s.put(kept, "written on", 100)
+	if got := s.readFile(kept); got != noise(2, 50_000)[:100]+"written on"+noise(2, 50_000)[110:] {
+		t.Error("the file that left its bytes to the store holds something else")
+	}
+	if st := s.SpoolBytes(); st > 60_000 {
+		t.Errorf("%d bytes are in the spool", st)
+	}
+	s.close(kept)
+	f.Release()
+}

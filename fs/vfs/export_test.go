@@ -20,3 +20,19 @@ func (fs *FS) References() int {
 	}
 	return n
 }
+
+// MakeRoom does what a full disk makes it do.
+func (fs *FS) MakeRoom() { fs.makeRoom(nil) }
+
+// SpoolBytes is what the files in the spool take on the disk.
+func (fs *FS) SpoolBytes() (n int64) {
+	for _, ino := range fs.all() {
+		if ino.w != nil {
+			if st, err := ino.w.file.Stat(); err == nil {
+				n += st.Blocks * 512
+			}
+		}
+		fs.release(ino)
+	}
+	return n
+}

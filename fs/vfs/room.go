@@ -36,8 +36,9 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 		return fs.spool.Room(n)
 	}
 	if ino.isDirty() {
-		if uerr := fs.uploadHeld(ctx, ino); uerr != nil {
-			return uerr
+		if uerr := fs.patiently(ctx, func() error { return fs.uploadHeld(ctx, ino) }); uerr != nil {
+			fs.log.WithError(uerr).Warn("the spool's disk is full, and what is in it could not be uploaded")
+			return err
 		}
 	}
 	fs.hollowNow(ino)

@@ -162,7 +162,7 @@ func (fs *FS) layoutOfHead(h *record.Head) (l layout, err error) {
 // hollow gives the disk the room of a spool file back whose bytes are the media's head. inode.up is held.
 func (fs *FS) hollow(ino *inode) error {
 	w := ino.w
-	if w == nil || w.shared || ino.isDirty() || w.head == nil || len(w.head.Extents) == 0 || w.base != headID(w.head) {
+	if w == nil || w.shared || ino.isDirty() || ino.isLocal() || w.head == nil || len(w.head.Extents) == 0 || w.base != headID(w.head) {
 		return nil
 	}
 	l, err := fs.layoutOfHead(w.head)

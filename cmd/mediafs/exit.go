@@ -24,6 +24,7 @@ const (
 	exitBusy        = 8
 	exitPending     = 9
 	exitCorrupt     = 10
+	exitDamage      = 11
 )
 
 var exitMeanings = []struct {
@@ -41,6 +42,7 @@ var exitMeanings = []struct {
 	{exitBusy, "in use: files are open, already mounted there, or another daemon has the catalog directory"},
 	{exitPending, "not everything is in the store; the rest is kept on this machine"},
 	{exitCorrupt, "bytes are not what their checksum says"},
+	{exitDamage, "check found damage in the library; gc refuses one that is damaged"},
 }
 
 func exitTable() string {

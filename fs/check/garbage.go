@@ -82,7 +82,7 @@ const (
 // Garbage finds what a garbage collection would take. It deletes nothing. Contents are judged by exactly one state of the catalog, read before
 // the objects were listed.
 //
-// Corrupt: the catalog is damaged, so that nothing can be said to be unused: see Check. Unsupported: the store does not say what time it is.
+// Corrupt: the catalog is damaged or cannot be read as a whole, so that nothing can be said to be unused: see Check. Unsupported: the store does not say what time it is.
 func Garbage(ctx context.Context, opt Options) (Litter, error) {
 	c := newChecker(ctx, opt)
 	r, err := newReplica(c.opt)
@@ -109,8 +109,13 @@ type collector struct {
 func (g *collector) run(r *replica) error {
 	const op = "look for garbage"
 	g.meter.phase("loading the catalog", 0, false)
-	if err := r.catchUp(g.ctx); err != nil {
-		return err
+	switch err := r.catchUp(g.ctx); remote.KindOf(err) {
+	case remote.Corrupt, remote.Stale:
+		return remote.E(op, g.litter.Library, remote.Corrupt, err).WithHint("run mediafs check")
+	default:
+		if err != nil {
+			return err
+		}
 	}
 	g.litter.Commit = r.applied()
 	if g.litter.Now = g.opt.Store.Now(); g.litter.Now.IsZero() {

@@ -209,7 +209,7 @@ type user struct {
 }
 
 // maxUsers bounds the heads that are named for one content.
-const maxUsers = 1000
+const maxUsers = 100
 
 // usersOf finds the heads and versions that refer to the contents of doubts.
 func (c *checker) usersOf(tx *catalog.Tx) (map[contentID][]user, error) {

@@ -23,7 +23,8 @@ import (
 //     that had been cut off before;
 //   - cutting shortens the file first.
 //
-// A record has 24 bytes, big endian: offset, length (-1: everything from the offset on is cut), the letters "map1", and CRC-32C of those 20 bytes.
+// A record has 24 bytes, big endian: offset, length (-1: everything from the offset on is cut; below that, -1-n: n bytes are the content's again), the
+// letters "map1", and CRC-32C of those 20 bytes.
 type overlay struct {
 	journal *os.File
 	records int
@@ -67,6 +68,8 @@ func decodeMap(b []byte, size int64) (runs Ranges, records int) {
 			runs.Cut(off)
 		case n > 0 && off+n > off:
 			runs.Add(off, n)
+		case n < cutAll && off-1-n > off:
+			runs.Remove(off, -1-n)
 		default:
 			return runs, records
 		}
@@ -307,12 +310,9 @@ func (f *File) Hollow(d Description) error {
 	if err != nil {
 		return err
 	}
-	o := f.over
-	if o == nil {
-		o = &overlay{size: st.Size}
-		if o.journal, err = os.OpenFile(f.path+mapSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600); err != nil {
-			return wrap("empty spool file", f.path, err)
-		}
+	o, err := f.overlaid(st.Size, nil)
+	if err != nil {
+		return err
 	}
 	// From here on both the file's bytes and the content's are right, until the journal says that there are none of the file's.
 	d.Overlay = true
@@ -337,6 +337,72 @@ func (f *File) Hollow(d Description) error {
 	// To the end of the last page, which would stay otherwise.
 	err = unix.Fallocate(int(f.f.Fd()), unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, st.Size+st.Blksize)
 	return wrap("empty spool file", f.path, err)
+}
+
+// overlaid gives the file's overlay, or a new one of a file that had all bytes, which lies there unused until the description says that it is an overlay.
+func (f *File) overlaid(size int64, own []Segment) (*overlay, error) {
+	if f.over != nil {
+		return f.over, nil
+	}
+	var b []byte
+	o := &overlay{size: size}
+	for _, s := range own {
+		if s.Length > 0 {
+			b = appendRecord(b, s.Offset, s.Length)
+			o.runs.Add(s.Offset, s.Length)
+			o.records++
+		}
+	}
+	var err error
+	o.journal, err = os.OpenFile(f.path+mapSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err == nil {
+		if _, err = o.journal.Write(b); err != nil {
+			o.journal.Close()
+		}
+	}
+	return o, wrap("write spool file", f.path, err)
+}
+
+// Splice makes [off, off+n) the content's, and the file as long as that; what it had there of its own it gives up. d describes the file from here on: it
+// names that content, which elsewhere is what was below before. Nobody reads meanwhile.
+func (f *File) Splice(d Description, off, n int64) error {
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	o, err := f.overlaid(st.Size, []Segment{{0, st.Size}})
+	if err != nil {
+		return err
+	}
+	fresh := f.over == nil
+	f.over = o
+	if off > o.size {
+		err = f.cover(o.size, off-o.size)
+	}
+	d.Overlay = true
+	if err == nil {
+		err = f.Describe(d)
+	}
+	if err != nil {
+		if fresh {
+			f.over = nil
+			o.journal.Close()
+		}
+		return err
+	}
+	if end := off + n; end > o.size {
+		if err := f.f.Truncate(end); err != nil {
+			return wrap("extend spool file", f.path, err)
+		}
+		f.grown(end)
+	}
+	if err := o.record(off, -1-n); err != nil {
+		return wrap("write spool file", f.path, err)
+	}
+	o.mu.Lock()
+	o.runs.Remove(off, n)
+	o.mu.Unlock()
+	return nil
 }
 
 // errNoMap is why a file is not taken up whose journal is gone.

@@ -18,10 +18,14 @@ func TestRanges(t *testing.T) {
 		var want [300]bool
 		for range 60 {
 			off, n := rnd.Int64N(250), rnd.Int64N(50)
-			if rnd.IntN(6) == 0 {
+			switch rnd.IntN(6) {
+			case 0:
 				r.Cut(off)
 				clear(want[off:])
-			} else {
+			case 1:
+				r.Remove(off, n)
+				clear(want[off : off+n])
+			default:
 				r.Add(off, n)
 				for i := off; i < off+n; i++ {
 					want[i] = true

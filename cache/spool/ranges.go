@@ -46,6 +46,27 @@ func (r *Ranges) Cut(size int64) {
 	}
 }
 
+// Remove takes [off, off+n) out of the set.
+func (r *Ranges) Remove(off, n int64) {
+	if n <= 0 {
+		return
+	}
+	end := off + n
+	i := r.find(off + 1)
+	var edges []Segment // what is left of the runs at either end
+	j := i
+	for ; j < len(r.runs) && r.runs[j].Offset < end; j++ {
+		s := r.runs[j]
+		if s.Offset < off {
+			edges = append(edges, Segment{s.Offset, off - s.Offset})
+		}
+		if s.End() > end {
+			edges = append(edges, Segment{end, s.End() - end})
+		}
+	}
+	r.runs = slices.Replace(r.runs, i, j, edges...)
+}
+
 // Covers tells whether all of [off, off+n) is in the set.
 func (r *Ranges) Covers(off, n int64) bool {
 	if n <= 0 {

@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"mediafs/fs/daemon"
 	"mediafs/remote/storetest/wiretap"
@@ -36,6 +37,9 @@ func init() {
 			os.Exit(1)
 		}
 		os.Exit(0)
+	}
+	if d, err := time.ParseDuration(os.Getenv(flushAfter)); err == nil {
+		flushDelay = d
 	}
 	if f := strings.Split(os.Getenv(killAtPoint), "|"); len(f) == 3 {
 		nth, _ := strconv.ParseInt(f[1], 10, 64)

@@ -153,13 +153,18 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 		Registry:       pl.registry(),
 		Version:        version(),
 		Step:           step,
+		FlushDelay:     flushDelay,
 	}
 	m.again = m.repeat(f)
 	return nil
 }
 
-// step is called at named points of writing, uploading and committing: tests stop the world there.
-var step func(point string)
+// Set by tests alone: step is called at named points of writing, uploading and committing, to stop the world there; flushDelay is when the upload
+// follows a close by another process than the opener's, 0 for the usual 2 s.
+var (
+	step       func(point string)
+	flushDelay time.Duration
+)
 
 // repeat is the command line that does the same in the background, from whatever folder: everything resolved, so that neither the environment nor the
 // configuration file is asked twice. No secret can be in it, since no setting takes one.

@@ -43,7 +43,8 @@ type Options struct {
 
 	Log *logrus.Entry // nil logs nothing
 
-	Step func(point string) // called at named points, for tests that stop the world there
+	FlushDelay time.Duration      // as vfs.Options has it, for tests
+	Step       func(point string) // called at named points, for tests that stop the world there
 }
 
 func (o Options) withDefaults() Options {

@@ -54,6 +54,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 			GID:           uint32(os.Getegid()),
 			UploadTimeout: opt.AppendTimeout,
 			Log:           opt.Log,
+			FlushDelay:    opt.FlushDelay,
 			Step:          opt.Step,
 		})
 	}

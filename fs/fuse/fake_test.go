@@ -103,6 +103,10 @@ func (f *fakeFile) Write(_ context.Context, p []byte, _ int64, killPriv bool) (i
 	return len(p), nil
 }
 
+func (f *fakeFile) CopyRange(_ context.Context, _ vfs.File, _, _, n int64) (int64, error) {
+	return n, nil
+}
+
 func (f *fakeFile) Flush(context.Context, vfs.Caller) error {
 	f.flushes++
 	return nil

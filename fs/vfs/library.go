@@ -145,6 +145,9 @@ type File interface {
 	// Fsync returns when content and catalog entry are in the store.
 	Fsync(ctx context.Context) error
 	Allocate(ctx context.Context, mode uint32, off, n int64) error
+	// CopyRange makes [off, off+n) what another open file of this library has from fromOff on; it returns how much was copied: less than n at the end of
+	// that file, and where the caller is to ask again.
+	CopyRange(ctx context.Context, from File, fromOff, off, n int64) (int64, error)
 	// Seek implements SEEK_DATA (3) and SEEK_HOLE (4). NXIO is the kind Invalid with ErrNoData as cause.
 	Seek(ctx context.Context, off int64, whence uint32) (int64, error)
 	// Release ends the file. What was not uploaded goes on behind.

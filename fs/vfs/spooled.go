@@ -33,6 +33,7 @@ type sent struct {
 	head    *record.Head
 	content *contentRecord  // nil: the head needs no new one
 	runs    []spool.Segment // of the file, which the content has one after the other
+	under   layout          // what the file lay over then
 }
 
 type contentRecord struct {

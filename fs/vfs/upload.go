@@ -241,7 +241,7 @@ func (fs *FS) sendPlan(ctx context.Context, w *writing, ps []piece, size int64, 
 			w.up.segs = body.segs
 		}
 	}
-	s := &sent{runs: body.segs}
+	s := &sent{runs: body.segs, under: w.under}
 	// A process that finds the content, or the head, in the catalog knows that these bytes are done with. The file's own time changes when a store takes it.
 	d := w.file.Description()
 	d.Content, d.Upload, d.Size, d.Stale = "", "", 0, nil

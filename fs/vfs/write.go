@@ -282,12 +282,22 @@ func (fs *FS) adopt(w *writing) bool {
 	content := fs.blockContent(c.id, c.record)
 	whole := len(w.sent.head.Extents) == 1 && c.record.Size == w.sent.head.Size && !w.file.Overlay()
 	if !whole {
-		if c.record.Size < adoptFrom || c.record.Size > adoptUpTo {
-			return false
-		}
 		r := readers{cache: fs.cache}
 		defer r.close()
-		path, err := w.file.Extract(view{fs.ctx, w, &r}, w.sent.runs)
+		was := *w
+		was.under = w.sent.under // not the new content, which would have to be fetched
+		media := view{fs.ctx, &was, &r}
+		switch size := int64(c.record.Size); {
+		case size > adoptUpTo:
+			return false
+		case size < adoptFrom:
+			b := make([]byte, size)
+			if _, err := (&segmentReader{media, w.sent.runs, size}).ReadAt(b, 0); err == nil || isEOF(err) {
+				fs.cache.Remember(content, b)
+			}
+			return false
+		}
+		path, err := w.file.Extract(media, w.sent.runs)
 		if err == nil {
 			if err = fs.cache.Adopt(content, path); err == nil {
 				fs.cache.Unpin(content.ID)
@@ -310,7 +320,8 @@ func (fs *FS) adopt(w *writing) bool {
 	return true
 }
 
-// What is sent of an edit is copied into the read cache when it has between a page and as much as is copied in no time, in bytes.
+// What is sent of an edit is copied into the read cache when it has between a page and as much as is copied in no time, in bytes. Less than a
+// page is kept in memory.
 const (
 	adoptFrom = 4 << 10
 	adoptUpTo = 64 << 20

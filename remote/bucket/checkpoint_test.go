@@ -142,6 +142,13 @@ func TestCheckpointReuse(t *testing.T) {
 	_, err = r.write(4, records(8_000, 1))
 	ok(t, err)
 	r.load(4, records(8_000, 1))
+	// Parts that are gone or cut are put anew.
+	parts := r.keys(partPrefix)
+	ok(t, r.mem.Delete(t.Context(), parts...))
+	r.overwrite(parts[0], []byte("cut"))
+	_, err = r.write(5, records(8_000, 1))
+	ok(t, err)
+	r.load(5, records(8_000, 1))
 }
 
 func TestCheckpointSmall(t *testing.T) {

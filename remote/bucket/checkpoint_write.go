@@ -19,7 +19,7 @@ import (
 const partUploads = 3
 
 // WriteCheckpoint stores the checkpoint after commit seq; see remote.Log. Parts whose records did not change since the
-// newest checkpoint are not uploaded again. It is a LIST and a GET, a PUT for each changed part, and a PUT between two
+// newest checkpoint are not uploaded again, unless they are gone. It is a GET and two LISTs, a PUT for each changed part, and a PUT between two
 // HEADs for the manifest.
 //
 // Stale: the checkpoint it builds on was deleted meanwhile, or it took longer than CheckpointLimit; start
@@ -46,8 +46,10 @@ func (s *Store) WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, re
 		return base.Bytes, nil
 	}
 	w := &checkpointWriter{s: s, base: map[string]partEntry{}}
-	for _, p := range base.Parts {
-		w.base[p.Hash] = p
+	if len(base.Parts) > 0 {
+		if err := w.look(ctx, base.Parts); err != nil {
+			return 0, during(op, key, err)
+		}
 	}
 	if err := w.putAll(ctx, records); err != nil {
 		return 0, during(op, key, err)
@@ -73,6 +75,23 @@ type checkpointWriter struct {
 	base   map[string]partEntry // parts that are there already, by hash
 	parts  []*partEntry         // in order; each upload fills in the size of its own
 	reused int
+}
+
+// look finds out which parts of the base are there, whole by their size: the others are put anew, so that a lost one does not stay lost.
+func (w *checkpointWriter) look(ctx context.Context, parts []partEntry) error {
+	sizes := make(map[string]int64, len(parts))
+	for o, err := range w.s.Parts(ctx) {
+		if err != nil {
+			return err
+		}
+		sizes[o.Key] = o.Size
+	}
+	for _, p := range parts {
+		if size, ok := sizes[p.Key]; ok && size == p.Size {
+			w.base[p.Hash] = p
+		}
+	}
+	return nil
 }
 
 // putAll cuts records into parts and puts those that are new.

@@ -159,19 +159,31 @@ func TestOpenFlags(t *testing.T) {
 	}
 }
 
-func TestPageWritesThroughAppendingHandle(t *testing.T) {
+func TestWritesOtherThanOpened(t *testing.T) {
+	for _, opened := range []uint32{unix.O_APPEND, 0} {
+		testWritesOtherThanOpened(t, opened)
+	}
+}
+
+// Pages of a mapping have their place, and fcntl sets and clears O_APPEND, whatever the file was opened for.
+func testWritesOtherThanOpened(t *testing.T, opened uint32) {
 	lib := newFake()
 	s := newFileSystem(lib)
-	fh := open(t, s, unix.O_RDWR|unix.O_APPEND).Fh
-	write := func(flags uint32) {
-		if n, st := s.Write(nil, &gofuse.WriteIn{Fh: fh, WriteFlags: flags}, []byte("abc")); n != 3 || !st.Ok() {
+	fh := open(t, s, unix.O_RDWR|opened).Fh
+	write := func(flags, writeFlags uint32) {
+		if n, st := s.Write(nil, &gofuse.WriteIn{Fh: fh, Flags: flags, WriteFlags: writeFlags}, []byte("abc")); n != 3 || !st.Ok() {
 			t.Errorf("%d, %v", n, st)
 		}
 	}
-	write(0)
-	write(gofuse.WRITE_CACHE)
-	write(gofuse.WRITE_CACHE | gofuse.WRITE_KILL_SUIDGID)
-	if len(lib.opened) != 2 || lib.opened[1].flags&unix.O_APPEND != 0 {
+	write(opened, 0)
+	if opened != 0 {
+		write(opened, gofuse.WRITE_CACHE)
+		write(opened, gofuse.WRITE_CACHE|gofuse.WRITE_KILL_SUIDGID)
+	} else {
+		write(unix.O_APPEND, 0)
+		write(unix.O_APPEND, gofuse.WRITE_KILL_SUIDGID)
+	}
+	if len(lib.opened) != 2 || lib.opened[1].flags&unix.O_APPEND == opened {
 		t.Fatalf("%d files were opened", len(lib.opened))
 	}
 	first, second := lib.opened[0], lib.opened[1]

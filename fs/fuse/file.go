@@ -89,12 +89,11 @@ func (s *fileSystem) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []by
 	}
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	f := h.File
-	if in.WriteFlags&gofuse.WRITE_CACHE != 0 {
-		var err error
-		if f, err = h.placed(r, s.lib, caller(&in.InHeader)); err != nil {
-			return 0, s.status("write", in.NodeId, "", err)
-		}
+	// The flags are those that the descriptor has now; pages of a mapping go where they are.
+	append := in.Flags&syscall.O_APPEND != 0 && in.WriteFlags&gofuse.WRITE_CACHE == 0
+	f, err := h.writer(r, s.lib, caller(&in.InHeader), append)
+	if err != nil {
+		return 0, s.status("write", in.NodeId, "", err)
 	}
 	n, err := f.Write(r, data, int64(in.Offset), in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
 	if err != nil {

@@ -53,9 +53,10 @@ func (t *table[T]) drain() []T {
 	return all
 }
 
-// A handle is an open media. When the kernel writes back pages of a shared mapping it uses any writable handle of the
-// inode, also one opened with O_APPEND, where the bytes would be put at the end. Such writes go to a second
-// file that is opened for them, the first time, without that flag.
+// A handle is an open media. Whether a write goes to the end or where the kernel says belongs to the library's file, but a write
+// may want the other than the open did: fcntl can set and clear O_APPEND, and pages of a shared mapping, which have their
+// place, are written back through any writable handle of the inode. Such writes go to a second file, opened for
+// them the first time.
 type handle struct {
 	vfs.File
 	id      vfs.ID
@@ -63,32 +64,36 @@ type handle struct {
 
 	mu struct {
 		sync.Mutex
-		placed vfs.File
+		other vfs.File // appends when File does not
 	}
 }
 
-// placed is the file that writes at the offset it is told.
-func (h *handle) placed(ctx context.Context, lib vfs.Library, c vfs.Caller) (vfs.File, error) {
-	if !h.appends {
+// writer is the file that appends, or the one that writes at the offset it is told.
+func (h *handle) writer(ctx context.Context, lib vfs.Library, c vfs.Caller, append bool) (vfs.File, error) {
+	if h.appends == append {
 		return h.File, nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.mu.placed == nil {
-		f, err := lib.Open(ctx, c, h.id, syscall.O_WRONLY)
+	if h.mu.other == nil {
+		flags := uint32(syscall.O_WRONLY)
+		if append {
+			flags |= syscall.O_APPEND
+		}
+		f, err := lib.Open(ctx, c, h.id, flags)
 		if err != nil {
 			return nil, err
 		}
-		h.mu.placed = f
+		h.mu.other = f
 	}
-	return h.mu.placed, nil
+	return h.mu.other, nil
 }
 
-// second is the file for placed writes when there is one.
+// second is the other file when there is one.
 func (h *handle) second() vfs.File {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.mu.placed
+	return h.mu.other
 }
 
 func (h *handle) release() {

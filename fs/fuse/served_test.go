@@ -30,7 +30,7 @@ import (
 // a mapping that it waits for would stop its garbage collector, and with it the answer. The parent watches both: a mistake in
 // the adapter can leave a thread in the kernel that no signal ends, until the connection breaks.
 const (
-	roleVar   = "MEDIAFS_TEST_ROLE"  // "server" or "client"
+	roleVar   = "MEDIAFS_TEST_ROLE"  // "server", "client" or "actor"
 	dirVar    = "MEDIAFS_TEST_DIR"   // theirs
 	casesVar  = "MEDIAFS_TEST_CASES" // set by hand: the cases of a mounted suite to run, a pattern as -run takes it below the test's name
 	childTime = 5 * time.Minute      // a hang, however slow the machine
@@ -41,12 +41,15 @@ const (
 const raceCases = "concurrent|opposite|reopen$|list-while|unlink-open$|Parallel"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(roleVar) == "server" {
+	switch os.Getenv(roleVar) {
+	case "server":
 		if err := serveTests(os.Getenv(dirVar), os.Stdin, os.Stdout); err != nil {
 			fmt.Fprintln(os.Stderr, "server:", err)
 			os.Exit(1)
 		}
 		return
+	case "actor":
+		os.Exit(act(os.Args[1:]))
 	}
 	os.Exit(m.Run())
 }

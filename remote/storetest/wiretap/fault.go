@@ -2,6 +2,9 @@ package wiretap
 
 import (
 	"context"
+	"fmt"
+	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -11,7 +14,11 @@ type Fault struct {
 	Times int                 // how many of them; 0: all until it is taken away
 
 	Latency    time.Duration   // before the request is forwarded
-	Status     int             // is answered with an empty body; the server never hears of the request
+	Late       time.Duration   // the server gets the request so much later, also when the client has left by then
+	Rate       int             // bytes a second of either body, until the fault is taken away
+	Status     int             // is answered instead of the server, which never hears of the request
+	Code       string          // with Status: the error code that S3 would give; empty: an answer without a body
+	RetryAfter time.Duration   // with Status: what the answer asks the client to wait, in whole seconds
 	BlackHole  bool            // the request is swallowed, and no answer comes until the client leaves
 	CutRequest int64           // the connection is reset after so many bytes of the request's body
 	CutAnswer  int64           // the same of the answer's body
@@ -21,12 +28,19 @@ type Fault struct {
 // armed is a fault that waits for its requests.
 type armed struct {
 	Fault
-	left int // how often it still strikes; meaningful with Times
+	left int           // how often it still strikes; meaningful with Times
+	gone chan struct{} // closed when it is taken away
+}
+
+// A blow is a fault as it happens to one request. The zero value is none.
+type blow struct {
+	Fault
+	gone <-chan struct{} // closed when the fault is taken away
 }
 
 // Fault has f happen from now on, until remove is called. Of several that match a request the one added first happens.
 func (t *Tap) Fault(f Fault) (remove func()) {
-	a := &armed{Fault: f, left: f.Times}
+	a := &armed{Fault: f, left: f.Times, gone: make(chan struct{})}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.mu.faults = append(t.mu.faults, a)
@@ -36,14 +50,15 @@ func (t *Tap) Fault(f Fault) (remove func()) {
 		for i, b := range t.mu.faults {
 			if a == b {
 				t.mu.faults = append(t.mu.faults[:i:i], t.mu.faults[i+1:]...)
+				close(a.gone)
 				return
 			}
 		}
 	}
 }
 
-// strike gives the fault that happens to a request, the zero value for none.
-func (t *Tap) strike(x *exchange) Fault {
+// strike gives the fault that happens to a request.
+func (t *Tap) strike(x *exchange) blow {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, a := range t.mu.faults {
@@ -51,12 +66,12 @@ func (t *Tap) strike(x *exchange) Fault {
 			continue
 		}
 		a.left--
-		return a.Fault
+		return blow{a.Fault, a.gone}
 	}
-	return Fault{}
+	return blow{}
 }
 
-func (f Fault) delay(ctx context.Context) error {
+func (f blow) delay(ctx context.Context) error {
 	if f.Latency == 0 {
 		return nil
 	}
@@ -65,9 +80,61 @@ func (f Fault) delay(ctx context.Context) error {
 	return wait(ctx, timer.C)
 }
 
-func (f Fault) hold(ctx context.Context) error {
+func (f blow) hold(ctx context.Context) error {
 	if f.Hold == nil {
 		return nil
 	}
 	return wait(ctx, f.Hold)
+}
+
+// answer gives the answer that comes instead of the server's.
+func (f blow) answer(w http.ResponseWriter) {
+	if f.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(f.RetryAfter/time.Second)))
+	}
+	if f.Code == "" {
+		w.WriteHeader(f.Status)
+		return
+	}
+	w.Header().Set("Content-Type", "application/xml")
+	w.WriteHeader(f.Status)
+	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>a fault of the test</Message></Error>", f.Code)
+}
+
+// drops is how many pieces a second a slow body comes in.
+const drops = 20
+
+// slow tells whether Rate still holds.
+func (f blow) slow() bool {
+	select {
+	case <-f.gone:
+		return false
+	default:
+		return f.Rate > 0
+	}
+}
+
+// piece is as much of p as passes at once.
+func (f blow) piece(p []byte) []byte {
+	if !f.slow() {
+		return p
+	}
+	return p[:min(len(p), max(1, f.Rate/drops))]
+}
+
+// pace waits as long as n bytes take.
+func (f blow) pace(ctx context.Context, n int) error {
+	if n == 0 || !f.slow() {
+		return nil
+	}
+	timer := time.NewTimer(time.Duration(n) * time.Second / time.Duration(f.Rate))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-f.gone:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

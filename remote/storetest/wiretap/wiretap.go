@@ -88,7 +88,8 @@ type Tap struct {
 // exchange is a request under way. Its counters move while it lasts.
 type exchange struct {
 	sent, received atomic.Int64
-	Request        // guarded by Tap.mu, but for its constant part
+	Request            // guarded by Tap.mu, but for its constant part
+	passing        int // goroutines that may still pass bytes of it; guarded by Tap.mu
 }
 
 type connKey struct{}
@@ -195,7 +196,7 @@ func (t *Tap) begin(r *http.Request) (*exchange, bool) {
 		return nil, false
 	}
 	t.wg.Add(1)
-	x.Number = len(t.mu.exchanges)
+	x.Number, x.passing = len(t.mu.exchanges), 1
 	t.mu.exchanges = append(t.mu.exchanges, x)
 	return x, true
 }

@@ -225,6 +225,69 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+// An answer that the tap gives itself is one that S3 could have given.
+func TestOwnAnswer(t *testing.T) {
+	r := newRig(t, Options{})
+	r.tap.Fault(Fault{Status: 507, Code: "QuotaExceeded", RetryAfter: 2 * time.Second})
+	resp, body, err := r.do(t.Context(), "PUT", "/x", "body")
+	if err != nil || resp.StatusCode != 507 || resp.Header.Get("Retry-After") != "2" || !strings.Contains(body, "<Code>QuotaExceeded</Code>") || r.seen.Load() != 0 {
+		t.Errorf("%v, %q, %v", resp, body, err)
+	}
+}
+
+// Bytes that drip arrive all, and at once when the fault is taken away.
+func TestRate(t *testing.T) {
+	r := newRig(t, Options{})
+	remove := r.tap.Fault(Fault{Rate: 20})
+	done := make(chan string, 1)
+	go func() {
+		_, body, err := r.do(t.Context(), "PUT", "/x", strings.Repeat("b", 100_000))
+		if err != nil {
+			t.Error(err)
+		}
+		done <- body
+	}()
+	if !eventually(func() bool { all := r.tap.Since(0); return len(all) == 1 && all[0].Sent > 1 }) {
+		t.Fatal("nothing passes")
+	}
+	if got := r.last(); got.Sent > 1000 {
+		t.Errorf("%d bytes have passed already", got.Sent)
+	}
+	remove()
+	if body := <-done; body != answer || r.body.Load() != 100_000 {
+		t.Errorf("%q after %d bytes", body, r.body.Load())
+	}
+	r.tap.Fault(Fault{Rate: 200})
+	if _, body, err := r.do(t.Context(), "GET", "/x", ""); err != nil || body != answer {
+		t.Errorf("%q, %v", body, err)
+	}
+}
+
+// A late request has its effect although the client has left, and one that waits gets its answer.
+func TestLate(t *testing.T) {
+	r := newRig(t, Options{})
+	remove := r.tap.Fault(Fault{Late: 30 * time.Millisecond})
+	if _, body, err := r.do(t.Context(), "PUT", "/x", "body"); err != nil || body != answer || r.body.Load() != 4 {
+		t.Errorf("who waits: %q, %v, %d bytes", body, err, r.body.Load())
+	}
+	remove()
+	r.tap.Fault(Fault{Late: time.Second}) // in which the client leaves
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		eventually(func() bool { return r.tap.Count() == 2 })
+		cancel()
+	}()
+	if _, _, err := r.do(ctx, "PUT", "/x", "late"); !errors.Is(err, context.Canceled) {
+		t.Errorf("who left: %v", err)
+	}
+	if !eventually(r.tap.Quiet) || r.seen.Load() != 2 || r.body.Load() != 8 {
+		t.Errorf("%d requests and %d bytes at the server", r.seen.Load(), r.body.Load())
+	}
+	if got := r.last(); got.Status != 200 || got.Received != 0 || got.Sent != 4 {
+		t.Errorf("written down as %+v", got)
+	}
+}
+
 func TestBlackHole(t *testing.T) {
 	r := newRig(t, Options{})
 	defer r.tap.Fault(Fault{BlackHole: true})()

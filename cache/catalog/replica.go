@@ -95,6 +95,8 @@ func (c *Catalog) tryCatchUp(ctx context.Context) error {
 	switch loaded, lerr := c.load(ctx); {
 	case lerr != nil:
 		return lerr
+	case !loaded && begin:
+		return remote.E("read log", "", remote.Corrupt, errors.New(err.Error())).WithHint(lost) // a library without a checkpoint was never trimmed
 	case !loaded:
 		return err // it does not continue the newest checkpoint either
 	}

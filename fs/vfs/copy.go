@@ -4,6 +4,8 @@ import (
 	"context"
 	"sort"
 
+	"google.golang.org/protobuf/proto"
+
 	"mediafs/cache/catalog"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
@@ -98,8 +100,9 @@ func (fs *FS) splice(ino *inode, from *record.Head, fromOff, off, n int64) error
 		for _, e := range h.GetExtents() {
 			a, b := max(lo, int64(e.Offset)), min(hi, int64(e.Offset+e.Length))
 			if a < b {
-				head.Extents = append(head.Extents, &record.Extent{Offset: uint64(a + shift), Length: uint64(b - a), Content: e.Content,
-					ContentOffset: e.ContentOffset + uint64(a) - e.Offset})
+				x := proto.CloneOf(e)
+				x.Offset, x.Length, x.ContentOffset = uint64(a+shift), uint64(b-a), e.ContentOffset+uint64(a)-e.Offset
+				head.Extents = append(head.Extents, x)
 			}
 		}
 	}

@@ -238,9 +238,9 @@ func TestDamagedGoldenTrees(t *testing.T) {
 			damage: func(c copied) string { return c.flip("log/0/00000000000000000005", 80) }},
 		{what: "newest commit altered", tree: "trimmed", kind: remote.Corrupt,
 			damage: func(c copied) string { return c.flip(c.last("log/0/????????????????????"), -1) }},
-		{what: "commit missing", tree: "whole",
+		{what: "commit missing", tree: "whole", kind: remote.Corrupt,
 			damage: func(c copied) string { return c.remove("log/0/00000000000000000007") }},
-		{what: "first commit missing", tree: "whole",
+		{what: "first commit missing", tree: "whole", kind: remote.Corrupt,
 			damage: func(c copied) string { return c.remove("log/0/00000000000000000001") }},
 		{what: "commit of the checkpoint missing", tree: "trimmed", kind: remote.Corrupt,
 			damage: func(c copied) string {

@@ -4,6 +4,8 @@ import (
 	"io"
 	"sort"
 
+	"google.golang.org/protobuf/proto"
+
 	"mediafs/cache/spool"
 	"mediafs/remote/bucket/record"
 )
@@ -121,12 +123,14 @@ func headOf(ps []piece, size int64, id []byte) *record.Head {
 	h := &record.Head{Size: uint64(size)}
 	at := int64(0)
 	for _, p := range ps {
-		e := &record.Extent{Offset: uint64(p.off), Length: uint64(p.n), Content: id, ContentOffset: uint64(at)}
+		e := &record.Extent{Content: id, ContentOffset: uint64(at)}
 		if p.has != nil {
-			e.Content, e.ContentOffset = p.has.Content, uint64(p.from)
+			e = proto.CloneOf(p.has) // with what a later version may have put there
+			e.ContentOffset = uint64(p.from)
 		} else {
 			at += p.n
 		}
+		e.Offset, e.Length = uint64(p.off), uint64(p.n)
 		h.Extents = append(h.Extents, e)
 	}
 	return h

@@ -82,7 +82,10 @@ func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
 	if count > maxXattrs || size > maxXattrBytes {
 		return remote.E("setxattr", string(in.Name), remote.NoSpace, fmt.Errorf("a node has at most %d attributes of %d bytes in all", maxXattrs, maxXattrBytes))
 	}
-	tx.Store(key, &record.Xattr{Value: in.Value})
+	x := new(record.Xattr)
+	tx.Load(key, x) // with what a later version may have put there
+	x.Value = in.Value
+	tx.Store(key, x)
 	n.Ctime = in.Time
 	tx.Store(record.NodeKey(in.Node), n)
 	return nil

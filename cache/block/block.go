@@ -65,6 +65,9 @@ type Options struct {
 
 	Log *logrus.Entry // nil logs nothing
 
+	// Step is called at named points of evicting, for tests that stop the world there.
+	Step func(point string)
+
 	// Replaced by tests to make the disk fail.
 	writeAt func(f *os.File, p []byte, off int64) error
 	statfs  func(f *os.File) (free, total int64, err error)
@@ -88,6 +91,9 @@ func (o Options) withDefaults() Options {
 		l := logrus.New()
 		l.SetOutput(io.Discard)
 		o.Log = logrus.NewEntry(l)
+	}
+	if o.Step == nil {
+		o.Step = func(string) {}
 	}
 	if o.writeAt == nil {
 		o.writeAt = func(f *os.File, p []byte, off int64) error {

@@ -74,7 +74,9 @@ func (c *Cache) evict(s *segment) {
 	if d.bytes-space <= sidecarSpace {
 		c.detach(e)
 		c.unlock()
+		c.opt.Step("evict")
 		c.unlink(e)
+		c.opt.Step("evicted")
 		return
 	}
 	s.have, s.known = 0, 0
@@ -86,10 +88,12 @@ func (c *Cache) evict(s *segment) {
 	s.emptying = true
 	c.use(d, nil)
 	c.unlock()
+	c.opt.Step("evict")
 	f, err := c.file(d)
 	if err == nil {
 		err = punch(f, s)
 	}
+	c.opt.Step("evicted")
 	c.lock()
 	s.emptying = false
 	c.release(d, nil)

@@ -49,9 +49,11 @@ func (c *Catalog) Checkpoint(ctx context.Context) error {
 	if err == nil && known.Seq() >= seq {
 		size = known.Bytes()
 	} else {
+		c.step("checkpoint")
 		if _, err := c.store.WriteCheckpoint(ctx, seq, hash, snapshot(txn, undo, &size)); err != nil {
 			return err
 		}
+		c.step("checkpoint written")
 		c.status.set(func(s *Status) { s.Checkpoint = seq })
 	}
 	c.mu.Lock()

@@ -155,15 +155,19 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 		Step:           step,
 		FlushDelay:     flushDelay,
 	}
+	if tune != nil {
+		tune(&m.options)
+	}
 	m.again = m.repeat(f)
 	return nil
 }
 
 // Set by tests alone: step is called at named points of writing, uploading and committing, to stop the world there; flushDelay is when the upload
-// follows a close by another process than the opener's, 0 for the usual 2 s.
+// follows a close by another process than the opener's, 0 for the usual 2 s; tune has the last word on all other limits.
 var (
 	step       func(point string)
 	flushDelay time.Duration
+	tune       func(*daemon.Options)
 )
 
 // repeat is the command line that does the same in the background, from whatever folder: everything resolved, so that neither the environment nor the

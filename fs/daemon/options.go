@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
+	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
 
@@ -45,6 +46,8 @@ type Options struct {
 
 	FlushDelay time.Duration      // as vfs.Options has it, for tests
 	Step       func(point string) // called at named points, for tests that stop the world there
+	ChunkSize  int64              // as bucket.Options has it, for tests
+	Tune       func(*vfs.Options) // has the last word on how the library is opened, for tests; nil changes nothing
 }
 
 func (o Options) withDefaults() Options {

@@ -42,7 +42,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	}
 	machine, err := machineID(opt.CatalogDir)
 	if err == nil {
-		p.fs, err = vfs.Open(ctx, vfs.Options{
+		o := vfs.Options{
 			Store:         p.store,
 			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, "catalog"), Machine: machine, AppendTimeout: opt.AppendTimeout},
 			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize},
@@ -56,7 +56,11 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 			Log:           opt.Log,
 			FlushDelay:    opt.FlushDelay,
 			Step:          opt.Step,
-		})
+		}
+		if opt.Tune != nil {
+			opt.Tune(&o)
+		}
+		p.fs, err = vfs.Open(ctx, o)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, p.store.Close())

@@ -58,7 +58,7 @@ func withProfile(store, profile string) string {
 
 // openLibrary takes b over when it succeeds.
 func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Store, []string, error) {
-	o := bucket.Options{ReadOnly: opt.ReadOnly}
+	o := bucket.Options{ReadOnly: opt.ReadOnly, ChunkSize: opt.ChunkSize}
 	s, err := bucket.Open(ctx, b, o)
 	url := b.Facts().URL
 	switch {

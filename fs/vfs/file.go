@@ -350,6 +350,8 @@ func (f *file) Flush(ctx context.Context, c Caller) error {
 	if !f.wrote.Load() {
 		return nil
 	}
+	f.fs.opt.Step("flush")
+	defer f.fs.opt.Step("flushed")
 	if g := f.fs.opt.ThreadGroup(c.PID); g != 0 && f.opener != 0 && g != f.opener {
 		f.fs.uploads.queueBehind(f.ino)
 		return nil

@@ -96,6 +96,9 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	}
 	bo := opt.Cache
 	bo.Store, bo.Log = opt.Store, opt.Log
+	if bo.Step == nil {
+		bo.Step = opt.Step
+	}
 	if fs.cache, err = block.Open(bo); err != nil {
 		return nil, errors.Join(err, fs.cat.Close())
 	}

@@ -33,7 +33,9 @@ func (fs *FS) make(ctx context.Context, op string, c Caller, parent ID, name str
 		in.MediaId = newMediaID()
 	}
 	ino := fs.hold(id) // before it can be seen, so that no unlink in between makes it unreachable
+	fs.opt.Step("create")
 	r, err := fs.do(ctx, in)
+	fs.opt.Step("created")
 	if err != nil {
 		fs.release(ino)
 		return Attr{}, err

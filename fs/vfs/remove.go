@@ -23,7 +23,9 @@ func (fs *FS) Unlink(ctx context.Context, c Caller, parent ID, name string) erro
 		return err
 	}
 	in.Node = fs.named(parent, name)
+	fs.opt.Step("unlink")
 	r, err := fs.do(ctx, in)
+	fs.opt.Step("unlinked")
 	fs.unnamed(r.lost)
 	return err
 }

@@ -34,7 +34,9 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 		return err
 	}
 	in.Node, in.Over = fs.named(parent, name), fs.named(newParent, newName)
+	fs.opt.Step("rename")
 	r, err := fs.do(ctx, in)
+	fs.opt.Step("renamed")
 	fs.unnamed(r.lost)
 	return err
 }

@@ -91,9 +91,11 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing) error {
 	mtime := ino.mtime
 	ino.mu.Unlock()
 	in.Change = &intent.Change{Mtime: stamp(mtime)}
+	fs.opt.Step("set head")
 	if _, err := fs.do(ctx, in); err != nil {
 		return err
 	}
+	fs.opt.Step("head set")
 	if in.Kind == intent.Kind_LATE_VERSION {
 		return fs.unwanted(ino, w) // kept, and still of no head
 	}

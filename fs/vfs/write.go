@@ -309,7 +309,10 @@ func (fs *FS) adopt(w *writing) bool {
 		}
 		return false
 	}
-	if err := fs.cache.Adopt(content, w.file.Path()); err != nil {
+	fs.opt.Step("adopt")
+	err := fs.cache.Adopt(content, w.file.Path())
+	fs.opt.Step("adopted")
+	if err != nil {
 		fs.log.WithError(err).Debug("a written file was not taken into the cache")
 		return false
 	}

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote"
 )
 
-// Adopt makes the complete local file at path the cache entry of ct: by a rename on the same file system, else by a copy. It is
+// Adopt makes the complete local file at path the cache entry of ct: by a rename on the same file system, else by a copy, for which
+// there must be room within MaxBytes and MinFree (else NoSpace). It is
 // pinned until Unpin, also over a restart and a power loss. Nobody may write to the file any more; who has it open reads on. On an error the file is
 // left where it is. Without sums in ct, the file is read once to compute them. With no cache on disk, Adopt
 // just removes the file.
@@ -38,7 +39,13 @@ func (c *Cache) Adopt(ct Content, path string) error {
 	if err != nil {
 		return err
 	}
-	if err := c.moveIn(r.e, path, ct, sums); err != nil {
+	giveBack, err := c.roomForCopy(path, ct.Size)
+	if err != nil {
+		return err
+	}
+	err = c.moveIn(r.e, path, ct, sums)
+	giveBack()
+	if err != nil {
 		return remote.E("adopt into cache", path, kindOfDisk(err), err)
 	}
 	c.shrink()
@@ -80,6 +87,32 @@ func (c *Cache) checkFile(ct Content, path string) ([]uint32, error) {
 	return sums, nil
 }
 
+// roomForCopy takes the room that adopting the file at path needs while it lies there and in the cache: none when it can be renamed.
+func (c *Cache) roomForCopy(path string, size int64) (giveBack func(), err error) {
+	var from, to unix.Stat_t
+	if err := errors.Join(unix.Lstat(path, &from), unix.Fstat(int(c.dir.f.Fd()), &to)); err != nil {
+		return nil, remote.E("adopt into cache", path, kindOfDisk(err), err)
+	}
+	full := func(format string, a ...any) (func(), error) {
+		return nil, remote.E("adopt into cache", path, remote.NoSpace, fmt.Errorf(format, a...))
+	}
+	need := size + sidecarSpace
+	switch {
+	case from.Dev == to.Dev:
+		return func() {}, nil
+	case need > c.opt.MaxBytes: // nothing else is to go for what cannot stay
+		return full("%d bytes, the cache has at most %d", size, c.opt.MaxBytes)
+	case !c.reserve(need):
+		return full("the cache disk has no room for %d bytes", size)
+	}
+	return func() {
+		c.lock()
+		defer c.unlock()
+		c.mu.bytes -= need
+		c.mu.free += need
+	}, nil
+}
+
 // moveIn moves the file in and makes it e's data. The sidecar goes first: without its data file it means nothing, while a
 // data file without it would be thrown away after a crash.
 func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
@@ -110,6 +143,7 @@ func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
 		return err
 	}
 	if err := c.moveFile(path, e.name+dataSuffix); err != nil {
+		c.disown(e)
 		return err
 	}
 	c.lock()
@@ -126,6 +160,19 @@ func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
 	c.mu.dirty[e] = struct{}{}
 	c.unlock()
 	return nil
+}
+
+// disown takes back a sidecar that tells of a file which was not moved in. e.path is held.
+func (c *Cache) disown(e *entry) {
+	c.lock()
+	old := e.disk
+	if old != nil {
+		c.mu.dirty[e] = struct{}{} // it is written anew for what is there
+	}
+	c.unlock()
+	if old == nil {
+		c.dir.remove(e.name + mapSuffix)
+	}
 }
 
 // moveFile renames the file at path to name in the cache, or copies it from another file system, and syncs that.

@@ -103,6 +103,67 @@ func TestAdoptAcrossFileSystems(t *testing.T) {
 	}
 }
 
+// An adoption that fails leaves the file, and nothing in the cache that tells of it.
+func TestAdoptThatFails(t *testing.T) {
+	elsewhere, err := os.MkdirTemp("/dev/shm", "adopt")
+	if err != nil {
+		t.Skipf("a second file system is needed: %v", err)
+	}
+	t.Cleanup(func() { os.RemoveAll(elsewhere) })
+	for _, c := range []struct {
+		name string
+		from string
+		free int64 // of the cache disk
+		most int64 // MaxBytes
+		kind remote.Kind
+		// spoil makes the move fail.
+		spoil func(dir string, ct Content) error
+	}{
+		{name: "no room for a copy", from: elsewhere, free: 3 << 20, kind: remote.NoSpace},
+		{name: "larger than the cache", from: elsewhere, free: 1 << 30, most: 2 << 20, kind: remote.NoSpace},
+		{name: "it cannot be moved", from: t.TempDir(), free: 1 << 30, kind: remote.Other, spoil: func(dir string, ct Content) error {
+			return os.MkdirAll(filepath.Join(dir, nameOf(ct.ID)+dataSuffix, "in the way"), 0o700)
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newFake()
+			o := options(t, s)
+			o.MinFree, o.MaxBytes = 1<<20, c.most
+			o.statfs = func(*os.File) (int64, int64, error) { return c.free, 1 << 30, nil }
+			cache := open(t, o)
+			kept := s.add("kept", 3, 1<<20)
+			readAll(t, cache, s, kept)
+			ct := s.add("film", 5, 4<<20)
+			if c.spoil != nil {
+				if err := c.spoil(o.Dir, ct); err != nil {
+					t.Fatal(err)
+				}
+			}
+			path := spool(t, s, ct, c.from)
+			before := cache.Stats()
+			if err := cache.Adopt(ct, path); !errors.Is(err, c.kind) || remote.KindOf(err) != c.kind {
+				t.Errorf("adopted: %v", err)
+			}
+			if st, err := os.Stat(path); err != nil || st.Size() != ct.Size {
+				t.Errorf("the file was not left: %v", err)
+			}
+			after := cache.Stats()
+			if c.most == 0 && c.kind == remote.NoSpace { // the other content made room
+				before.Bytes, before.Contents, before.Evictions = 0, 0, after.Evictions
+			}
+			if before != after {
+				t.Errorf("%+v became %+v", before, after)
+			}
+			if _, err := os.Lstat(filepath.Join(o.Dir, nameOf(ct.ID)+mapSuffix)); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("a sidecar tells of what is not there: %v", err)
+			}
+			if c.spoil == nil {
+				readAll(t, cache, s, ct)
+			}
+		})
+	}
+}
+
 func TestAdoptWithALocalStoreRemovesTheFile(t *testing.T) {
 	s := newFake()
 	s.local = true

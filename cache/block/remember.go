@@ -1,7 +1,9 @@
 package block
 
+import "hash/crc32"
+
 // Remember keeps the bytes of a content of one block in memory for a while: those that were just uploaded are mostly the next to be read. It
-// does nothing when they are not ct's size, or when the cache has them already.
+// does nothing when they are not ct's size or have not its checksum, or when the cache has them already.
 func (c *Cache) Remember(ct Content, b []byte) {
 	if c.enter() != nil {
 		return
@@ -9,6 +11,9 @@ func (c *Cache) Remember(ct Content, b []byte) {
 	defer c.wg.Done()
 	if int64(len(b)) != ct.Size || ct.Size == 0 || ct.Size > BlockSize {
 		return
+	}
+	if len(ct.Sums) == 1 && crc32.Checksum(b, castagnoli) != ct.Sums[0] {
+		return // what is in memory is not looked at again
 	}
 	r := c.NewReader(ct)
 	defer r.Close()

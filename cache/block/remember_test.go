@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// What was remembered is read without a request, by who has checksums and who has none; bytes of another length are not taken.
+// What was remembered is read without a request, by who has checksums and who has none; bytes of another length, or others than
+// the content has, are not taken.
 func TestRemember(t *testing.T) {
 	for _, onDisk := range []bool{false, true} {
 		s := newFake()
@@ -17,14 +18,18 @@ func TestRemember(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		wrong := s.add("wrong", 4, 1000)
 		known, short := s.add("known", 1, 1000), s.add("short", 2, 1000)
 		bare := s.add("bare", 3, BlockSize)
 		bare.Sums = nil
-		for _, ct := range []Content{known, short, bare} {
+		for _, ct := range []Content{known, short, bare, wrong} {
 			b := make([]byte, ct.Size)
 			s.contents[ct.ID.ID].ReadAt(b, 0)
 			if ct.ID == short.ID {
 				b = b[:999]
+			}
+			if ct.ID == wrong.ID {
+				b[7] ^= 1
 			}
 			c.Remember(ct, b)
 			s.requests = 0
@@ -39,7 +44,7 @@ func TestRemember(t *testing.T) {
 			if !bytes.Equal(got, want) {
 				t.Errorf("%s: other bytes", ct.ID.ID)
 			}
-			if asked := s.requests > 0; asked != (ct.ID == short.ID) {
+			if asked := s.requests > 0; asked != (ct.ID == short.ID || ct.ID == wrong.ID) {
 				t.Errorf("%s: %d requests", ct.ID.ID, s.requests)
 			}
 		}

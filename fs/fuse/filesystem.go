@@ -30,7 +30,8 @@ type fileSystem struct {
 	files    table[*handle]
 	dirs     table[vfs.Dir]
 	watchers sync.WaitGroup // of requests that wait
-	lastLog  atomic.Int64   // unix seconds of the last reported I/O error
+	requests roll
+	lastLog  atomic.Int64 // unix seconds of the last reported I/O error
 }
 
 func (s *fileSystem) String() string { return "mediafs" }
@@ -46,10 +47,6 @@ func (s *fileSystem) OnUnmount() {
 	for _, d := range s.dirs.drain() {
 		d.Release()
 	}
-}
-
-func (s *fileSystem) begin(cancel <-chan struct{}, h *gofuse.InHeader) *request {
-	return &request{cancel: cancel, tid: h.Pid, dying: s.dying, watchers: &s.watchers}
 }
 
 func caller(h *gofuse.InHeader) vfs.Caller {

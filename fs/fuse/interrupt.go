@@ -28,6 +28,11 @@ type request struct {
 	dying    func(tid uint32) bool
 	watchers *sync.WaitGroup
 
+	requests *roll // that it is on until its end; nil: none
+	begun    time.Time
+	opcode   uint32
+	node     uint64
+
 	mu   sync.Mutex
 	err  error
 	done chan struct{} // closed when err is set; nil before the first Done
@@ -60,6 +65,9 @@ func (r *request) Err() error {
 
 // end is called when the operation has its answer.
 func (r *request) end() {
+	if r.requests != nil {
+		r.requests.leave(r)
+	}
 	r.mu.Lock()
 	if r.over != nil {
 		close(r.over)

@@ -75,14 +75,14 @@ func Mount(o Options) (*Server, error) {
 		attrTTL:       o.AttrTimeout,
 		announcer:     o.Announcer,
 	}
-	server := &Server{dir: dir, fs: s, done: make(chan struct{})}
+	server := &Server{dir: dir, fs: s, done: make(chan struct{}), hung: make(chan struct{})}
 	s.dying = func(tid uint32) bool { return server.gone() || o.killed(tid) }
 	server.raw, err = connect(s, dir, &o, m, root)
 	if err != nil {
 		s.announcer.close()
 		return nil, err
 	}
-	server.start()
+	server.start(&o)
 	return server, nil
 }
 

@@ -30,6 +30,12 @@ type Options struct {
 	AttrTimeout   time.Duration // the same for attributes; 0: 1 s
 	MaxBackground int           // requests that nobody waits for (read-ahead) at once; 0: 64
 
+	// HangTimeout is how long a request may go without an answer before the mount is taken for stuck, cut off, and Server.Hung tells so: longer than
+	// everything that the library waits for; 0: never. Received counts bytes that came from the store: while it
+	// grows, no read is stuck; nil: nothing is known of that.
+	HangTimeout time.Duration
+	Received    func() int64
+
 	Debug bool          // log every request
 	Log   *logrus.Entry // nil: nowhere
 

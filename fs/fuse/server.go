@@ -24,16 +24,20 @@ type Server struct {
 	number  atomic.Uint32 // of the connection; 0 when not known
 	aborted atomic.Bool
 	done    chan struct{}
+	hung    chan struct{} // closed by watch
 }
 
 // start serves. WaitMount also makes the kernel ask once whether files can be polled and learn that they cannot, so that a Go program
 // that serves and uses the mount at once does not stand in its own way; this user may not be allowed to do that
 // in the root folder, and then it does without.
-func (s *Server) start() {
+func (s *Server) start(o *Options) {
 	if m, ok := mountAt(s.dir); ok {
 		s.number.Store(m.Connection)
 	}
 	go s.serve()
+	if o.HangTimeout > 0 {
+		go s.watch(o.HangTimeout, o.Received) // until the mount's end, or the first hang
+	}
 	if err := s.raw.WaitMount(); err != nil {
 		s.fs.log.WithError(err).Debug("first request")
 	}
@@ -62,11 +66,11 @@ func (s *Server) Wait() { <-s.done }
 // nothing has changed.
 func (s *Server) Unmount() error {
 	if s.over() {
-		return nil
+		return s.clean()
 	}
 	if err := unmount(s.dir, false); err != nil {
 		if s.over() {
-			return nil
+			return s.clean()
 		}
 		return err
 	}
@@ -78,6 +82,17 @@ func (s *Server) Unmount() error {
 // closed; only then the Server ends.
 func (s *Server) LazyUnmount() error {
 	if s.over() {
+		return s.clean()
+	}
+	return unmount(s.dir, true)
+}
+
+// clean takes away what an aborted connection leaves in the tree. Another mount at the same place stays.
+func (s *Server) clean() error {
+	if !s.aborted.Load() {
+		return nil
+	}
+	if m, ok := mountAt(s.dir); !ok || m.Connection != s.number.Load() {
 		return nil
 	}
 	return unmount(s.dir, true)

@@ -24,7 +24,7 @@ import (
 // closed to other users.
 func actor(uid, gid uint32, arg ...string) *exec.Cmd {
 	c := exec.Command("/proc/self/exe", arg...)
-	c.Env = append(os.Environ(), roleVar+"=actor")
+	c.Env = append(os.Environ(), roleVar+"=actor", "GORACE=atexit_sleep_ms=0") // it would wait a second
 	c.Stderr = os.Stderr
 	if uid != 0 || gid != 0 {
 		c.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uid, Gid: gid}}

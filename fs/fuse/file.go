@@ -7,6 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/fs/vfs"
+	"mediafs/remote"
 )
 
 // opened enters a file into the table and says how the kernel may treat it. A file that cannot write has nothing to
@@ -26,6 +27,10 @@ func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name st
 	defer r.end()
 	c := caller(&in.InHeader)
 	a, f, err := s.lib.Create(r, c, in.NodeId, name, in.Mode, in.Flags)
+	if remote.KindOf(err) == remote.Exist && in.Flags&syscall.O_EXCL == 0 {
+		// Another machine was first. This makes the kernel look the name up again and open what is there, with a look at its mode.
+		return gofuse.Status(syscall.ESTALE)
+	}
 	if err != nil {
 		return s.status("create", in.NodeId, name, err)
 	}

@@ -76,7 +76,7 @@ func (s *Server) watch(limit time.Duration, received func() int64) {
 		}
 		log := s.fs.log.WithField("operation", r.opcode).WithField("node", r.node).WithField("process", r.tid)
 		log.Errorf("a request has had no answer for %s: the mount is cut off", limit)
-		for _, g := range goroutines() {
+		for _, g := range Goroutines() {
 			s.fs.log.Error(g)
 		}
 		if err := s.Abort(); err != nil {
@@ -94,8 +94,8 @@ func (s *Server) Hung() <-chan struct{} { return s.hung }
 // goroutinesLimit bounds what is written of them, in bytes: thousands fit.
 const goroutinesLimit = 4 << 20
 
-// goroutines describes all goroutines: where each is and what it waits for. Arguments are numbers and addresses in it, never text.
-func goroutines() []string {
+// Goroutines describes all goroutines of this process, for the log of one that hangs: where each is and what it waits for. Arguments are numbers and addresses in it, never text.
+func Goroutines() []string {
 	buf := make([]byte, 64<<10)
 	for {
 		n := runtime.Stack(buf, true)

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mediafs/fs/fuse"
 	"mediafs/remote"
 )
 
@@ -44,6 +45,7 @@ type library interface {
 // kernel is the mount: a *fuse.Server.
 type kernel interface {
 	Done() <-chan struct{} // closed when the mount is gone
+	Hung() <-chan struct{} // closed when a request is never answered
 	Unmount() error        // Busy: nothing has changed
 	LazyUnmount() error
 	Abort() error
@@ -63,6 +65,7 @@ type Daemon struct {
 	leave   atomic.Bool   // close without waiting for uploads
 	away    atomic.Bool   // the mount is out of the tree, and somebody may still have files open in it
 	stopped chan struct{} // closed when Stop has taken the mount away
+	stuck   atomic.Bool   // a part did not end and was left behind: only the end of the process frees what it holds
 	stop    sync.Once
 	done    chan struct{} // closed when the mount is gone
 	closing sync.Once
@@ -100,16 +103,18 @@ func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error)
 	return d, nil
 }
 
-// watch closes done when the mount is gone or Stop has detached it. It ends with the mount, which Close ends at the latest.
+// watch closes done when the mount is gone, Stop has detached it, or a request hangs. It ends with the mount, which Close ends at the latest.
 func (d *Daemon) watch() {
 	select {
 	case <-d.kernel.Done():
 	case <-d.stopped:
+	case <-d.kernel.Hung():
+		d.leave.Store(true) // whatever holds up the request would hold up uploads as well
 	}
 	close(d.done)
 }
 
-// Done is closed when the mount is gone: somebody unmounted, or Stop did. The caller then calls Close.
+// Done is closed when the mount is gone: somebody unmounted, Stop did, or the library does not answer any more. The caller then calls Close.
 func (d *Daemon) Done() <-chan struct{} { return d.done }
 
 // Notes are lines for whoever asked for the mount: a new library was made, a dead mount was removed.
@@ -146,19 +151,32 @@ func (d *Daemon) Flush(ctx context.Context) error {
 // it, and uploads are left for the next mount.
 func (d *Daemon) Stop(force bool) error {
 	d.leave.Store(force) // before the mount is gone: Close runs from then on
-	err := d.kernel.Unmount()
+	err := d.within("unmount", d.opt.CloseTimeout, d.unmount)
 	if errors.Is(err, remote.Busy) {
 		if err = rehint(err, "close the files that are open there (fuser -vm "+d.opt.Dir+" shows them), or --force"); force {
 			err = d.detach()
 		}
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, errLeft) { // Close ends what does not end by itself
 		d.leave.Store(false)
 		return err
 	}
 	d.stop.Do(func() { close(d.stopped) })
 	<-d.ended
 	return nil
+}
+
+// unmount returns when the mount is gone. The system call may go on after that: the kernel lets its pages of gigabytes of files go in it,
+// and a library that is closed meanwhile would have nobody to tell. It ends by itself.
+func (d *Daemon) unmount() error {
+	result := make(chan error, 1)
+	go func() { result <- d.kernel.Unmount() }()
+	select {
+	case err := <-result:
+		return err
+	case <-d.kernel.Done():
+		return nil
+	}
 }
 
 // Abandon takes the mount away and leaves everything else as it is, for a process that ends at once. Nothing written is lost.
@@ -178,7 +196,8 @@ func (d *Daemon) detach() error {
 
 // Close uploads what is pending for at most Options.StopTimeout, unmounts, and closes every part in order: the kernel lets go first, so that nobody
 // asks a library that is being closed; the lock on the catalog directory goes last, so that the next daemon finds everything closed. The
-// errors of all steps are joined. It always ends. ErrPending: the rest is kept for the next mount.
+// errors of all steps are joined. It always ends: what does not close within Options.CloseTimeout is left behind, and keeps the lock until this
+// process ends, which should be at once. ErrPending: the rest is kept for the next mount.
 func (d *Daemon) Close(ctx context.Context) error {
 	d.closing.Do(func() { d.failed = d.close(ctx) })
 	return d.failed
@@ -196,7 +215,7 @@ func (d *Daemon) close(ctx context.Context) error {
 
 	if patience > 0 {
 		// While the mount is still there, so that a process that waits in close(2) gets its answer.
-		if err := d.lib.flush(ctx); err != nil {
+		if err := d.within("flush", patience+d.opt.CloseTimeout, func() error { return d.lib.flush(ctx) }); err != nil {
 			d.opt.Log.WithError(err).Warn("uploads before the unmount")
 		}
 	}
@@ -204,10 +223,18 @@ func (d *Daemon) close(ctx context.Context) error {
 	if d.opt.Registry.Dir != "" {
 		note(d.opt.Registry.remove(d.opt.Dir, os.Getpid()))
 	}
-	err := d.lib.close(ctx)
 	var last Status
-	d.lib.describe(&last)
-	if !last.Pending.None() {
+	err := d.within("close", patience+d.opt.CloseTimeout, func() error {
+		defer d.lib.describe(&last)
+		return d.lib.close(ctx)
+	})
+	if errors.Is(err, errLeft) {
+		d.stuck.Store(true)
+		for _, g := range fuse.Goroutines() {
+			d.opt.Log.Error(g)
+		}
+		note(remote.E("close", d.opt.Dir, remote.Unavailable, fmt.Errorf("%w: the library does not close; what it has written is kept in %s", ErrPending, d.opt.CatalogDir)))
+	} else if !last.Pending.None() {
 		note(remote.E("close", d.opt.Dir, remote.Unavailable, fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
 			ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, d.opt.CatalogDir)))
 	} else {
@@ -217,6 +244,9 @@ func (d *Daemon) close(ctx context.Context) error {
 	if d.control != nil {
 		note(d.control.close())
 	}
+	if d.stuck.Load() {
+		return errors.Join(errs...) // somebody may still be at the library, and at the files of the catalog directory
+	}
 	d.mu.Lock()
 	d.lib = nil
 	d.mu.Unlock()
@@ -224,8 +254,23 @@ func (d *Daemon) close(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// letGoTimeout is how long requests may take to notice that nobody waits for them any more: they look several times a second.
-const letGoTimeout = 10 * time.Second
+// errLeft is why a step of closing has no result.
+var errLeft = errors.New("it does not end and is left behind")
+
+// within runs a step of closing. After limit it is left behind with its goroutine: errLeft. Nothing but the end of the process helps then.
+func (d *Daemon) within(what string, limit time.Duration, step func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- step() }()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		d.opt.Log.Errorf("%s has not ended for %s: it is left behind", what, limit)
+		return remote.E(what, d.opt.Dir, remote.Unavailable, errLeft)
+	}
+}
 
 // closeKernel makes the kernel let go: nicely when nothing is open, else by taking the mount out of the tree and breaking the connection. Written
 // bytes are in the spool by then, whoever wrote them.
@@ -235,7 +280,7 @@ func (d *Daemon) closeKernel() error {
 	}
 	var err error
 	if !d.away.Load() {
-		if err = d.kernel.Unmount(); errors.Is(err, remote.Busy) {
+		if err = d.within("unmount", d.opt.CloseTimeout, d.unmount); errors.Is(err, remote.Busy) {
 			d.opt.Log.Warn("files are open: they are cut off")
 			err = d.detach()
 		}
@@ -251,7 +296,7 @@ func (d *Daemon) closeKernel() error {
 	}
 	select {
 	case <-d.kernel.Done():
-	case <-time.After(letGoTimeout):
+	case <-time.After(d.opt.CloseTimeout):
 		d.opt.Log.Warn("a request does not end: the kernel lets go when this process ends")
 	}
 	return err

@@ -81,6 +81,19 @@ func TestGivingUpAFlushEndsIt(t *testing.T) {
 	}
 }
 
+// The kernel may still let its pages go when the daemon has closed everything.
+func TestStopDoesNotWaitForTheKernelsPages(t *testing.T) {
+	r := newRig(t, func(r *rig) { r.kernel.tail = make(chan struct{}) })
+	closed := r.run()
+	if _, err := Dial(r.opt.CatalogDir).Stop(t.Context(), false, nil); err != nil {
+		t.Error(err)
+	}
+	close(r.kernel.tail)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestStop(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -19,6 +19,7 @@ type fakeLibrary struct {
 	pending Pending
 	gate    chan struct{} // flush waits for it
 	failure error         // of flush
+	wedged  chan struct{} // close waits for it, whatever its context says
 }
 
 func (l *fakeLibrary) describe(s *Status) {
@@ -51,6 +52,9 @@ func (l *fakeLibrary) flush(ctx context.Context) error {
 
 func (l *fakeLibrary) close(ctx context.Context) error {
 	l.events.add("close library")
+	if l.wedged != nil {
+		<-l.wedged
+	}
 	return nil
 }
 
@@ -58,17 +62,28 @@ func (l *fakeLibrary) close(ctx context.Context) error {
 type fakeKernel struct {
 	events *events
 	busy   bool
+	tail   chan struct{} // Unmount returns when it is closed, after the mount's end; nil: at once
 	once   sync.Once
 	done   chan struct{}
+	hung   chan struct{}
+	wedged bool // neither unmounting nor aborting ends it
 }
 
 func (k *fakeKernel) Done() <-chan struct{} { return k.done }
+func (k *fakeKernel) Hung() <-chan struct{} { return k.hung }
 
 func (k *fakeKernel) Unmount() error {
 	if k.busy {
 		return remote.E("unmount", "/mnt", remote.Busy, nil)
 	}
+	if k.wedged {
+		k.events.add("unmount")
+		select {}
+	}
 	k.end("unmount")
+	if k.tail != nil {
+		<-k.tail
+	}
 	return nil
 }
 
@@ -78,6 +93,10 @@ func (k *fakeKernel) LazyUnmount() error {
 }
 
 func (k *fakeKernel) Abort() error {
+	if k.wedged {
+		k.events.add("abort")
+		return nil
+	}
 	k.end("abort")
 	return nil
 }
@@ -123,10 +142,11 @@ func newRig(t *testing.T, change func(*rig)) *rig {
 	r := &rig{
 		events: ev,
 		lib:    &fakeLibrary{events: ev},
-		kernel: &fakeKernel{events: ev, done: make(chan struct{})},
+		kernel: &fakeKernel{events: ev, done: make(chan struct{}), hung: make(chan struct{})},
 		opt: Options{
 			Store: "file:///store", Dir: "/mnt/photos", CatalogDir: filepath.Join(dir, "catalog"), CacheDir: filepath.Join(dir, "cache"),
 			Registry: Registry{Dir: filepath.Join(dir, "mounts")}, StopTimeout: 50 * time.Millisecond,
+			CloseTimeout: 10 * time.Second,
 		}.withDefaults(),
 	}
 	if change != nil {
@@ -143,7 +163,9 @@ func newRig(t *testing.T, change func(*rig)) *rig {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		r.kernel.busy = false
+		if r.kernel.busy {
+			r.kernel.busy = false
+		}
 		if err := r.Close(context.Background()); err != nil && !errors.Is(err, ErrPending) {
 			t.Error(err)
 		}

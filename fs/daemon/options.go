@@ -36,6 +36,17 @@ type Options struct {
 	AppendTimeout  time.Duration // how long a change waits for the log; 0: 5 minutes
 	ConnectTimeout time.Duration // how long Open waits for the store; 0: 25 s
 	StopTimeout    time.Duration // how long Close lets uploads go on; 0: 1 minute
+	CloseTimeout   time.Duration // how long the kernel and then the library may take to let go before Close leaves them behind; 0: 20 s
+
+	// HangTimeout is how long a request of the kernel may go without an answer before the daemon takes itself for stuck: it writes its goroutines
+	// to the log, cuts the mount off and ends. 0: four times AppendTimeout, which is what a close of a file that was written
+	// through two handles waits at most for others, for its upload and for the log, and 2 minutes; negative: never.
+	HangTimeout time.Duration
+
+	// Limits of single requests to the store, which is asked again after each; 0: as transport.Options and block.Options have them.
+	StallTimeout  time.Duration // a transfer makes no progress
+	AnswerTimeout time.Duration // an answer does not begin
+	ReadTimeout   time.Duration // how long a read tries on without a byte before it fails with EIO
 
 	Profile string // section of the AWS credentials file; empty: as the AWS environment says
 
@@ -60,6 +71,8 @@ func (o Options) withDefaults() Options {
 	or(&o.AppendTimeout, 5*time.Minute)
 	or(&o.ConnectTimeout, 25*time.Second)
 	or(&o.StopTimeout, time.Minute)
+	or(&o.CloseTimeout, 20*time.Second)
+	or(&o.HangTimeout, 4*o.AppendTimeout+2*time.Minute)
 	if o.CacheSize == 0 {
 		o.CacheSize = 10 << 30
 	}

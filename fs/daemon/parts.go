@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -18,6 +19,7 @@ import (
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
+	"mediafs/remote/transport"
 )
 
 // offlineAfter is how long the store must have been silent before status calls the mount offline: shorter silences are a hiccup of the
@@ -26,9 +28,10 @@ const offlineAfter = 30 * time.Second
 
 // parts are what a library is made of, in the order of opening.
 type parts struct {
-	opt   Options
-	store *bucket.Store
-	fs    *vfs.FS
+	opt      Options
+	store    *bucket.Store
+	fs       *vfs.FS
+	requests transport.Counter // of the store, by classify; a local store makes none
 
 	mu   sync.Mutex
 	last *vfs.Status // as it was when fs was closed; guarded by mu
@@ -37,7 +40,7 @@ type parts struct {
 // openParts opens the store and the file system over it. Notes are for whoever asked for the mount.
 func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err error) {
 	p = &parts{opt: opt}
-	if p.store, notes, err = openStore(ctx, opt); err != nil {
+	if p.store, notes, err = openStore(ctx, opt, &p.requests); err != nil {
 		return nil, nil, err
 	}
 	machine, err := machineID(opt.CatalogDir)
@@ -45,7 +48,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 		o := vfs.Options{
 			Store:         p.store,
 			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, "catalog"), Machine: machine, AppendTimeout: opt.AppendTimeout},
-			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize},
+			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize, Patience: opt.ReadTimeout, Stall: opt.StallTimeout},
 			SpoolDir:      filepath.Join(opt.CatalogDir, "spool"),
 			ReadOnly:      opt.ReadOnly,
 			Background:    opt.Background,
@@ -70,13 +73,15 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 
 func (p *parts) mount() (kernel, error) {
 	s, err := fuse.Mount(fuse.Options{
-		Library:    p.fs,
-		Dir:        p.opt.Dir,
-		AllowOther: p.opt.AllowOther,
-		ReadOnly:   p.opt.ReadOnly,
-		FSName:     p.store.Facts().URL,
-		Mount:      p.opt.MountOptions,
-		Log:        p.opt.Log,
+		Library:     p.fs,
+		Dir:         p.opt.Dir,
+		AllowOther:  p.opt.AllowOther,
+		ReadOnly:    p.opt.ReadOnly,
+		FSName:      p.store.Facts().URL,
+		Mount:       p.opt.MountOptions,
+		Log:         p.opt.Log,
+		HangTimeout: p.opt.HangTimeout,
+		Received:    func() int64 { return p.requests.Get(http.MethodGet, contents).Received },
 	})
 	if err != nil {
 		return nil, err

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,12 +17,14 @@ import (
 )
 
 // openStore opens the library at opt.Store, within opt.ConnectTimeout; an empty place becomes a new library, one with other objects only when
-// opt.Create says so.
-func openStore(ctx context.Context, opt Options) (*bucket.Store, []string, error) {
+// opt.Create says so. Its requests are counted by classify.
+func openStore(ctx context.Context, opt Options, counter *transport.Counter) (*bucket.Store, []string, error) {
 	ctx, cancel := context.WithTimeout(ctx, opt.ConnectTimeout)
 	defer cancel()
 	b, err := open.URL(ctx, withProfile(opt.Store, opt.Profile), open.Options{
-		Transport: transport.Options{UserAgent: "mediafs/" + opt.Version},
+		Transport: transport.Options{
+			UserAgent: "mediafs/" + opt.Version, Stall: opt.StallTimeout, HeaderTimeout: opt.AnswerTimeout, Counter: counter, Classify: classify,
+		},
 	})
 	if err != nil {
 		return nil, nil, err
@@ -39,6 +42,16 @@ func openStore(ctx context.Context, opt Options) (*bucket.Store, []string, error
 		err = remote.E("reach the store", b.Facts().URL, remote.Unavailable, err)
 	}
 	return nil, nil, err
+}
+
+// contents is the class of requests for the bytes of media, which polls of the log are not.
+const contents = "contents"
+
+func classify(r *http.Request) string {
+	if strings.Contains(r.URL.Path, "/content/") {
+		return contents
+	}
+	return ""
 }
 
 // withProfile adds the profile to an S3 URL that names none itself.

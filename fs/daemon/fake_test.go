@@ -80,8 +80,7 @@ func (k *fakeKernel) Unmount() error {
 		k.events.add("unmount")
 		select {}
 	}
-	k.end("unmount")
-	if k.tail != nil {
+	if k.end("unmount") && k.tail != nil {
 		<-k.tail
 	}
 	return nil
@@ -101,11 +100,14 @@ func (k *fakeKernel) Abort() error {
 	return nil
 }
 
-func (k *fakeKernel) end(how string) {
+// end tells whether it was the first.
+func (k *fakeKernel) end(how string) (first bool) {
 	k.once.Do(func() {
 		k.events.add(how)
 		close(k.done)
+		first = true
 	})
+	return first
 }
 
 // events is what happened, in order.

@@ -133,6 +133,7 @@ func TestUploadMeetsFaults(t *testing.T) {
 					b := mem.New(mem.Options{})
 					line := storetest.New(b)
 					s := openMachine(t, line, t.TempDir(), hurried, func(o *vfs.Options) {
+						o.WholeBelow = 1 // what was sent first is kept
 						if streams {
 							o.StreamFrom = chunk
 						}

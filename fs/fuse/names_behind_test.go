@@ -49,7 +49,9 @@ func aheadOfKernel(t *testing.T, opt vfs.Options) (*vfs.FS, string) {
 	if err := os.Mkdir(mnt, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s, err := Mount(Options{Library: lib, Dir: mnt, EntryTimeout: time.Hour, AttrTimeout: time.Hour, AllowOther: os.Geteuid() == 0})
+	announcer := NewAnnouncer()
+	lib.Announce(announcer)
+	s, err := Mount(Options{Library: lib, Dir: mnt, Announcer: announcer, EntryTimeout: time.Hour, AttrTimeout: time.Hour, AllowOther: os.Geteuid() == 0})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,5 +144,40 @@ func TestDeletedToTrashWhileOpen(t *testing.T) {
 		cat <&3; cat <&4; cat <&5`)
 	if want := "2 1 1 0 0 0 old\nmore\nover\nyoung"; got != want {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// The kernel thinks that a file ends where it does no longer, since another machine has just appended to it. What is appended then goes to the
+// real end, and what the kernel keeps in the wrong place is dropped soon.
+func TestAppendBehindWhatIsNewsToKernel(t *testing.T) {
+	lib, mnt := aheadOfKernel(t, vfs.Options{})
+	ctx := t.Context()
+	page := func(c string) string { return strings.Repeat(c, 4096) }
+	name := filepath.Join(mnt, "f")
+	shell(t, mnt, "head -c 4096 /dev/zero | tr '\\0' A >f; cat f >/dev/null")
+	a, err := lib.Lookup(ctx, vfs.Root, "f")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := lib.Open(ctx, vfs.Caller{}, a.ID, unix.O_WRONLY|unix.O_APPEND)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Write(ctx, []byte(page("B")), 4096, false); err != nil {
+		t.Error(err)
+	}
+	if err := f.Fsync(ctx); err != nil {
+		t.Error(err)
+	}
+	f.Release()
+	lib.Forget(a.ID, 1)
+	shell(t, mnt, "head -c 4096 /dev/zero | tr '\\0' C >>f")
+	want := page("A") + page("B") + page("C")
+	for end := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		if got := shell(t, mnt, "cat f"); got == want {
+			break
+		} else if time.Now().After(end) {
+			t.Fatalf("%s has %d bytes %.1s… %.1s… %.1s", name, len(got), got, got[min(4096, len(got)):], got[max(0, len(got)-1):])
+		}
 	}
 }

@@ -39,6 +39,16 @@ func (fs *FS) announceKey(key []byte) {
 	}
 }
 
+// announcePages has the kernel drop what it keeps of a media's bytes.
+func (fs *FS) announcePages(id ID) {
+	fs.mu.Lock()
+	a := fs.announcer
+	fs.mu.Unlock()
+	if a != nil {
+		a.Node(id, true)
+	}
+}
+
 // Reloaded is told that anything may have changed; it is the catalog's Options.Reloaded. What the kernel knows of names ends by itself, with
 // its timeout.
 func (fs *FS) Reloaded() {

@@ -147,7 +147,10 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 	if !f.writes {
 		return 0, remote.E("write", "", remote.Permission, nil)
 	}
-	n, err := f.write(ctx, p, off)
+	n, moved, err := f.write(ctx, p, off)
+	if moved {
+		f.fs.announcePages(f.ino.id)
+	}
 	if err == nil && killPriv {
 		err = f.fs.killPriv(ctx, f.ino.id)
 	}
@@ -158,35 +161,36 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 	return n, err
 }
 
-func (f *file) write(ctx context.Context, p []byte, off int64) (int, error) {
+// write tells in moved whether the bytes went elsewhere than the caller thinks: behind what another machine had appended.
+func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved bool, err error) {
 	ino := f.ino
 	if err := f.fs.lock(ctx, ino); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	defer ino.unlock()
 	if err := f.fs.room(ctx, ino, int64(len(p))); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
-		return 0, err
+		return 0, false, err
 	}
-	if f.append {
-		off = ino.size
+	if f.append && off != ino.size {
+		off, moved = ino.size, true
 	}
 	if err := f.fs.dirtied(ino, off, int64(len(p))); err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	f.wrote.Store(true)
 	f.fs.opt.Step("spool write")
 	w := ino.w
-	n, err := w.file.WriteAt(p, off)
+	n, err = w.file.WriteAt(p, off)
 	f.fs.opt.Step("spool written")
 	if n > 0 {
 		w.wrote(off, int64(n), ino.size)
 		ino.grow(off + int64(n))
 		f.fs.streamOn(ino, w)
 	}
-	return n, err
+	return n, moved, err
 }
 
 // grow makes a media at least size bytes long. inode.up is held.

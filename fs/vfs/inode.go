@@ -34,6 +34,7 @@ type inode struct {
 	dirty   bool   // w has bytes that are still to be uploaded
 	local   bool   // w has bytes that no head has: everybody here reads them
 	size    int64  // with w
+	blocks  int64  // of 512 bytes that w takes, holes not counted; with local
 	mtime   Time   // with local
 	ctime   Time
 	lastErr error // why the last upload failed
@@ -72,7 +73,33 @@ func (ino *inode) tryLock() bool {
 	}
 }
 
-func (ino *inode) unlock() { <-ino.up }
+// unlock gives up back, after a look at how much of the media is no hole now.
+func (ino *inode) unlock() {
+	ino.measure()
+	<-ino.up
+}
+
+// measure counts the blocks of what is in the spool: the file's own, and what shows of the content that it lies over, cut to the size. Up
+// is held. What is written over counts twice until then, which the size bounds.
+func (ino *inode) measure() {
+	w := ino.w
+	if w == nil || !ino.isLocal() {
+		return
+	}
+	st, err := w.file.Stat()
+	if err != nil {
+		return
+	}
+	blocks := st.Blocks
+	if w.file.Overlay() {
+		for _, x := range w.under.extents {
+			blocks += (max(min(x.off+x.n, ino.size)-x.off, 0) + 511) / 512
+		}
+	}
+	ino.mu.Lock()
+	ino.blocks = min(blocks, (ino.size+511)/512)
+	ino.mu.Unlock()
+}
 
 // swap sets the spool file. up is held.
 func (ino *inode) swap(w *writing) {
@@ -180,8 +207,7 @@ func (fs *FS) overlay(a Attr) Attr {
 	if !ino.local {
 		return a
 	}
-	a.Size, a.Mtime = ino.size, ino.mtime
-	a.Blocks = (ino.size + 511) / 512
+	a.Size, a.Blocks, a.Mtime = ino.size, ino.blocks, ino.mtime
 	if ino.ctime.Std().After(a.Ctime.Std()) {
 		a.Ctime = ino.ctime
 	}

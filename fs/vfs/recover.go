@@ -126,6 +126,7 @@ func (fs *FS) takeUp(f *spool.File) error {
 		ino.mtime = Time{d.Mtime, d.MtimeNS}
 	}
 	ino.ctime = ino.mtime
+	ino.measure()
 	fs.uploads.queue(ino, 0)
 	return nil
 }

@@ -270,3 +270,31 @@ func TestChangesOfOthersAreAnnounced(t *testing.T) {
 	}
 	s.Forget(at.ID, 1)
 }
+
+// What is appended behind bytes that the kernel does not know of is in the wrong place of its pages: they go. Otherwise they stay.
+func TestAppendElsewhereThanKernelThinks(t *testing.T) {
+	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
+	defer s.Close()
+	s.write("f", "0123456789")
+	an := &announced{data: map[vfs.ID]bool{}, entries: map[string]bool{}}
+	s.Announce(an)
+	f := s.open("f", os.O_WRONLY|os.O_APPEND)
+	defer f.Release()
+	told := func() bool {
+		an.mu.Lock()
+		defer an.mu.Unlock()
+		return len(an.data) > 0
+	}
+	s.put(f, "abc", 10)
+	if told() {
+		t.Error("pages are dropped though they are right")
+	}
+	s.put(f, "def", 10)
+	if !told() {
+		t.Error("pages with bytes in the wrong place are kept")
+	}
+	s.ok(f.Fsync(bg))
+	if got := s.read("f"); got != "0123456789abcdef" {
+		t.Errorf("%q", got)
+	}
+}

@@ -257,6 +257,10 @@ func TestSparse(t *testing.T) {
 	size := int64(1 << 40)
 	_, err := s.SetAttr(bg, me, s.stat("sparse").ID, f, vfs.AttrChange{Size: &size})
 	s.ok(err)
+	// Programs that copy look for holes where there are fewer blocks than bytes.
+	if a := s.stat("sparse"); a.Size != size || a.Blocks == 0 || a.Blocks*512 > 1<<20 {
+		t.Errorf("while it is written: size %d, %d blocks", a.Size, a.Blocks)
+	}
 	s.close(f)
 	o := openMachine(t, b, t.TempDir()).with(t)
 	defer o.Close()
@@ -274,6 +278,14 @@ func TestSparse(t *testing.T) {
 	if off, err := r.Seek(bg, 1<<20, 3); err != nil || off > 1<<39 || off < 1<<39-1<<20 {
 		t.Errorf("the data after 1 MiB begins at %d, %v", off, err)
 	}
+	// An edit lies over what is there.
+	w, err := o.Open(bg, me, a.ID, uint32(os.O_WRONLY))
+	o.ok(err)
+	o.put(w, "edited", 1<<38)
+	if a := o.stat("sparse"); a.Size != size || a.Blocks == 0 || a.Blocks*512 > 1<<20 {
+		t.Errorf("while it is edited: size %d, %d blocks", a.Size, a.Blocks)
+	}
+	o.close(w)
 }
 
 // A file written in one go is one object with exactly its bytes.

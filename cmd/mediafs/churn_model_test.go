@@ -400,6 +400,20 @@ func readModel(dir string, data bool) (*model, error) {
 	return m, err
 }
 
+// takenOver makes a folder that was read the beginning of a model.
+func (m *model) takenOver(history bool) *model {
+	m.history = history
+	count := map[*modelNode]int{}
+	m.walk(func(_ string, n *modelNode) { count[n]++ })
+	for n, names := range count {
+		n.names, n.states = names, [][]byte{n.data}
+		if history {
+			n.states[0] = bytes.Clone(n.data)
+		}
+	}
+	return m
+}
+
 // readXattrs reads the extended attributes that these tests set.
 func readXattrs(name string) (map[string]string, error) {
 	list, value := make([]byte, 64<<10), make([]byte, 64<<10)

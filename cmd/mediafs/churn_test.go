@@ -206,10 +206,16 @@ func (c *churn) carryOut(o *op) (int64, error) {
 		n, err := unix.Pwrite(fd, p, o.Off)
 		return int64(n), err
 	case "read":
-		p := make([]byte, o.Len)
-		n, err := unix.Pread(fd, p, o.Off)
-		if err != nil {
-			return 0, err
+		p, n := make([]byte, o.Len), 0
+		for n < len(p) { // a read that ends early may be one whose rest fails
+			m, err := unix.Pread(fd, p[n:], o.Off+int64(n))
+			if err != nil {
+				return 0, err
+			}
+			if m == 0 {
+				break
+			}
+			n += m
 		}
 		return int64(crc32.ChecksumIEEE(p[:n]))<<24 | int64(n), nil
 	case "ftruncate":

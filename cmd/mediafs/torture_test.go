@@ -107,6 +107,9 @@ type torture struct {
 	shared  names
 	hits    map[string]int
 	ops     int
+	flags   []string                                        // more, for each mount
+	large   bool                                            // a file of several chunks now and then
+	settle  func(m *model, journal []*op, is *model) string // what is wrong; empty: nothing
 }
 
 const churners = 3
@@ -120,19 +123,9 @@ func TestTorture(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills for a minute")
 	}
-	seed := uint64(time.Now().UnixNano())
-	if s := os.Getenv(tortureSeed); s != "" {
-		var err error
-		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
-			t.Fatalf("%s: %v", tortureSeed, err)
-		}
-	}
+	seed, n := churnSetup(t, 0)
 	rounds := map[string]int{"dir": 8, "s3": len(killPoints) + 4}
-	if s := os.Getenv(tortureRounds); s != "" {
-		n, err := strconv.Atoi(s)
-		if err != nil || n < 1 {
-			t.Fatalf("%s=%s: a number from 1 on is needed", tortureRounds, s)
-		}
+	if n > 0 {
 		rounds = map[string]int{"dir": n, "s3": n}
 	}
 	for i, kind := range []string{"dir", "s3"} {
@@ -151,7 +144,7 @@ func TestTorture(t *testing.T) {
 }
 
 func newTorture(t *testing.T, kind string, r *rand.Rand) *torture {
-	k := &torture{t: t, r: r, local: kind == "dir", hits: map[string]int{}, uploads: []string{"close", "background"}}
+	k := &torture{t: t, r: r, local: kind == "dir", hits: map[string]int{}, uploads: []string{"close", "background"}, large: true, settle: settleKill}
 	if only := os.Getenv(tortureUpload); only != "" {
 		k.uploads = []string{only}
 	}
@@ -168,13 +161,19 @@ func newTorture(t *testing.T, kind string, r *rand.Rand) *torture {
 	if err := os.Mkdir(k.dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
+	return k
+}
+
+// begin makes the folders.
+func (k *torture) begin() {
+	k.t.Helper()
 	k.mount("")
 	for i := range churners {
 		k.must(os.Mkdir(filepath.Join(k.m.mnt, k.folder(i)), 0o755))
 		k.own = append(k.own, newModel())
 	}
 	k.must(os.Mkdir(filepath.Join(k.m.mnt, sharedFolder), 0o755))
-	return k
+	k.m.umount()
 }
 
 func (k *torture) must(err error) {
@@ -200,7 +199,7 @@ func (k *torture) mounting(killAt string, do func(args ...string) string) {
 	if killAt != "" {
 		k.m.env = append(env[:len(env):len(env)], killWhenArmed+"="+killAt+"|"+k.sign())
 	}
-	do("mount", k.store, k.m.mnt, "--cache-size=2MiB", "--upload="+k.uploads[k.r.IntN(len(k.uploads))])
+	do(append([]string{"mount", k.store, k.m.mnt, "--cache-size=2MiB", "--upload=" + k.uploads[k.r.IntN(len(k.uploads))]}, k.flags...)...)
 	k.m.env = env
 }
 
@@ -213,7 +212,7 @@ func (k *torture) run(rounds int) {
 	}
 	all := len(points) // with so many rounds, each is asked for
 	k.r.Shuffle(len(points), func(i, j int) { points[i], points[j] = points[j], points[i] })
-	k.m.umount()
+	k.begin()
 	for k.round = range rounds {
 		if k.round%2 == 1 && rounds < all { // a short run has random moments as well
 			k.kill(nil)
@@ -328,7 +327,7 @@ func (k *torture) killRecovery() {
 func (k *torture) churn() func() [][]*op {
 	return startChurn(k.t, k.m, churners, func(i int) churnOptions {
 		return churnOptions{Mount: k.m.mnt, Folder: k.folder(i), Journal: filepath.Join(k.dir, fmt.Sprintf("%d-%d", k.round, i)), Seed: k.r.Uint64(),
-			Large: i == 0 && k.r.IntN(3) == 0, Shared: true}
+			Large: k.large && i == 0 && k.r.IntN(3) == 0, Shared: true, Flush: !k.large}
 	})
 }
 
@@ -391,21 +390,10 @@ func (k *torture) compare(journals [][]*op) {
 			t.Errorf("read the folder of process %d: %v", i, err)
 			return
 		}
-		if s := k.own[i].settle(own, is); s != "" {
+		if s := k.settle(k.own[i], own, is); s != "" {
 			t.Errorf("round %d, folder of process %d: %s\n%s", k.round, i, s, lastOps(own, 25))
 		}
-		k.own[i] = is
-		is.walk(func(_ string, n *modelNode) {
-			if n.names == 1 {
-				return
-			}
-			n.names = 0 // another process cannot have linked it
-			is.walk(func(_ string, o *modelNode) {
-				if o == n {
-					n.names++
-				}
-			})
-		})
+		k.own[i] = is.takenOver(k.own[i].history)
 	}
 	now, err := readShared(filepath.Join(k.m.mnt, sharedFolder))
 	k.must(err)
@@ -415,29 +403,41 @@ func (k *torture) compare(journals [][]*op) {
 	k.shared = now
 }
 
-// settle carries a journal out on the model, compares the answers, and then the outcome with what is there.
-func (m *model) settle(journal []*op, is *model) string {
-	for i, o := range journal {
-		if o.inDoubt() {
-			if i != len(journal)-1 {
-				return fmt.Sprintf("operation %d went on after %q", o.N, o.Err)
-			}
-			return m.either(o, is)
-		}
-		errno, tells := m.apply(o)
-		switch {
-		case (errno == 0) != (o.Err == ""):
-			return fmt.Sprintf("operation %d, %s %s %s: %q, should be %v", o.N, o.Do, o.Path, o.To, o.Err, errno)
-		case o.Do == "read" && o.Err == "" && tells != o.Res:
-			return fmt.Sprintf("operation %d read other bytes at %d: %x, should be %x", o.N, o.Off, o.Res, tells)
-		}
+// settleKill is what must be there after the daemon was killed: all that returned.
+func settleKill(m *model, journal []*op, is *model) string {
+	doubt, wrong := m.replay(journal)
+	switch {
+	case wrong != "":
+		return wrong
+	case doubt != nil:
+		return m.either(doubt, is, exactBytes)
 	}
 	return m.differs(is, exactBytes)
 }
 
+// replay carries a journal out on the model and compares the answers. doubt is the operation at the end that never returned.
+func (m *model) replay(journal []*op) (doubt *op, wrong string) {
+	for i, o := range journal {
+		if o.inDoubt() {
+			if i != len(journal)-1 {
+				return nil, fmt.Sprintf("operation %d went on after %q", o.N, o.Err)
+			}
+			return o, ""
+		}
+		errno, tells := m.apply(o)
+		switch {
+		case (errno == 0) != (o.Err == ""):
+			return nil, fmt.Sprintf("operation %d, %s %s %s: %q, should be %v", o.N, o.Do, o.Path, o.To, o.Err, errno)
+		case o.Do == "read" && o.Err == "" && tells != o.Res:
+			return nil, fmt.Sprintf("operation %d read other bytes at %d: %x, should be %x", o.N, o.Off, o.Res, tells)
+		}
+	}
+	return nil, ""
+}
+
 // either compares with the model as it is before an operation that never returned and as it is after; bytes being written are the old or the new ones.
-func (m *model) either(o *op, is *model) string {
-	before := m.differs(is, exactBytes)
+func (m *model) either(o *op, is *model, bytesOK func(name string, want, is *modelNode) string) string {
+	before := m.differs(is, bytesOK)
 	if before == "" {
 		return ""
 	}
@@ -445,21 +445,21 @@ func (m *model) either(o *op, is *model) string {
 	if errno, _ := later.apply(o); errno != 0 {
 		return fmt.Sprintf("%s (operation %d, %s, cannot have changed anything)", before, o.N, o.Do)
 	}
-	after := later.differs(is, exactBytes)
+	after := later.differs(is, bytesOK)
 	if after == "" {
 		return ""
 	}
-	file := o.FD
-	if o.Do == "copy" {
-		file = o.To2
-	}
 	if o.Do == "write" || o.Do == "copy" {
+		file := o.FD
+		if o.Do == "copy" {
+			file = o.To2
+		}
 		was, now := m.files[file].node, later.files[file].node
 		after = later.differs(is, func(name string, want, is *modelNode) string {
 			if want == now && eitherBytes(is.data, was.data, now.data) {
 				return ""
 			}
-			return exactBytes(name, want, is)
+			return bytesOK(name, want, is)
 		})
 	}
 	if after == "" {

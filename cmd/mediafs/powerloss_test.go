@@ -1,0 +1,275 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// powerLossDisk names the only file system that TestPowerLoss uses, for scripts/powerloss.
+const powerLossDisk = "MEDIAFS_POWERLOSS_DISK"
+
+// A testDisk is a file system in a file, whose power can be cut.
+type testDisk struct {
+	t     *testing.T
+	kind  string // ext4 or xfs
+	image string
+	dir   string
+}
+
+// diskBytes is what the spool keeps free and a catalog with its logs need, several times; an image has few blocks of its own. XFS takes no less than 300 MiB.
+const diskBytes = 512 << 20
+
+func newDisk(t *testing.T, kind string) *testDisk {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		t.Skip("not root: no file system can be mounted here")
+	}
+	for _, program := range []string{"mkfs." + kind, "mount", "umount"} {
+		if _, err := exec.LookPath(program); err != nil {
+			t.Skipf("no %s here (Debian packages e2fsprogs, xfsprogs, mount)", program)
+		}
+	}
+	d := &testDisk{t: t, kind: kind, image: filepath.Join(t.TempDir(), "image"), dir: filepath.Join(t.TempDir(), "disk")}
+	if err := errors.Join(os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, diskBytes), os.Mkdir(d.dir, 0o700)); err != nil {
+		t.Fatal(err)
+	}
+	d.do("mkfs."+kind, "-q", d.image)
+	if out, err := exec.Command("mount", "-o", "loop", d.image, d.dir).CombinedOutput(); err != nil {
+		t.Skipf("no %s can be mounted from a file here: %v: %s", kind, err, out)
+	}
+	t.Cleanup(func() { unix.Unmount(d.dir, unix.MNT_DETACH) }) //nolint:errcheck // it may be unmounted already
+	return d
+}
+
+func (d *testDisk) do(program string, args ...string) {
+	d.t.Helper()
+	if out, err := exec.Command(program, args...).CombinedOutput(); err != nil {
+		d.t.Fatalf("%s %v: %v\n%s", program, args, err, out)
+	}
+}
+
+func (d *testDisk) mount() { d.do("mount", "-o", "loop", d.image, d.dir) }
+
+// unmount waits until nobody has a file open there.
+func (d *testDisk) unmount() {
+	d.t.Helper()
+	if !eventually(func() bool { return unix.Unmount(d.dir, 0) == nil }) {
+		d.t.Fatal("somebody uses the disk")
+	}
+}
+
+// cut is the loss of power: from here on nothing reaches the disk, neither what is in memory nor what the file system's own log has not.
+func (d *testDisk) cut() {
+	d.t.Helper()
+	const shutdown, noLogFlush = 0x8004587d, 2 // FS_IOC_SHUTDOWN
+	f, err := os.Open(d.dir)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	if err := unix.IoctlSetPointerInt(int(f.Fd()), shutdown, noLogFlush); err != nil {
+		d.t.Fatalf("cut the power of %s: %v", d.kind, err)
+	}
+}
+
+// scatter has the kernel write parts of files back early, in no order, as it may at any time; until what it returns is called.
+func (d *testDisk) scatter(r *rand.Rand) (stop func()) {
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		var names []string
+		for i := 0; ; i++ {
+			select {
+			case <-quit:
+				return
+			case <-time.After(2 * time.Millisecond):
+			}
+			if i%10 == 0 {
+				names = names[:0]
+				filepath.WalkDir(d.dir, func(name string, e fs.DirEntry, err error) error { //nolint:errcheck // files come and go
+					if err == nil && e.Type().IsRegular() && e.Name() != "ballast" {
+						names = append(names, name)
+					}
+					return nil
+				})
+			}
+			if len(names) == 0 {
+				continue
+			}
+			f, err := os.Open(names[r.IntN(len(names))])
+			if err != nil {
+				continue
+			}
+			const writeAndWait = unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
+			unix.SyncFileRange(int(f.Fd()), int64(r.IntN(20))*4096, int64(1+r.IntN(8))*4096, writeAndWait) //nolint:errcheck // a hint
+			f.Close()
+		}
+	})
+	return sync.OnceFunc(func() { close(quit); wg.Wait() })
+}
+
+// reboot makes what is on the disk of another boot of the kernel.
+func (d *testDisk) reboot(round int) {
+	d.t.Helper()
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	boot = bytes.TrimSpace(boot)
+	names, _ := filepath.Glob(filepath.Join(d.dir, "catalog/spool/*.json"))
+	for _, name := range append(names, filepath.Join(d.dir, "catalog/catalog/in-use")) {
+		b, err := os.ReadFile(name)
+		if err == nil && bytes.Contains(b, boot) {
+			err = os.WriteFile(name, bytes.ReplaceAll(b, boot, fmt.Appendf(nil, "before-cut-%d", round)), 0o600)
+		}
+		if err != nil && !os.IsNotExist(err) {
+			d.t.Fatal(err)
+		}
+	}
+	unix.Sync() // or the next cut takes this back
+}
+
+// TestPowerLoss cuts the power of the disk with catalog and cache at random moments while processes work in the mount: all that was not synced is lost there. What a
+// close, fsync or flush had confirmed must be there then, no file may hold what was never written, and the store may not be damaged. scripts/powerloss
+// does it hundreds of times.
+func TestPowerLoss(t *testing.T) {
+	if testing.Short() {
+		t.Skip("cuts the power for half a minute")
+	}
+	seed, rounds := churnSetup(t, 5)
+	for i, kind := range []string{"ext4", "xfs"} {
+		if only := os.Getenv(powerLossDisk); only != "" && only != kind {
+			continue
+		}
+		store := []string{"s3", "dir"}[i]
+		if only := os.Getenv(tortureStore); only != "" {
+			store = only
+		}
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			t.Logf("%s=%d", tortureSeed, seed)
+			r := rand.New(rand.NewPCG(seed, uint64(100+i)))
+			for left := rounds; left > 0 && !t.Failed(); left -= tortureLibrary {
+				t.Run(fmt.Sprint(left), func(t *testing.T) {
+					d := newDisk(t, kind)
+					k := newTorture(t, store, r)
+					k.large, k.settle = false, settlePower
+					k.flags = []string{"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache")}
+					k.begin()
+					for i := range k.own {
+						k.own[i].history = true
+					}
+					for k.round = range min(left, tortureLibrary) {
+						if k.cutPower(d); t.Failed() {
+							return
+						}
+					}
+					t.Logf("%d rounds, %d operations", k.round+1, k.ops)
+				})
+			}
+		})
+	}
+}
+
+// churnSetup reads seed and number of rounds from the environment.
+func churnSetup(t *testing.T, defaultRounds int) (seed uint64, rounds int) {
+	t.Helper()
+	seed, rounds = uint64(time.Now().UnixNano()), defaultRounds
+	var err error
+	if s := os.Getenv(tortureSeed); s != "" {
+		if seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			t.Fatalf("%s: %v", tortureSeed, err)
+		}
+	}
+	if s := os.Getenv(tortureRounds); s != "" {
+		if rounds, err = strconv.Atoi(s); err != nil || rounds < 1 {
+			t.Fatalf("%s=%s: a number from 1 on is needed", tortureRounds, s)
+		}
+	}
+	return seed, rounds
+}
+
+// cutPower is one round: mount, churn, cut the power, kill, mount all anew, flush, compare.
+func (k *torture) cutPower(d *testDisk) {
+	t, m := k.t, k.m
+	k.mount("")
+	pid := m.status().PID
+	stop := d.scatter(rand.New(rand.NewPCG(k.r.Uint64(), 0)))
+	defer stop()
+	churns := k.churn()
+	time.Sleep(time.Duration(150+k.r.IntN(900)) * time.Millisecond)
+	d.cut()
+	time.Sleep(time.Duration(k.r.IntN(200)) * time.Millisecond) // a daemon without a disk must not harm the store
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		t.Fatal(err)
+	}
+	// Its lock lies on the disk that is gone.
+	if !eventually(func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || zombie(pid) }) {
+		t.Fatal("killed, and still there")
+	}
+	journals := churns()
+	stop()
+	if err := unix.Unmount(m.mnt, unix.MNT_DETACH); err != nil {
+		t.Fatal(err)
+	}
+	d.unmount()
+	d.mount()
+	d.reboot(k.round)
+	if t.Failed() {
+		return
+	}
+	k.mount("")
+	m.do("flush", m.mnt)
+	k.compare(journals)
+	m.umount()
+	if code, stdout, stderr := m.mediafs("check", k.store, "--data"); code != exitOK {
+		t.Errorf("round %d: check: exit code %d\n%s%s", k.round, code, stdout, stderr)
+	}
+}
+
+// zombie tells whether a process has ended and nobody has asked for its status.
+func zombie(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	i := bytes.LastIndexByte(b, ')')
+	return err == nil && i > 0 && i+2 < len(b) && b[i+2] == 'Z'
+}
+
+// settlePower is what must be there after a loss of power: every change of names and attributes that returned, and of each file what it held when it was
+// confirmed last, or at one moment after that.
+func settlePower(m *model, journal []*op, is *model) string {
+	doubt, wrong := m.replay(journal)
+	switch {
+	case wrong != "":
+		return wrong
+	case doubt != nil:
+		return m.either(doubt, is, someBytes)
+	}
+	return m.differs(is, someBytes)
+}
+
+// someBytes wants a file to be what it was at one of the moments of its states.
+func someBytes(name string, want, is *modelNode) string {
+	if len(want.states) == 1 {
+		return exactBytes(name, &modelNode{data: want.states[0], mtime: want.mtime}, is)
+	}
+	for _, s := range want.states {
+		if bytes.Equal(s, is.data) {
+			return ""
+		}
+	}
+	return fmt.Sprintf("%s holds what it never held in %d states since it was confirmed; against the last: %s; against the confirmed: %s", name, len(want.states),
+		firstDifference(is.data, want.states[len(want.states)-1]), firstDifference(is.data, want.states[0]))
+}

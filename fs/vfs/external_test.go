@@ -69,7 +69,7 @@ func TestExternalContents(t *testing.T) {
 	m := &meter{Bucket: b}
 	line := storetest.New(m)
 	s := openMachine(t, line, t.TempDir(), hurried, func(o *vfs.Options) {
-		o.RewriteFrom, o.RewriteAfter, o.UploadTimeout = 5, 20*time.Millisecond, time.Minute
+		o.RewriteFrom, o.RewriteAfter = 5, 20*time.Millisecond
 	}).with(t)
 	defer s.Close()
 	if s.read("kept") != string(want) {

@@ -19,9 +19,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// hurried gives up soon, whatever it waits for.
+// hurried gives reads from the store up soon.
 func hurried(o *vfs.Options) {
-	o.UploadTimeout, o.Catalog.AppendTimeout = 60*time.Millisecond, 40*time.Millisecond
 	o.Cache.Patience, o.Cache.Backoff = 30*time.Millisecond, time.Millisecond
 }
 
@@ -132,7 +131,9 @@ func TestUploadMeetsFaults(t *testing.T) {
 				t.Run(fmt.Sprintf("%s, streams %v, rewritten %v", c.name, streams, rewritten), func(t *testing.T) {
 					b := mem.New(mem.Options{})
 					line := storetest.New(b)
-					s := openMachine(t, line, t.TempDir(), hurried, func(o *vfs.Options) {
+					made(t, b, "film", "")
+					s := openMachine(t, line, t.TempDir(), func(o *vfs.Options) {
+						o.UploadTimeout, o.Catalog.AppendTimeout = 60*time.Millisecond, 40*time.Millisecond
 						o.WholeBelow = 1 // what was sent first is kept
 						if streams {
 							o.StreamFrom = chunk
@@ -140,7 +141,7 @@ func TestUploadMeetsFaults(t *testing.T) {
 					}).with(t)
 					defer s.Close()
 					want := []byte(noise(1, size))
-					f := s.create("film", "")
+					f := s.open("film", os.O_RDWR)
 					gate := make(chan struct{})
 					letGo := sync.OnceFunc(func() { close(gate) })
 					defer letGo()
@@ -284,7 +285,7 @@ func TestDamagedObjects(t *testing.T) {
 			want := []byte(noise(1, c.size))
 			made(t, b, "film", string(want))
 			m := &meter{Bucket: b}
-			s := openMachine(t, m, t.TempDir(), func(o *vfs.Options) { hurried(o); o.UploadTimeout = time.Minute }).with(t)
+			s := openMachine(t, m, t.TempDir(), hurried).with(t)
 			defer s.Close()
 			_, n := s.node("film")
 			base := n.Head.Extents[0].Content
@@ -348,7 +349,7 @@ func TestDamagedAnswers(t *testing.T) {
 		want := noise(1, size)
 		made(t, b, "film", want)
 		line := storetest.New(b)
-		s := openMachine(t, line, t.TempDir(), hurried).with(t)
+		s := openMachine(t, line, t.TempDir(), func(o *vfs.Options) { o.Cache.Backoff = time.Millisecond }).with(t)
 		for _, ft := range []storetest.Fault{
 			{Action: storetest.Alter, At: 70_000},
 			{Action: storetest.Cut, At: 70_000, Nth: 2},

@@ -75,16 +75,22 @@ func TestFullSpoolWithoutStore(t *testing.T) {
 		t.Run(fmt.Sprintf("reopened %v", reopened), func(t *testing.T) {
 			b := mem.New(mem.Options{})
 			line := storetest.New(b)
+			made(t, b, "old", "what was there before")
+			made(t, b, "unwanted", "x")
+			for _, name := range []string{"film", "other", "next"} {
+				made(t, b, name, "")
+			}
 			disk := smallDisk(t, smallest)
-			hurried := func(o *vfs.Options) {
+			soon := func(o *vfs.Options) {
 				o.UploadTimeout, o.Catalog.AppendTimeout = 60*time.Millisecond, 30*time.Millisecond
 			}
 			cache := cacheElsewhere(t)
-			s := openMachine(t, line, disk, hurried, cache).with(t)
+			s := openMachine(t, line, disk, soon, cache).with(t)
 			defer func() { s.Close() }()
-			s.write("old", "what was there before")
-			s.write("unwanted", "x")
-			f, g := s.create("film", ""), s.create("other", "")
+			f, g := s.open("film", os.O_RDWR), s.open("other", os.O_RDWR)
+			if got := s.read("old"); got != "what was there before" {
+				t.Fatalf("old reads %q", got)
+			}
 			id := s.stat("film").ID
 			line.SetDown(true)
 			n, err := s.shoot(f, 1, 0, size)
@@ -127,7 +133,7 @@ func TestFullSpoolWithoutStore(t *testing.T) {
 			s.ok(s.Flush(bg))
 			s.shows("film", 1, n)
 			// And there is room again: whoever is refused still has got on when he comes again.
-			h := s.create("next", "")
+			h := s.open("next", os.O_RDWR)
 			for m, tries := int64(0), 0; m < 40<<20; tries++ {
 				if m, err = s.shoot(h, 3, m, 40<<20); err != nil && (!errors.Is(err, remote.NoSpace) || tries == 500) {
 					t.Fatalf("after %d bytes with the store: %v", m, err)
@@ -151,11 +157,11 @@ func TestDiskFilledByAnotherProgram(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
 	disk := smallDisk(t, smallest)
-	patient := func(o *vfs.Options) { o.UploadTimeout, o.StreamFrom = 100*time.Millisecond, 1<<20 }
+	patient := func(o *vfs.Options) { o.UploadTimeout, o.StreamFrom = 500*time.Millisecond, 1<<20 }
 	cache := cacheElsewhere(t)
+	made(t, b, "old", "what was there before")
 	s := openMachine(t, line, disk, patient, cache).with(t)
 	defer func() { s.Close() }()
-	s.write("old", "what was there before")
 	filler := filepath.Join(disk, "filler")
 	accepted := map[uint64]int64{}
 	last := uint64(0)

@@ -210,6 +210,8 @@ func explain(before, now names, histories [][]*op) bool {
 			switch {
 			case o.inDoubt() && errno != 0:
 				continue
+			case o.Do == "shared link" && o.Err != "" && !o.inDoubt():
+				next = n // also when what it had found lost its name meanwhile, as on every file system
 			case !o.inDoubt() && (errno == 0) != (o.Err == ""):
 				continue
 			case o.Do == "shared stat" && o.Err == "" && n[o.Path[1]-'0'] != o.Res:

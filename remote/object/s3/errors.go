@@ -179,6 +179,9 @@ func (b *Bucket) convertAnswer(op, key string, answer minio.ErrorResponse, faile
 	default:
 		o.kind = statuses[answer.StatusCode]
 	}
+	if o.kind == remote.Conflict && failed412 != remote.Exist {
+		o.kind = remote.Unavailable // nobody can be in the way of a request without a condition: the server means that it should come again
+	}
 	e := remote.E(op, key, o.kind, why)
 	if o.hint != "" {
 		e = e.WithHint(o.hint)

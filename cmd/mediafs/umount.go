@@ -60,9 +60,9 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 		left, err = client.Stop(ctx, force, nil)
 	}
 	if err != nil && force && !errors.Is(err, remote.NotExist) {
-		// A daemon that does not answer does not get to keep the mount.
-		if detachErr := place.Detach(); detachErr != nil {
-			return errors.Join(err, detachErr)
+		// A daemon that does not answer gets to keep neither the mount nor who waits there.
+		if cutErr := place.Cut(); cutErr != nil {
+			return errors.Join(err, cutErr)
 		}
 		p.errorf("mediafs: %s; unmounted without it, process %d still runs\n", printable(err.Error()), place.Mount.PID)
 		return nil
@@ -108,6 +108,8 @@ func (p *program) umountWithout(place daemon.Place, registry daemon.Registry, fo
 		}
 		p.errorf("mediafs: the daemon of %s had died; its mount is gone\n", printable(place.Dir))
 		return nil
+	case force && err != nil: // it does not answer
+		return place.Cut()
 	case force:
 		return place.Detach()
 	}

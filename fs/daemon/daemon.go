@@ -109,7 +109,11 @@ func (d *Daemon) watch() {
 	case <-d.kernel.Done():
 	case <-d.stopped:
 	case <-d.kernel.Hung():
+	}
+	select {
+	case <-d.kernel.Hung():
 		d.leave.Store(true) // whatever holds up the request would hold up uploads as well
+	default:
 	}
 	close(d.done)
 }

@@ -27,6 +27,8 @@ type Place struct {
 	Mounted bool   // the mount table has it
 	Known   bool   // the list of mounts has it: Mount is set
 	Mount   Mount
+
+	mounted fuse.MountInfo // with Mounted
 }
 
 // Locate finds the mount at dir. NotExist: there is none. It never looks at the mount itself, which could wait for a daemon that hangs.
@@ -87,7 +89,7 @@ func (r Registry) Places() ([]Place, error) {
 	}
 	byDir := map[string]Place{}
 	for _, m := range table {
-		byDir[m.Dir] = Place{Dir: m.Dir, Source: m.FSName, Mounted: true}
+		byDir[m.Dir] = Place{Dir: m.Dir, Source: m.FSName, Mounted: true, mounted: m}
 	}
 	for _, m := range noted {
 		p := byDir[m.Dir]
@@ -149,6 +151,14 @@ func (p Place) Unmount() error { return p.unmount(0, "-u") }
 
 // Detach takes the mount out of the tree, whether it is used or not and whether a daemon serves it or not.
 func (p Place) Detach() error { return p.unmount(unix.MNT_DETACH, "-uz") }
+
+// Cut is Detach where the daemon does not answer: whoever waits for it gets an error, as far as this user may do that. What the daemon has is safe.
+func (p Place) Cut() error {
+	if p.Mounted {
+		_ = p.mounted.Abort() // without it they wait for the daemon's end
+	}
+	return p.Detach()
+}
 
 func (p Place) unmount(flags int, helper string) error {
 	if !p.Mounted {

@@ -79,16 +79,16 @@ func (s *Server) watch(limit time.Duration, received func() int64) {
 		for _, g := range Goroutines() {
 			s.fs.log.Error(g)
 		}
+		close(s.hung)
 		if err := s.Abort(); err != nil {
 			log.WithError(err).Error("callers wait until this process ends")
 		}
-		close(s.hung)
 		return
 	}
 }
 
-// Hung is closed when a request was not answered for Options.HangTimeout. The connection is broken then, as far as that is possible; Done may
-// never be closed, and the mount should be left behind together with the process.
+// Hung is closed when a request was not answered for Options.HangTimeout, before the connection is broken. Done may never be closed then, and
+// the mount should be left behind together with the process.
 func (s *Server) Hung() <-chan struct{} { return s.hung }
 
 // goroutinesLimit bounds what is written of them, in bytes: thousands fit.

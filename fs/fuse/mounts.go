@@ -22,6 +22,16 @@ type MountInfo struct {
 	Connection uint32 // number of its FUSE connection
 }
 
+// Abort breaks the connection of a mount, whoever serves it: every call that waits there fails, and so does every later one. Unsupported: the control
+// file system of FUSE is not mounted, or the mount is another user's.
+func (m MountInfo) Abort() error {
+	err := abortConnection(m.Connection)
+	if err != nil && forceAbort(m.Dir) != nil {
+		return remote.E("abort", m.Dir, remote.Unsupported, err).WithHint("mount -t fusectl none /sys/fs/fuse/connections")
+	}
+	return nil
+}
+
 // Mounts lists the mounts of mediafs, those of other processes included, in the order they were made.
 func Mounts() ([]MountInfo, error) {
 	f, err := os.Open("/proc/self/mountinfo")

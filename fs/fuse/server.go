@@ -105,15 +105,11 @@ func (s *Server) Abort() error {
 		return nil
 	}
 	s.aborted.Store(true)
-	err := abortConnection(s.number.Load())
-	if err == nil {
-		return nil
+	err := MountInfo{Dir: s.dir, Connection: s.number.Load()}.Abort()
+	if err != nil {
+		s.aborted.Store(false)
 	}
-	if forceAbort(s.dir) == nil {
-		return nil
-	}
-	s.aborted.Store(false)
-	return remote.E("abort", s.dir, remote.Unsupported, err).WithHint("mount -t fusectl none /sys/fs/fuse/connections")
+	return err
 }
 
 func (s *Server) over() bool {

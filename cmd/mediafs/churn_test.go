@@ -202,9 +202,15 @@ func (c *churn) carryOut(o *op) (int64, error) {
 		}
 		return 0, err
 	case "write":
-		p := pattern(o.Seed, o.Len)
-		n, err := unix.Pwrite(fd, p, o.Off)
-		return int64(n), err
+		p, n := pattern(o.Seed, o.Len), 0
+		for n < len(p) { // of a write that ends early the rest may be in doubt
+			m, err := unix.Pwrite(fd, p[n:], o.Off+int64(n))
+			if err != nil {
+				return 0, err
+			}
+			n += m
+		}
+		return int64(n), nil
 	case "read":
 		p, n := make([]byte, o.Len), 0
 		for n < len(p) { // a read that ends early may be one whose rest fails

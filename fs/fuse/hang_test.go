@@ -126,3 +126,35 @@ func TestRoll(t *testing.T) {
 		t.Errorf("%+v was answered", r)
 	}
 }
+
+// A read that nobody waits for any more does not keep an unmounted server.
+func TestUnmountLeavesReadsOfTheDead(t *testing.T) {
+	lib := newFake()
+	reading := make(chan struct{}, 10)
+	lib.read = func(ctx context.Context) error {
+		done := ctx.Done()
+		reading <- struct{}{}
+		<-done
+		return ctx.Err()
+	}
+	s := mountFake(t, lib)
+	c := exec.Command("dd", "if="+filepath.Join(s.Dir(), "file"), "of=/dev/null", "bs=4096", "count=1")
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "the read", reading)
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Wait(); err == nil {
+		t.Error("a killed program ended well")
+	}
+	unmounted := make(chan struct{})
+	go func() {
+		defer close(unmounted)
+		if err := s.Unmount(); err != nil {
+			t.Error(err)
+		}
+	}()
+	within(t, "the end of unmounting", unmounted)
+}

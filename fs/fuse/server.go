@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 	"golang.org/x/sys/unix"
@@ -23,6 +24,7 @@ type Server struct {
 	raw     *gofuse.Server
 	number  atomic.Uint32 // of the connection; 0 when not known
 	aborted atomic.Bool
+	left    atomic.Bool // nobody waits for what is not answered yet
 	done    chan struct{}
 	hung    chan struct{} // closed by watch
 }
@@ -74,9 +76,18 @@ func (s *Server) Unmount() error {
 		}
 		return err
 	}
-	s.Wait()
+	select {
+	case <-s.done:
+	case <-time.After(lastAnswers):
+		s.left.Store(true)
+		s.Wait()
+	}
 	return nil
 }
+
+// lastAnswers is how long requests go on once the mount is out of the tree and nobody has anything open there: what still
+// waits for the store then was asked by processes that have died, or by the kernel reading ahead for them.
+const lastAnswers = 500 * time.Millisecond
 
 // LazyUnmount takes the mount out of the tree at once. Who has something open there goes on until the last file is
 // closed; only then the Server ends.
@@ -124,7 +135,7 @@ func (s *Server) over() bool {
 // gone tells whether answers reach nobody any more.
 func (s *Server) gone() bool {
 	n := s.number.Load()
-	return s.aborted.Load() || n != 0 && connectionGone(n)
+	return s.aborted.Load() || s.left.Load() || n != 0 && connectionGone(n)
 }
 
 // connections is where the control file system of FUSE shows a folder for each connection.

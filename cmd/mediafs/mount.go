@@ -20,9 +20,9 @@ import (
 	"mediafs/fs/daemon"
 )
 
-// memoryLimit is the soft limit of the heap, in bytes, unless GOMEMLIMIT says otherwise: the buffers of reads and uploads and the
-// catalog's caches fit with room, and beyond it the collector works harder before the machine swaps.
-const memoryLimit = 400 << 20
+// memoryLimit is the soft limit of what the runtime takes, in bytes, unless GOMEMLIMIT says otherwise: buffers of reads and uploads (96 MiB) and the
+// catalog's caches (80 MiB) fit with room, and near it the collector works harder, so that garbage does not double that.
+const memoryLimit = 220 << 20
 
 // A mounting is one mount command with everything resolved.
 type mounting struct {

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"mediafs/fs/daemon"
 	"mediafs/fs/vfs"
 	"mediafs/remote/object/s3/s3server"
@@ -308,11 +310,28 @@ func (k *torture) killRecovery() {
 	os.Remove(k.sign())
 	point := recoveryPoints[k.r.IntN(len(recoveryPoints))]
 	k.t.Logf("  and again at %q", point)
+	// A process that is killed while it makes its mount may have a request of its own there, which keeps it from ending.
+	over, freed := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(freed)
+		for {
+			select {
+			case <-over:
+				return
+			case <-time.After(20 * time.Millisecond):
+				if _, err := os.Stat(k.sign()); err == nil {
+					unix.Unmount(k.m.mnt, unix.MNT_FORCE) //nolint:errcheck // it breaks the connection, whether it unmounts or not
+				}
+			}
+		}
+	}()
 	k.mounting(fmt.Sprintf("%s|%d", point, 1+k.r.IntN(4)), func(args ...string) string {
 		k.m.mediafs(args...) // it may well have died by then
 		return ""
 	})
 	k.m.mediafs("flush", k.m.mnt)
+	close(over)
+	<-freed
 	if b, err := os.ReadFile(filepath.Join(k.catalogDir(), "catalog/lock")); err == nil {
 		if pid, err := strconv.Atoi(string(bytes.TrimRight(b, "\x00\n "))); err == nil && pid > 1 {
 			k.end(pid)

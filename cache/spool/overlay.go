@@ -3,15 +3,13 @@ package spool
 import (
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"sync"
 
 	"golang.org/x/sys/unix"
-
-	"mediafs/remote"
 )
 
 // An overlay is what a file knows of which of its bytes are its own. All others are those of the content that it lies over, and holes in the
@@ -149,25 +147,38 @@ func (f *File) cover(off, n int64) error {
 	return nil
 }
 
-// rewriteMap replaces the journal by a short one that says the same.
+// rewriteMap replaces the journal by a short one that says the same. Of a file that was synced the bytes are, before, since it counts as synced as well.
 func (f *File) rewriteMap() error {
 	o := f.over
-	all := o.runs.In(0, o.size)
+	if f.d.Synced {
+		if err := f.f.Sync(); err != nil {
+			return err
+		}
+	}
+	all := o.runs.In(0, math.MaxInt64) // also what is about to lie beyond the end
 	b := make([]byte, 0, mapRecord*len(all))
 	for _, s := range all {
 		b = appendRecord(b, s.Offset, s.Length)
 	}
-	return o.replace(f.path, b, len(all))
+	if err := o.replace(f.path, b, len(all), f.d.Synced); err != nil || !f.d.Synced {
+		return err
+	}
+	d := f.d
+	d.SyncedSize, d.SyncedMap = o.size, o.records
+	return f.Describe(d)
 }
 
 // replace puts another journal in the place of the present one.
-func (o *overlay) replace(path string, b []byte, records int) error {
+func (o *overlay) replace(path string, b []byte, records int, sync bool) error {
 	tmp := path + mapSuffix + tmpSuffix
 	journal, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = journal.Write(b)
+	if err == nil && sync {
+		err = journal.Sync()
+	}
 	if err == nil {
 		err = os.Rename(tmp, path+mapSuffix)
 	}
@@ -223,7 +234,8 @@ func (f *File) truncateOver(size int64) error {
 	o.mu.Lock()
 	o.runs.Cut(size)
 	o.mu.Unlock()
-	return wrap("truncate spool file", f.path, o.record(size, cutAll))
+	_ = o.record(size, cutAll) // without it the journal counts as far as the file reaches
+	return nil
 }
 
 // allocateOver extends, or makes a range zeros. It takes no room for bytes of the content below.
@@ -323,7 +335,7 @@ func (f *File) Hollow(d Description) error {
 		return err
 	}
 	if f.over != nil {
-		if err := o.replace(f.path, nil, 0); err != nil {
+		if err := o.replace(f.path, nil, 0, false); err != nil {
 			return wrap("empty spool file", f.path, err)
 		}
 	}
@@ -380,6 +392,11 @@ func (f *File) Splice(d Description, off, n int64) error {
 		err = f.cover(o.size, off-o.size)
 	}
 	d.Overlay = true
+	if err == nil && fresh && d.Synced {
+		// What was synced stays the file's own.
+		d.SyncedMap = o.records
+		err = errors.Join(o.journal.Sync(), f.syncFolder())
+	}
 	if err == nil {
 		err = f.Describe(d)
 	}
@@ -403,10 +420,4 @@ func (f *File) Splice(d Description, off, n int64) error {
 	o.runs.Remove(off, n)
 	o.mu.Unlock()
 	return nil
-}
-
-// errNoMap is why a file is not taken up whose journal is gone.
-func errNoMap(path string, err error) error {
-	return remote.E("read spool", path+mapSuffix, remote.Corrupt, fmt.Errorf("the record of which bytes were written is missing: %w", err)).
-		WithHint("the bytes beside it may be the only copy of an edit: keep both and mount with another catalog directory")
 }

@@ -87,7 +87,7 @@ func recoverOne(t *testing.T, dir string) *File {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := s.Recover()
+	files, _, err := s.Recover()
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}

@@ -33,7 +33,9 @@ type Description struct {
 	Generation int64  `json:"generation,omitempty"` // of two files of one node the higher one is newer
 	Gone       bool   `json:"gone,omitempty"`       // the media was deleted here: nobody wants the bytes after this process
 	Boot       string `json:"boot,omitempty"`       // the kernel's boot id when the description was written
-	Synced     bool   `json:"synced,omitempty"`     // bytes and description are as a later boot finds them
+	Synced     bool   `json:"synced,omitempty"`     // bytes and description survived a loss of power when they were like SyncedSize and SyncedMap tell
+	SyncedSize int64  `json:"synced_size,omitempty"`
+	SyncedMap  int    `json:"synced_map,omitempty"` // records of the journal
 	Content    string `json:"content,omitempty"`    // id under which they are being uploaded
 	MtimeSet   bool   `json:"mtime_set,omitempty"`  // the time was set by hand after the last write
 	Mtime      int64  `json:"mtime,omitempty"`      // seconds, with MtimeSet
@@ -82,6 +84,9 @@ const (
 	metaSuffix = ".json"
 	tmpSuffix  = ".tmp"
 
+	// LostSuffix ends the names of files that were set aside.
+	LostSuffix = ".lost"
+
 	// LinkSuffix ends a second name of a spool file's bytes, under which they are given to a store.
 	LinkSuffix = ".up"
 )
@@ -118,12 +123,14 @@ func (s *Spool) create(d Description, more func(*File) error) (*File, error) {
 
 // Recover opens what an earlier process left: files with a description that says they are dirty. Others are removed: their bytes are in the
 // store. A description that cannot be read is an error that names it; nothing is removed then.
-func (s *Spool) Recover() ([]*File, error) {
+//
+// lost are files of edits of which a loss of power has left no record of what was written: nobody can tell what they hold. They are set aside under
+// names that end in LostSuffix.
+func (s *Spool) Recover() (files []*File, lost []string, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
-		return nil, wrap("read spool", s.dir, err)
+		return nil, nil, wrap("read spool", s.dir, err)
 	}
-	var files []*File
 	for _, e := range entries {
 		name := filepath.Join(s.dir, e.Name())
 		path, isData := strings.CutSuffix(name, dataSuffix)
@@ -143,12 +150,19 @@ func (s *Spool) Recover() ([]*File, error) {
 		if errors.Is(err, os.ErrNotExist) {
 			// Create was interrupted before the first byte.
 			if err := os.Remove(name); err != nil {
-				return nil, wrap("clean spool", name, err)
+				return nil, nil, wrap("clean spool", name, err)
 			}
 			continue
 		}
 		if err != nil {
-			return nil, wrap("read spool", path, err)
+			return nil, nil, wrap("read spool", path, err)
+		}
+		if _, merr := os.Lstat(path + mapSuffix); len(b) == 0 && merr == nil {
+			if err := setAside(path); err != nil {
+				return nil, nil, err
+			}
+			lost = append(lost, path+dataSuffix+LostSuffix)
+			continue
 		}
 		if len(b) == 0 {
 			// The description did not survive a power loss. What the file was to replace is not known: nothing is.
@@ -160,30 +174,68 @@ func (s *Spool) Recover() ([]*File, error) {
 		}
 		d, err := decode(b)
 		if err != nil {
-			return nil, remote.E("read spool", path+metaSuffix, remote.Corrupt, err).
+			return nil, nil, remote.E("read spool", path+metaSuffix, remote.Corrupt, err).
 				WithHint("the bytes beside it may be the only copy of a file: keep both and mount with another catalog directory")
 		}
 		if !d.Dirty {
 			if err := remove(path); err != nil {
-				return nil, err
+				return nil, nil, err
 			}
 			continue
 		}
 		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW, 0)
 		if err != nil {
-			return nil, wrap("open spool file", name, err)
+			return nil, nil, wrap("open spool file", name, err)
 		}
 		file := &File{spool: s, path: path, f: f, d: d}
-		if d.Overlay {
-			if err := file.openOver(); errors.Is(err, os.ErrNotExist) {
-				return nil, errNoMap(path, err)
-			} else if err != nil {
-				return nil, err
+		switch err := file.reopen(); {
+		case errors.Is(err, os.ErrNotExist): // the journal's
+			if err := errors.Join(f.Close(), setAside(path)); err != nil {
+				return nil, nil, err
 			}
+			lost = append(lost, path+dataSuffix+LostSuffix)
+			continue
+		case err != nil:
+			return nil, nil, err
 		}
 		files = append(files, file)
 	}
-	return files, nil
+	return files, lost, nil
+}
+
+// setAside keeps the files of an edit under other names.
+func setAside(path string) error {
+	for _, p := range []string{path + metaSuffix, path + mapSuffix, path + dataSuffix} {
+		if err := os.Rename(p, p+LostSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
+			return wrap("set spool file aside", p, err)
+		}
+	}
+	return nil
+}
+
+// reopen brings a file that an earlier process left into the state that its description means. After a loss of power that is what was synced: what came
+// after at the end, and in the journal, may be there without its bytes.
+func (f *File) reopen() error {
+	if f.d.Synced && !f.SameBoot() {
+		st, err := f.Stat()
+		if err != nil {
+			return err
+		}
+		if st.Size > f.d.SyncedSize {
+			if err := f.f.Truncate(f.d.SyncedSize); err != nil {
+				return wrap("open spool file", f.path, err)
+			}
+		}
+		if f.d.Overlay {
+			if err := os.Truncate(f.path+mapSuffix, int64(f.d.SyncedMap)*mapRecord); err != nil {
+				return wrap("open spool file", f.path, err)
+			}
+		}
+	}
+	if f.d.Overlay {
+		return f.openOver()
+	}
+	return nil
 }
 
 func decode(b []byte) (d Description, err error) {
@@ -198,15 +250,26 @@ func decode(b []byte) (d Description, err error) {
 	return d, nil
 }
 
-// Intact tells whether the bytes are what was written: no power was lost since, or they were synced before.
-func (f *File) Intact() bool { return f.d.Synced || f.d.Boot == f.spool.boot }
+// Intact tells whether the bytes are what was written: no power was lost since, or they were synced before. What was written after a sync may then be there or
+// not, as on any disk, but for what it added to the end and to the journal: that is gone.
+func (f *File) Intact() bool { return f.d.Synced || f.SameBoot() }
+
+// SameBoot tells whether no power was lost since the file was described.
+func (f *File) SameBoot() bool { return f.d.Boot == f.spool.boot }
 
 // SyncAs makes the bytes survive a loss of power, and the file tell of it.
 func (f *File) SyncAs(d Description) error {
 	if err := f.syncBytes(); err != nil {
 		return err
 	}
-	d.Synced = true
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	d.Synced, d.SyncedSize, d.SyncedMap = true, st.Size, 0
+	if f.over != nil {
+		d.SyncedMap = f.over.records
+	}
 	if err := f.Describe(d); err != nil {
 		return err
 	}
@@ -227,7 +290,7 @@ func (f *File) Describe(d Description) error {
 		return wrap("describe spool file", f.path, err)
 	}
 	tmp := f.path + tmpSuffix
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	if err := writeFile(tmp, b, d.Synced); err != nil {
 		return wrap("describe spool file", f.path, err)
 	}
 	if err := os.Rename(tmp, f.path+metaSuffix); err != nil {
@@ -235,6 +298,19 @@ func (f *File) Describe(d Description) error {
 	}
 	f.d = d
 	return nil
+}
+
+// writeFile replaces a file's bytes; synced before it returns, so that a rename over another that is leaves one of the two after a loss of power.
+func writeFile(path string, b []byte, sync bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err == nil && sync {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside the spool needs to go on, and uploads to make
@@ -381,12 +457,16 @@ func (f *File) syncDescription() error {
 		return wrap("sync spool file", f.path, err)
 	}
 	defer m.Close()
+	return errors.Join(wrap("sync spool file", f.path, m.Sync()), f.syncFolder())
+}
+
+func (f *File) syncFolder() error {
 	dir, err := os.Open(f.spool.dir)
 	if err != nil {
 		return wrap("sync spool file", f.path, err)
 	}
 	defer dir.Close()
-	return wrap("sync spool file", f.path, errors.Join(m.Sync(), dir.Sync()))
+	return wrap("sync spool file", f.path, dir.Sync())
 }
 
 // Close closes the file and leaves it in the spool.

@@ -42,7 +42,7 @@ func TestRecover(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	files, err := s.Recover()
+	files, _, err := s.Recover()
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}
@@ -75,7 +75,7 @@ func TestRecoverRefusesWhatItDoesNotKnow(t *testing.T) {
 		if err := errors.Join(os.WriteFile(data, []byte("x"), 0o600), os.WriteFile(filepath.Join(dir, "0000000000000001-1.json"), []byte(meta), 0o600)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Recover(); !errors.Is(err, remote.Corrupt) {
+		if _, _, err := s.Recover(); !errors.Is(err, remote.Corrupt) {
 			t.Errorf("%s: %v", meta, err)
 		}
 		if _, err := os.Stat(data); err != nil {
@@ -100,7 +100,7 @@ func TestRecoverWithoutDescription(t *testing.T) {
 	if err := os.WriteFile(meta[0], nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	files, err := s.Recover()
+	files, _, err := s.Recover()
 	if err != nil || len(files) != 1 {
 		t.Fatalf("%d files, %v", len(files), err)
 	}

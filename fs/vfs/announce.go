@@ -74,7 +74,7 @@ func (fs *FS) pagesStale(ino *inode) bool {
 	})
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
-	if err != nil || ino.local || ino.pages == "" || ino.pages == head {
+	if err != nil || ino.local || ino.pages == head {
 		return false
 	}
 	ino.pages = ""

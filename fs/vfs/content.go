@@ -121,25 +121,39 @@ func encodeSums(sums []uint32) []byte {
 type readers struct {
 	cache *block.Cache
 	mu    sync.Mutex
-	m     map[remote.ContentID]*block.Reader
+	m     map[remote.ContentID]*reader
 }
 
-// of gives the reader of a content. A file that changes its contents often lets the old ones go.
-func (r *readers) of(c block.Content) *block.Reader {
+// A reader is closed when it was let go of and nobody uses it any more.
+type reader struct {
+	*block.Reader
+	uses int // guarded by readers.mu
+	gone bool
+}
+
+// read reads from a content. A file that changes its contents often lets the old ones go.
+func (r *readers) read(ctx context.Context, c block.Content, p []byte, off int64) (int, error) {
+	r.mu.Lock()
+	rd := r.m[c.ID]
+	if rd == nil {
+		if len(r.m) >= record.MaxExtents {
+			r.closeLocked()
+		}
+		if r.m == nil {
+			r.m = make(map[remote.ContentID]*reader)
+		}
+		rd = &reader{Reader: r.cache.NewReader(c)}
+		r.m[c.ID] = rd
+	}
+	rd.uses++
+	r.mu.Unlock()
+	n, err := rd.ReadAt(ctx, p, off)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if rd := r.m[c.ID]; rd != nil {
-		return rd
+	if rd.uses--; rd.gone && rd.uses == 0 {
+		rd.Close()
 	}
-	if len(r.m) >= record.MaxExtents {
-		r.closeLocked()
-	}
-	if r.m == nil {
-		r.m = make(map[remote.ContentID]*block.Reader)
-	}
-	rd := r.cache.NewReader(c)
-	r.m[c.ID] = rd
-	return rd
+	return n, err
 }
 
 func (r *readers) close() {
@@ -150,7 +164,9 @@ func (r *readers) close() {
 
 func (r *readers) closeLocked() {
 	for _, rd := range r.m {
-		rd.Close()
+		if rd.gone = true; rd.uses == 0 {
+			rd.Close()
+		}
 	}
 	r.m = nil
 }
@@ -176,7 +192,7 @@ func (l *layout) readAt(ctx context.Context, r *readers, p []byte, off int64) (i
 			}
 			copy(part, x.inline[at:])
 		} else {
-			n, err := r.of(x.content).ReadAt(ctx, part, at)
+			n, err := r.read(ctx, x.content, part, at)
 			if n < len(part) {
 				if err == nil || err == io.EOF {
 					err = remote.E("read", x.content.ID.ID, remote.Corrupt, fmt.Errorf("the content ends at %d", at+int64(n)))

@@ -266,6 +266,7 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 	f.wrote.Store(true)
 	w, size := ino.w, ino.size
 	if err := w.file.Allocate(mode, off, n); err != nil {
+		w.dirty.Add(off, min(n, size-off)) // some of it may have happened
 		return err
 	}
 	end := off + n
@@ -469,7 +470,7 @@ func (fs *FS) cut(ctx context.Context, ino *inode, size int64) (same bool, err e
 		return false, err
 	}
 	defer ino.unlock()
-	had := ino.w
+	had, local := ino.w, ino.isLocal()
 	if had == nil {
 		var n *record.Node
 		err := fs.cat.View(func(tx *catalog.Tx) error {
@@ -503,7 +504,7 @@ func (fs *FS) cut(ctx context.Context, ino *inode, size int64) (same bool, err e
 		err = w.file.Truncate(size)
 	}
 	if err != nil {
-		if w != had {
+		if w != had && !local {
 			// It may have only the bytes that were to be left.
 			ino.swap(nil)
 			ino.clean()

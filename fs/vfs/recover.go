@@ -32,14 +32,23 @@ const (
 
 // recover takes up what an earlier process left in the spool.
 func (fs *FS) recover() error {
-	files, err := fs.spool.Recover()
+	files, lost, err := fs.spool.Recover()
 	if err != nil {
 		return err
 	}
+	for _, path := range lost {
+		fs.log.WithField("file", path).Error("a loss of power has left an edit without the record of what it wrote: it is kept aside and not used")
+	}
 	newest := make(map[ID]*spool.File)
 	for _, f := range files {
-		// Two of one node: the process died when a file had just been copied, and both are complete.
 		d := f.Description()
+		if d.Base == "" { // settled: it becomes a version, whatever else there is of the node
+			if err := fs.takeUp(f); err != nil {
+				return err
+			}
+			continue
+		}
+		// Two of one node: the process died when a file had just been copied, and both are complete.
 		if old := newest[d.Node]; old != nil {
 			if old.Description().Generation > d.Generation {
 				old, f = f, old
@@ -68,7 +77,7 @@ func (fs *FS) takeUp(f *spool.File) error {
 	err = fs.cat.View(func(tx *catalog.Tx) error {
 		n := tx.Node(d.Node)
 		switch {
-		case n != nil && d.Target != "" && baseOf(n.Head) == d.Target:
+		case n != nil && d.Target != "" && targetOf(n.Head) == d.Target:
 			what = fateDone
 		case d.Content != "" && tx.Get(record.ContentKey(unhex(d.Content))) != nil:
 			what = fateDone

@@ -52,12 +52,19 @@ func (fs *FS) unnamed(id ID) {
 		return
 	}
 	defer ino.unlock()
-	if w := ino.w; w != nil {
-		d := w.file.Description()
-		d.Gone = true
-		if err := w.file.Describe(d); err != nil {
-			fs.log.WithError(err).Debug("a spool file of a deleted media stays for the next mount to find")
-		}
+	fs.describeGone(ino.w)
+}
+
+// describeGone notes in the spool that nobody wants a file's bytes after this process. inode.up is held: by an upload that was running when the name
+// went, or by who took it.
+func (fs *FS) describeGone(w *writing) {
+	if w == nil || w.file.Description().Gone {
+		return
+	}
+	d := w.file.Description()
+	d.Gone = true
+	if err := w.file.Describe(d); err != nil {
+		fs.log.WithError(err).Debug("a spool file of a deleted media stays for the next mount to find")
 	}
 }
 

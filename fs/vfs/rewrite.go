@@ -114,12 +114,11 @@ func (fs *FS) rewriteMedia(ctx context.Context, id ID) error {
 	if err != nil || head == nil {
 		return err
 	}
-	if ino := fs.hold(id); ino.isLocal() {
-		fs.release(ino)
+	ino := fs.hold(id)
+	defer fs.release(ino)
+	if ino.isLocal() {
 		fs.rewrite.queue(id) // it is being edited
 		return nil
-	} else {
-		defer fs.release(ino)
 	}
 	var runs spool.Ranges
 	for _, x := range l.extents {
@@ -151,8 +150,18 @@ func (fs *FS) rewriteMedia(ctx context.Context, id ID) error {
 	if err := fs.storeSums(ctx, cid, c, blocks); err != nil {
 		return err
 	}
+	// Bytes in the spool say which head they are to replace: that does not change under them.
+	if !ino.tryLock() {
+		fs.rewrite.queue(id)
+		return nil
+	}
+	defer ino.unlock()
+	if ino.isLocal() {
+		fs.rewrite.queue(id)
+		return nil
+	}
 	in := fs.newIntent(intent.Kind_REWRITE, Caller{})
-	in.Node, in.Head, in.Value = id, whole, []byte(baseOf(head))
+	in.Node, in.Head, in.Value = id, whole, []byte(targetOf(head))
 	in.Contents = []*intent.Content{{Id: u.id, Content: c}}
 	if _, err = fs.do(ctx, in); errors.Is(err, remote.Stale) || errors.Is(err, remote.NotExist) {
 		return nil // it was edited or deleted meanwhile
@@ -256,7 +265,7 @@ func runRewrite(tx *catalog.Tx, in *intent.Intent) error {
 	if n == nil || tx.Orphan(in.Node) {
 		return missing(tx, "rewrite", in.Node)
 	}
-	if baseOf(n.Head) != string(in.Value) {
+	if targetOf(n.Head) != string(in.Value) {
 		return remote.E("rewrite", fmt.Sprint(in.Node), remote.Stale, nil)
 	}
 	storeContents(tx, in)

@@ -16,6 +16,7 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
 	defer cancel()
+	defer context.AfterFunc(fs.ctx, cancel)()
 	pause := time.NewTicker(min(fs.opt.RetryInterval, 100*time.Millisecond))
 	defer pause.Stop()
 	ino.setCramped(true)
@@ -51,6 +52,12 @@ func (ino *inode) setCramped(on bool) {
 	ino.mu.Unlock()
 }
 
+func (ino *inode) isCramped() bool {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	return ino.cramped
+}
+
 // makeRoom has everything uploaded that is in the spool, but for one media, and takes the bytes of what is in the store already. It tells whether there
 // is anything to wait for: not for media whose writers wait for room as well.
 func (fs *FS) makeRoom(but *inode) bool {
@@ -63,7 +70,7 @@ func (fs *FS) makeRoom(but *inode) bool {
 		case ino == but || cramped:
 		case dirty:
 			wait = true
-			fs.uploads.queue(ino, 0)
+			fs.uploads.hasten(ino)
 		case ino.tryLock():
 			fs.hollowNow(ino)
 			ino.unlock()

@@ -39,6 +39,7 @@ type sent struct {
 type contentRecord struct {
 	id     []byte
 	record *record.Content
+	sums   []uint32 // of its blocks
 }
 
 // read fills p with what the media holds from off on, and returns less only at its end. inode.io or inode.up is held; rest is
@@ -176,6 +177,6 @@ func (fs *FS) hollow(ino *inode) error {
 	}
 	ino.io.Lock()
 	defer ino.io.Unlock()
-	w.under = l
+	w.under, w.sent = l, nil // what was sent is not in the file any more: nothing to adopt
 	return w.file.Hollow(d)
 }

@@ -58,7 +58,11 @@ func (fs *FS) uploadHeld(ctx context.Context, ino *inode) (err error) {
 	defer func() {
 		ino.mu.Lock()
 		ino.lastErr = err
+		gone := ino.gone
 		ino.mu.Unlock()
+		if gone {
+			fs.describeGone(ino.w)
+		}
 	}()
 	for range 5 {
 		err = fs.uploadOnce(ctx, ino, ino.w)
@@ -84,6 +88,7 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing) error {
 		}
 	}
 	in.Head = w.sent.head
+	in.Head.Time, in.Head.Client = in.Time, in.Client
 	if c := w.sent.content; c != nil {
 		in.Contents = []*intent.Content{{Id: c.id, Content: c.record}}
 	}
@@ -164,7 +169,7 @@ func livesOn(tx *catalog.Tx, media []byte, node ID) bool {
 // uploaded notes that the spool file's bytes are the media's head now.
 func (fs *FS) uploaded(ino *inode, w *writing) error {
 	d := w.file.Description()
-	d.Dirty, d.Base = false, baseOf(w.sent.head)
+	d.Dirty, d.Synced, d.Base = false, false, baseOf(w.sent.head)
 	d.Upload, d.Size, d.Stale = "", 0, nil
 	if w.file.Overlay() {
 		if err := fs.relay(ino, w, &d); err != nil {
@@ -253,7 +258,7 @@ func (fs *FS) sendPlan(ctx context.Context, w *writing, ps []piece, size int64, 
 		id = w.up.id
 	}
 	s.head = headOf(ps, size, id)
-	d.Target = baseOf(s.head)
+	d.Target = targetOf(s.head)
 	d.MtimeSet, d.Mtime, d.MtimeNS = true, mtime.Sec, mtime.Nsec
 	if err := w.file.Describe(d); err != nil {
 		return err
@@ -263,7 +268,7 @@ func (fs *FS) sendPlan(ctx context.Context, w *writing, ps []piece, size int64, 
 		if err != nil {
 			return err
 		}
-		s.content = &contentRecord{id, c}
+		s.content = &contentRecord{id, c, w.up.sums.blocks}
 	}
 	w.sent = s
 	return nil

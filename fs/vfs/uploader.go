@@ -82,6 +82,17 @@ func (u *uploader) queueBehind(ino *inode) {
 	}
 }
 
+// hasten has an inode uploaded now that is not queued yet or was put off. One whose upload failed keeps its pause.
+func (u *uploader) hasten(ino *inode) {
+	u.mu.Lock()
+	q := u.waiting[ino]
+	fails := q != nil && q.pause > u.fs.opt.RetryInterval
+	u.mu.Unlock()
+	if !fails {
+		u.queue(ino, 0)
+	}
+}
+
 func (u *uploader) wakeUp() {
 	select {
 	case u.wake <- struct{}{}:
@@ -112,6 +123,8 @@ func (u *uploader) loop() {
 		}
 	}
 }
+
+var errCramped = errors.New("its writer waits for room")
 
 // take picks what is due, as many as may run.
 func (u *uploader) take() (out []*inode) {
@@ -147,7 +160,12 @@ func (u *uploader) untilDue() time.Duration {
 }
 
 func (u *uploader) upload(ino *inode) {
-	err := u.fs.upload(u.fs.ctx, ino)
+	var err error
+	if ino.isCramped() {
+		err = errCramped // its writer holds it, and waits for other uploads to get their turn
+	} else {
+		err = u.fs.upload(u.fs.ctx, ino)
+	}
 	u.mu.Lock()
 	q := u.waiting[ino]
 	u.running--
@@ -159,6 +177,12 @@ func (u *uploader) upload(ino *inode) {
 		return
 	}
 	q.again = false
+	if errors.Is(err, errCramped) {
+		q.due = time.Now().Add(u.fs.opt.RetryInterval)
+		u.mu.Unlock()
+		u.wakeUp()
+		return
+	}
 	if err != nil {
 		q.due = time.Now().Add(q.pause)
 		q.pause = min(2*q.pause, time.Minute)

@@ -64,7 +64,7 @@ func newUpstream(file *spool.File, name string) *upstream {
 // resumed takes up what an earlier process had begun; nil when it left nothing.
 func resumed(f *spool.File, d spool.Description) *upstream {
 	id := unhex(d.Content)
-	if d.Upload == "" || len(id) != 16 || !f.Intact() {
+	if d.Upload == "" || len(id) != 16 || !f.SameBoot() {
 		return nil
 	}
 	u := &upstream{id: id, name: string(d.Name), file: f, size: d.Size, token: d.Upload, stale: make(map[int]bool), halted: true}
@@ -112,6 +112,7 @@ func (u *upstream) describe(d *spool.Description) {
 func (u *upstream) touch(off, n int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.high = min(u.high, off) // no chunk begins with bytes that are about to change, until advance
 	if u.begun == 0 || n <= 0 {
 		return
 	}
@@ -125,6 +126,7 @@ func (u *upstream) touch(off, n int64) {
 func (u *upstream) reaches(size int64) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	u.high = min(u.high, size) // and none does from here on
 	return u.begun > 0 && int64(u.begun)*u.up.Needs().ChunkSize > size
 }
 

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"reflect"
@@ -59,6 +60,9 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 		size = min(size, keep)
 	}
 	w := &writing{base: headID(n.Head)}
+	ino.mu.Lock()
+	d.Gone = ino.gone
+	ino.mu.Unlock()
 	if size > fs.opt.WholeBelow {
 		size = l.size
 		if d.Under, err = headUnder(n.Head); err != nil {
@@ -105,9 +109,19 @@ func describe(tx *catalog.Tx, id ID, n *record.Node) spool.Description {
 	return d
 }
 
-// baseOf names a head in a spool file's description: the one that the bytes were to replace.
+// baseOf names a head in a spool file's description: the one that the bytes were to replace. It stays the same when the media is made whole.
 func baseOf(h *record.Head) string {
-	sum := sha256.Sum256([]byte(headID(h)))
+	if h == nil {
+		return digest("empty")
+	}
+	return digest(fmt.Sprintf("%d %d.%d %d", h.Size, h.Time.GetSeconds(), h.Time.GetNanos(), h.Client))
+}
+
+// targetOf names a head that has no time yet.
+func targetOf(h *record.Head) string { return digest(headID(h)) }
+
+func digest(s string) string {
+	sum := sha256.Sum256([]byte(s))
 	return hex.EncodeToString(sum[:16])
 }
 
@@ -137,7 +151,8 @@ func (fs *FS) unshare(ino *inode) error {
 	old := ino.w
 	d := old.file.Description()
 	dirty := d.Dirty
-	d.Dirty = false // until it is complete
+	synced := d.Synced
+	d.Dirty, d.Synced = false, false // until it is complete
 	f, err := fs.spool.Create(d)
 	if err != nil {
 		return err
@@ -152,7 +167,11 @@ func (fs *FS) unshare(ino *inode) error {
 		err = f.Truncate(ino.size)
 	}
 	if d.Dirty = dirty; err == nil && dirty {
-		err = f.Describe(d)
+		if synced {
+			err = f.SyncAs(d) // what was confirmed stays so
+		} else {
+			err = f.Describe(d)
+		}
 	}
 	if err != nil {
 		return errors.Join(err, f.Remove())
@@ -169,7 +188,7 @@ func (fs *FS) dirtied(ino *inode, off, n int64) error {
 	w.sent = nil
 	d := w.file.Description()
 	want := d
-	want.Dirty, want.Synced, want.MtimeSet, want.Mtime, want.MtimeNS, want.Target = true, false, false, 0, 0, ""
+	want.Dirty, want.MtimeSet, want.Mtime, want.MtimeNS, want.Target = true, false, 0, 0, ""
 	if w.up != nil && w.up.streams() {
 		w.up.touch(off, n)
 		w.up.describe(&want)
@@ -280,6 +299,7 @@ func (fs *FS) adopt(w *writing) bool {
 	}
 	c := w.sent.content
 	content := fs.blockContent(c.id, c.record)
+	content.Sums, content.LoadSums = c.sums, nil // wherever the store has them
 	whole := len(w.sent.head.Extents) == 1 && c.record.Size == w.sent.head.Size && !w.file.Overlay()
 	if !whole {
 		r := readers{cache: fs.cache}

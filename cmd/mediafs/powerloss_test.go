@@ -234,7 +234,7 @@ func (k *torture) cutPower(d *testDisk) {
 	k.mount("")
 	m.do("flush", m.mnt)
 	k.compare(journals)
-	m.umount()
+	k.umount()
 	if code, stdout, stderr := m.mediafs("check", k.store, "--data"); code != exitOK {
 		t.Errorf("round %d: check: exit code %d\n%s%s", k.round, code, stdout, stderr)
 	}

@@ -41,6 +41,7 @@ type inode struct {
 	gone    bool  // this machine took its last name
 	saved   bool  // w is of an earlier process and not what the media holds now: it becomes a version
 	cramped bool  // its writer waits for room in the spool
+	gives   bool  // with cramped: that writer has bytes to send, which will make some
 }
 
 func newInode(id ID) *inode { return &inode{id: id, up: make(chan struct{}, 1)} }

@@ -19,9 +19,27 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 	defer context.AfterFunc(fs.ctx, cancel)()
 	pause := time.NewTicker(min(fs.opt.RetryInterval, 100*time.Millisecond))
 	defer pause.Stop()
-	ino.setCramped(true)
-	defer ino.setCramped(false)
-	for fs.makeRoom(ino) {
+	fs.hollowNow(ino)
+	ino.setCramped(true, ino.isDirty())
+	defer ino.setCramped(false, false)
+	for {
+		uploading, busy := fs.makeRoom(ino)
+		if !uploading && ino.w != nil && ino.isDirty() {
+			// Nobody else's bytes go up by themselves: this one's do.
+			if uerr := fs.patiently(ctx, func() error { return fs.uploadHeld(ctx, ino) }); uerr != nil {
+				fs.log.WithError(uerr).Warn("the spool's disk is full, and what is in it could not be uploaded")
+				return err
+			}
+			fs.hollowNow(ino)
+			ino.setCramped(true, false)
+			if err = fs.spool.Room(n); remote.KindOf(err) != remote.NoSpace {
+				return err
+			}
+			continue
+		}
+		if !uploading && !busy {
+			return fs.spool.Room(n)
+		}
 		select {
 		case <-pause.C:
 		case <-ctx.Done():
@@ -33,22 +51,11 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 			return err
 		}
 	}
-	if ino.w == nil {
-		return fs.spool.Room(n)
-	}
-	if ino.isDirty() {
-		if uerr := fs.patiently(ctx, func() error { return fs.uploadHeld(ctx, ino) }); uerr != nil {
-			fs.log.WithError(uerr).Warn("the spool's disk is full, and what is in it could not be uploaded")
-			return err
-		}
-	}
-	fs.hollowNow(ino)
-	return fs.spool.Room(n)
 }
 
-func (ino *inode) setCramped(on bool) {
+func (ino *inode) setCramped(on, gives bool) {
 	ino.mu.Lock()
-	ino.cramped = on
+	ino.cramped, ino.gives = on, gives
 	ino.mu.Unlock()
 }
 
@@ -58,31 +65,41 @@ func (ino *inode) isCramped() bool {
 	return ino.cramped
 }
 
-// makeRoom has everything uploaded that is in the spool, but for one media, and takes the bytes of what is in the store already. It tells whether there
-// is anything to wait for: not for media whose writers wait for room as well.
-func (fs *FS) makeRoom(but *inode) bool {
-	wait := false
+// makeRoom has everything uploaded that is in the spool, but for one media, and takes the bytes of what is in the store already. uploading
+// tells that bytes are on their way; busy that there is more to hope for: bytes that were taken just now, which another
+// writer may have been quicker to use, or those of a media whose writer waits for room as well. Such a writer sends them himself, so
+// that only who has none to send may wait for him.
+func (fs *FS) makeRoom(but *inode) (uploading, busy bool) {
 	for _, ino := range fs.all() {
 		ino.mu.Lock()
-		dirty, cramped := ino.dirty, ino.cramped
+		dirty, cramped, gives := ino.dirty, ino.cramped, ino.gives
 		ino.mu.Unlock()
 		switch {
-		case ino == but || cramped:
+		case ino == but:
+		case cramped:
+			busy = busy || gives
 		case dirty:
-			wait = true
+			uploading = true
 			fs.uploads.hasten(ino)
 		case ino.tryLock():
-			fs.hollowNow(ino)
+			busy = fs.hollowNow(ino) || busy
 			ino.unlock()
+		default:
+			busy = true // its writer is at it: what he does to it is seen next time
 		}
 		fs.release(ino)
 	}
-	return wait
+	return uploading, busy
 }
 
-// hollowNow is hollow for a caller who goes on without.
-func (fs *FS) hollowNow(ino *inode) {
-	if err := fs.hollow(ino); err != nil {
+// hollowNow is hollow for a caller who goes on without. It tells whether there were bytes to take.
+func (fs *FS) hollowNow(ino *inode) bool {
+	if w := ino.w; w == nil || w.file.Overlay() && w.file.Runs() == 0 {
+		return false
+	}
+	taken, err := fs.hollow(ino)
+	if err != nil {
 		fs.log.WithError(err).Warn("a spool file could not leave its bytes to the store")
 	}
+	return taken
 }

@@ -95,7 +95,9 @@ type view struct {
 func (v view) ReadAt(p []byte, off int64) (int, error) {
 	n, rest, err := v.w.read(p, off)
 	if err == nil && rest != nil {
-		err = rest(v.ctx, v.r)
+		if err = rest(v.ctx, v.r); err != nil {
+			return 0, err
+		}
 	}
 	if err == nil && n < len(p) {
 		err = io.EOF
@@ -161,22 +163,23 @@ func (fs *FS) layoutOfHead(h *record.Head) (l layout, err error) {
 	return l, err
 }
 
-// hollow gives the disk the room of a spool file back whose bytes are the media's head. inode.up is held.
-func (fs *FS) hollow(ino *inode) error {
+// hollow gives the disk the room of a spool file back whose bytes are the media's head. It tells whether there were such bytes.
+// inode.up is held.
+func (fs *FS) hollow(ino *inode) (taken bool, err error) {
 	w := ino.w
 	if w == nil || w.shared || ino.isDirty() || ino.isLocal() || w.head == nil || len(w.head.Extents) == 0 || w.base != headID(w.head) {
-		return nil
+		return false, nil
 	}
 	l, err := fs.layoutOfHead(w.head)
 	if err != nil {
-		return err
+		return false, err
 	}
 	d := w.file.Description()
 	if d.Under, err = headUnder(w.head); err != nil {
-		return err
+		return false, err
 	}
 	ino.io.Lock()
 	defer ino.io.Unlock()
 	w.under, w.sent = l, nil // what was sent is not in the file any more: nothing to adopt
-	return w.file.Hollow(d)
+	return true, w.file.Hollow(d)
 }

@@ -124,8 +124,6 @@ func (u *uploader) loop() {
 	}
 }
 
-var errCramped = errors.New("its writer waits for room")
-
 // take picks what is due, as many as may run.
 func (u *uploader) take() (out []*inode) {
 	u.mu.Lock()
@@ -160,12 +158,7 @@ func (u *uploader) untilDue() time.Duration {
 }
 
 func (u *uploader) upload(ino *inode) {
-	var err error
-	if ino.isCramped() {
-		err = errCramped // its writer holds it, and waits for other uploads to get their turn
-	} else {
-		err = u.fs.upload(u.fs.ctx, ino)
-	}
+	err := u.fs.uploadBehind(ino)
 	u.mu.Lock()
 	q := u.waiting[ino]
 	u.running--
@@ -198,6 +191,30 @@ func (u *uploader) upload(ino *inode) {
 	u.fs.settle(ino)
 	u.fs.release(ino)
 	u.wakeUp()
+}
+
+// errCramped: the writer of a file waits for room, and sends it himself when nobody else makes any.
+var errCramped = errors.New("its writer waits for room")
+
+// uploadBehind is upload for the uploader, which waits for no writer who waits for room: it may be others' uploads that make that.
+func (fs *FS) uploadBehind(ino *inode) error {
+	look := time.NewTicker(min(fs.opt.RetryInterval, 100*time.Millisecond))
+	defer look.Stop()
+	for !ino.tryLock() {
+		if ino.isCramped() {
+			return errCramped
+		}
+		select {
+		case ino.up <- struct{}{}:
+			defer ino.unlock()
+			return fs.uploadHeld(fs.ctx, ino)
+		case <-look.C:
+		case <-fs.ctx.Done():
+			return remote.E("wait for an upload", "", remote.Unavailable, errClosing)
+		}
+	}
+	defer ino.unlock()
+	return fs.uploadHeld(fs.ctx, ino)
 }
 
 // flush uploads everything that is dirty now and returns when all of it was tried.

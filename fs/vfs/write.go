@@ -317,7 +317,11 @@ func (fs *FS) adopt(w *writing) bool {
 			}
 			return false
 		}
-		path, err := w.file.Extract(media, w.sent.runs)
+		err := fs.spool.Room(int64(c.record.Size)) // a copy that can be done without takes no room from writers
+		path := ""
+		if err == nil {
+			path, err = w.file.Extract(media, w.sent.runs)
+		}
 		if err == nil {
 			if err = fs.cache.Adopt(content, path); err == nil {
 				fs.cache.Unpin(content.ID)

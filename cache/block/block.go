@@ -54,7 +54,7 @@ type Options struct {
 	MinFree  int64 // the cache shrinks, and takes nothing more, below this much free space; 0 is min(512 MiB, 10 % of the file system)
 	Memory   int64 // bytes of all buffers together; 0 is 64 MiB; at least two blocks for each parallel GET
 	Parallel int   // GETs at the same time, of all readers together; 0 is 8
-	MaxOpen  int   // data files kept open while nobody reads them; 0 is 128
+	MaxOpen  int   // data files kept open while nobody reads them; 0 is 128, or an eighth of what this process may open
 
 	Patience time.Duration // how long a block is tried again while the store is unavailable; 0 is 30 s
 	Backoff  time.Duration // pause before the first retry, doubled up to 5 s; 0 is 200 ms
@@ -78,7 +78,7 @@ func (o Options) withDefaults() Options {
 	set(&o.MaxBytes, 10<<30)
 	set(&o.Memory, 64<<20)
 	set(&o.Parallel, 8)
-	set(&o.MaxOpen, 128)
+	set(&o.MaxOpen, min(128, openLimit()/8))
 	set(&o.Patience, 30*time.Second)
 	set(&o.Backoff, 200*time.Millisecond)
 	set(&o.Stall, 30*time.Second)
@@ -190,7 +190,7 @@ func Open(opt Options) (*Cache, error) {
 		c.stop()
 		return nil, err
 	}
-	c.dir = dir
+	c.dir, dir.spare = dir, c.shutIdle
 	if err := c.openDisk(); err != nil {
 		c.stop()
 		dir.close()
@@ -234,11 +234,7 @@ func (c *Cache) Close() error {
 		return nil
 	}
 	c.flush()
-	c.lock()
-	for el := c.mu.idle.Front(); el != nil; el = c.mu.idle.Front() {
-		c.shut(el.Value.(*data))
-	}
-	c.unlock()
+	c.shutIdle()
 	return c.dir.close()
 }
 

@@ -142,6 +142,17 @@ func (c *Cache) shut(d *data) {
 	}
 }
 
+// shutIdle closes the files that nobody uses, and tells whether there were any.
+func (c *Cache) shutIdle() bool {
+	c.lock()
+	defer c.unlock()
+	any := c.mu.idle.Len() > 0
+	for el := c.mu.idle.Front(); el != nil; el = c.mu.idle.Front() {
+		c.shut(el.Value.(*data))
+	}
+	return any
+}
+
 // enlist makes d's segments candidates for eviction. Needs mu.
 func (c *Cache) enlist(d *data) {
 	for i := range d.segments {
@@ -298,7 +309,7 @@ func (c *Cache) keep(e *entry, block int64, buf *buffer) bool {
 	}
 	need := spaceOf(len(buf.b))
 	c.lock()
-	if time.Now().Before(c.mu.off) {
+	if time.Now().Before(c.mu.off) || e.source == sumsOwn && e.sums == nil {
 		c.unlock()
 		return false
 	}

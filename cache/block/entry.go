@@ -43,6 +43,9 @@ func (c *Cache) entry(id remote.ContentID, size int64) *entry {
 		e = &entry{name: name, id: id, size: size, loaded: c.dir == nil, flights: make(map[int64]*flight)}
 		c.mu.entries[name] = e
 	}
+	if e.id != id {
+		e.id = id // until now it was swept, and only its name known
+	}
 	if e.readers == 0 && e.disk == nil && len(e.flights) == 0 && len(e.recent) == 0 {
 		e.size = size
 	}
@@ -63,9 +66,20 @@ func (e *entry) length(block int64) int {
 	return int(min(BlockSize, e.size-block*BlockSize))
 }
 
+// What is said of a content's size may be wrong, or a lie: it decides how much memory is taken for it.
+const (
+	// maxContent is the largest object that there is in S3, in bytes. Its tables take 18 MiB, besides 80 MiB of checksums.
+	maxContent = 5 << 40
+	// maxUnsummed is how large a content may be of which nobody has computed checksums, to be kept on disk, in bytes: there we need our own.
+	maxUnsummed = 64 << 30
+)
+
 // ready makes e usable for ct: its sidecar has been read, its sums are known to be there or not. An entry that
 // was cached as something else loses what is on disk.
 func (c *Cache) ready(e *entry, ct Content) error {
+	if ct.Size < 0 || ct.Size > maxContent {
+		return remote.E("read content", e.id.ID, remote.Corrupt, fmt.Errorf("a size of %d bytes", ct.Size))
+	}
 	c.lock()
 	for !e.loaded {
 		if wait := e.loading; wait != nil {
@@ -76,14 +90,18 @@ func (c *Cache) ready(e *entry, ct Content) error {
 		}
 		e.loading = make(chan struct{})
 		c.unlock()
-		side, when := c.readSidecar(e.name)
+		side, when, err := c.readSidecar(e.name)
 		c.lock()
 		if side != nil && side.id == e.id {
 			c.install(e, side, when)
 		}
-		e.loaded = true
+		e.loaded = err == nil
 		close(e.loading)
 		e.loading = nil
+		if err != nil {
+			c.unlock()
+			return remote.E("read content", e.id.ID, remote.Other, err).WithHint("raise the number of files that the daemon may have open (LimitNOFILE, ulimit -n)")
+		}
 	}
 	err, stale := c.settle(e, ct)
 	c.unlock()
@@ -145,7 +163,10 @@ func (c *Cache) settle(e *entry, ct Content) (err error, stale bool) {
 		}
 	case e.sums == nil:
 		stale = c.detach(e) || stale
-		e.source, e.sums = sumsOwn, make([]uint32, blocksOf(e.size))
+		e.source = sumsOwn
+		if e.size <= maxUnsummed {
+			e.sums = make([]uint32, blocksOf(e.size))
+		}
 	}
 	return nil, stale
 }

@@ -204,7 +204,7 @@ func (c *Cache) verify(r *run) error {
 	return nil
 }
 
-// verifyBlock reads a block from disk; nil when it is not there or damaged.
+// verifyBlock reads a block from disk; nil when it is not there, damaged, or cannot be read now.
 func (c *Cache) verifyBlock(r *run, block int64) (*buffer, error) {
 	e := r.e
 	if err := c.checks.acquire(r.ctx, &r.ticket); err != nil {
@@ -230,7 +230,7 @@ func (c *Cache) verifyBlock(r *run, block int64) (*buffer, error) {
 		s.known |= bit(block) // of a file that was closed meanwhile nothing is known, but in use it is not closed
 	} else {
 		c.drop(buf)
-		if err != errDead {
+		if err != errDead && !scarce(err) {
 			c.mu.stats.Damaged++
 		}
 		if err == nil && s.have&bit(block) != 0 {
@@ -242,6 +242,8 @@ func (c *Cache) verifyBlock(r *run, block int64) (*buffer, error) {
 	switch {
 	case good:
 		return buf, nil
+	case scarce(err):
+		return nil, nil
 	case err != nil:
 		c.lose(d)
 	}

@@ -15,9 +15,10 @@ import (
 // A folder is the cache directory, held by its descriptor and locked. Its methods take names of entries and never
 // follow a symbolic link.
 type folder struct {
-	path string
-	f    *os.File
-	held *os.File // the lock file
+	path  string
+	f     *os.File
+	held  *os.File    // the lock file
+	spare func() bool // gives up open files that can be opened again and tells whether there were any; nil: there are none
 }
 
 const lockName = "lock"
@@ -73,7 +74,10 @@ func (d *folder) close() error {
 
 // open opens a regular file, private to this user when it is made.
 func (d *folder) open(name string, flags int) (*os.File, error) {
-	fd, err := unix.Openat(int(d.f.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
+	fd, err := d.openat(name, flags)
+	if scarce(err) && d.spare != nil && d.spare() {
+		fd, err = d.openat(name, flags)
+	}
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: name, Err: err}
 	}
@@ -84,6 +88,14 @@ func (d *folder) open(name string, flags int) (*os.File, error) {
 	}
 	return f, nil
 }
+
+func (d *folder) openat(name string, flags int) (int, error) {
+	return unix.Openat(int(d.f.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
+}
+
+// scarce tells whether a file was not opened because this process, or the machine, has too many open: it is what it was, and nothing of
+// it is given up.
+func scarce(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
 // read returns the bytes of a file of at most max bytes, and what is known of the file.
 func (d *folder) read(name string, max int64) ([]byte, os.FileInfo, error) {
@@ -162,6 +174,15 @@ func freeSpace(f *os.File) (free, total int64, err error) {
 		return 0, 0, err
 	}
 	return int64(st.Bavail) * st.Bsize, int64(st.Blocks) * st.Bsize, nil
+}
+
+// openLimit is how many files this process may have open.
+func openLimit() int {
+	var l unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &l) != nil {
+		return 1024
+	}
+	return int(min(l.Cur, 1<<20))
 }
 
 // kindOfDisk maps an error of the local disk.

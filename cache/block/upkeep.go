@@ -64,16 +64,16 @@ func (c *Cache) scan(names []string) {
 		switch suffix {
 		case mapSuffix:
 			if !have[base+dataSuffix] {
-				c.sweep(base, n)
+				c.sweep(base, true, n)
 			} else if d := c.adoptSidecar(base); d != nil {
 				found = append(found, d)
 			}
 		case dataSuffix:
 			if !have[base+mapSuffix] {
-				c.sweep(base, n)
+				c.sweep(base, true, n)
 			}
 		case mapSuffix + tempSuffix, dataSuffix + tempSuffix:
-			c.sweep(base, n)
+			c.sweep(base, false, n)
 		}
 	}
 	// What was noted last was used last; what has been used by this process already is in front of all.
@@ -91,9 +91,12 @@ func (c *Cache) scan(names []string) {
 
 // adoptSidecar makes an entry of a content that an earlier process left, unless somebody has asked for it already.
 func (c *Cache) adoptSidecar(base string) *data {
-	side, when := c.readSidecar(base)
+	side, when, err := c.readSidecar(base)
+	if err != nil {
+		return nil // whoever reads the content looks again
+	}
 	if side == nil {
-		c.sweep(base, base+mapSuffix, base+dataSuffix)
+		c.sweep(base, true, base+mapSuffix, base+dataSuffix)
 		return nil
 	}
 	c.lock()
@@ -111,30 +114,47 @@ func (c *Cache) adoptSidecar(base string) *data {
 	return d
 }
 
-// sweep removes files of a name that no entry uses.
-func (c *Cache) sweep(base string, files ...string) {
+// sweep removes files of a name that no entry uses. whole says that they are all that is there under this name: who asks for the content meanwhile
+// makes new ones, which stay.
+func (c *Cache) sweep(base string, whole bool, files ...string) {
 	c.lock()
-	e := c.mu.entries[base]
-	c.unlock()
-	if e != nil {
+	if c.mu.entries[base] != nil {
+		c.unlock()
 		return // it has been asked for meanwhile, and looks after its files
 	}
-	for _, n := range files {
-		c.dir.remove(n)
+	e := &entry{name: base, loaded: whole, leaving: 1, flights: make(map[int64]*flight)}
+	c.mu.entries[base] = e
+	c.unlock()
+	e.path.Lock()
+	c.lock()
+	made := e.disk != nil && e.disk.made
+	c.unlock()
+	if !whole || !made {
+		for _, n := range files {
+			c.dir.remove(n)
+		}
 	}
+	e.path.Unlock()
+	c.lock()
+	e.leaving--
+	c.tidy(e)
+	c.unlock()
 }
 
-// readSidecar reads and decodes a sidecar; nil when there is none that is right.
-func (c *Cache) readSidecar(base string) (*sidecar, time.Time) {
+// readSidecar reads and decodes a sidecar; nil when there is none that is right. It fails only when that cannot be told now.
+func (c *Cache) readSidecar(base string) (*sidecar, time.Time, error) {
 	b, st, err := c.dir.read(base+mapSuffix, maxSidecar)
 	if err != nil {
-		return nil, time.Time{}
+		if !scarce(err) {
+			err = nil
+		}
+		return nil, time.Time{}, err
 	}
 	side, err := decodeSidecar(b)
 	if err != nil || nameOf(side.id) != base {
-		return nil, time.Time{}
+		return nil, time.Time{}, nil
 	}
-	return side, st.ModTime()
+	return side, st.ModTime(), nil
 }
 
 // flush writes the sidecars of what changed.
@@ -196,7 +216,16 @@ func (c *Cache) note(e *entry) (empty bool) {
 	if present == 0 || side.source == sumsUnknown {
 		return false
 	}
-	if err := c.dir.replace(e.name+mapSuffix, side.encode(), false); err != nil {
+	err = c.dir.replace(e.name+mapSuffix, side.encode(), false)
+	if scarce(err) {
+		c.lock()
+		if e.disk == d {
+			c.mu.dirty[e] = struct{}{} // with the next flush
+		}
+		c.unlock()
+		return false
+	}
+	if err != nil {
 		c.opt.Log.WithError(err).WithField("content", e.id.ID).
 			Warn("a sidecar of the block cache was not written; what it would say is fetched again after a restart")
 	}

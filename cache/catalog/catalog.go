@@ -205,7 +205,10 @@ func (c *Catalog) openDir() error {
 
 // closeDir closes what openDir opened. The marker of use goes when Badger has everything on disk.
 func (c *Catalog) closeDir() error {
-	err := c.db.Close()
+	err := c.ballast.end()
+	if err == nil {
+		err = c.db.Close() // else it is left as by a process that was killed
+	}
 	if err == nil && c.marked {
 		if err = os.Remove(c.marker()); errors.Is(err, os.ErrNotExist) {
 			err = nil

@@ -58,8 +58,10 @@ func TestFullDisk(t *testing.T) {
 	})
 	a.Close()
 
-	if err := os.Remove(filepath.Join(disk, "catalog", "ballast")); err != nil {
-		t.Fatal(err)
+	for _, name := range []string{"ballast", "ballast.closing"} {
+		if err := os.Remove(filepath.Join(disk, "catalog", name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 	fill(t, filler)
 	if _, err := w.try(filepath.Join(disk, "catalog")); !errors.Is(err, remote.NoSpace) {

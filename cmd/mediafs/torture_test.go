@@ -21,7 +21,6 @@ import (
 
 	"mediafs/fs/daemon"
 	"mediafs/fs/vfs"
-	"mediafs/remote/object/s3/s3server"
 )
 
 const (
@@ -101,7 +100,9 @@ type torture struct {
 	m       *machine
 	store   string
 	local   bool
+	wire    *wire    // to an S3 store
 	uploads []string // one of these flags at each mount
+	behind  bool     // one of the daemons of this round had uploads behind
 	r       *rand.Rand
 	dir     string // signs and journals
 	round   int
@@ -154,9 +155,8 @@ func newTorture(t *testing.T, kind string, r *rand.Rand) *torture {
 		k.m = newMachine(t)
 		_, k.store = k.m.localStore()
 	} else {
-		server := s3server.Start(t)
-		k.m = newMachine(t, credentials(server)...)
-		k.store = server.URL("family/torture")
+		k.wire = newWire(t)
+		k.m, k.store = k.wire.machine(), k.wire.store
 	}
 	k.m.env = append(k.m.env, smallSizes+"=1")
 	k.dir = filepath.Join(k.m.home, "journals")
@@ -210,7 +210,9 @@ func (k *torture) mounting(killAt string, do func(args ...string) string) {
 	if killAt != "" {
 		k.m.env = append(env[:len(env):len(env)], killWhenArmed+"="+killAt+"|"+k.sign())
 	}
-	do(append([]string{"mount", k.store, k.m.mnt, "--cache-size=2MiB", "--upload=" + k.uploads[k.r.IntN(len(k.uploads))]}, k.flags...)...)
+	upload := k.uploads[k.r.IntN(len(k.uploads))]
+	do(append([]string{"mount", k.store, k.m.mnt, "--cache-size=2MiB", "--upload=" + upload}, k.flags...)...)
+	k.behind = k.behind || upload == "background"
 	k.m.env = env
 }
 

@@ -344,3 +344,19 @@ func TestLookupNothing(t *testing.T) {
 		t.Errorf("%v, %+v", st, out)
 	}
 }
+
+// A file that is open is there, also when the store has lost its bytes.
+func TestLostBytesAreNoMissingFile(t *testing.T) {
+	s := newFileSystem(newFake())
+	for _, kind := range []remote.Kind{remote.NotExist, remote.Stale, remote.Corrupt, remote.Unavailable} {
+		err := remote.E("open content", "x", kind, nil)
+		for _, op := range []string{"read", "write", "close", "fsync", "copy"} {
+			if st := s.status(op, 1, "", err); st != gofuse.EIO {
+				t.Errorf("%s: %v gives %v", op, kind, st)
+			}
+		}
+	}
+	if st := s.status("open", 1, "", remote.E("open", "x", remote.NotExist, nil)); st != gofuse.ENOENT {
+		t.Errorf("open of what is gone: %v", st)
+	}
+}

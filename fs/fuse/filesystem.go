@@ -56,6 +56,9 @@ func caller(h *gofuse.InHeader) vfs.Caller {
 // status maps an error. One that the program sees as an I/O error says nothing to it, so the log has the whole, once a second at most.
 func (s *fileSystem) status(op string, id vfs.ID, name string, err error) gofuse.Status {
 	errno := Errno(err)
+	if (errno == syscall.ENOENT || errno == syscall.ESTALE) && ofOpenFile[op] {
+		errno = syscall.EIO // it is an object of the store that is gone, and not the file
+	}
 	if errno == syscall.EIO {
 		if now := time.Now().Unix(); s.lastLog.Swap(now) != now {
 			s.log.WithError(err).WithField("node", id).WithField("name", name).Warn(op)
@@ -63,6 +66,9 @@ func (s *fileSystem) status(op string, id vfs.ID, name string, err error) gofuse
 	}
 	return gofuse.Status(errno)
 }
+
+// ofOpenFile are the requests about a file that is open, and so there.
+var ofOpenFile = map[string]bool{"read": true, "write": true, "close": true, "fsync": true, "copy": true, "allocate": true, "seek": true}
 
 func (s *fileSystem) setEntry(out *gofuse.EntryOut, a *vfs.Attr) {
 	*out = gofuse.EntryOut{NodeId: a.ID}

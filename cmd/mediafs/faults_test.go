@@ -281,15 +281,8 @@ func (c *trial) expect(name string, want []byte) {
 func (c *trial) try(op string) {
 	t, r := c.t, c.row
 	c.settle()
-	end := sync.OnceFunc(r.fault.begin(c.wire))
+	end := c.begin(op == copySmall || op == copyLarge)
 	defer end()
-	if limit := r.fault.most; !r.lasting || limit > 0 {
-		if !r.lasting {
-			limit = brief
-		}
-		timer := time.AfterFunc(limit, end)
-		defer timer.Stop()
-	}
 	o := c.do(op)
 	end()
 	switch {
@@ -298,6 +291,11 @@ func (c *trial) try(op string) {
 	default:
 		c.results[op] = fmt.Sprintf("%s %.1f s", o.errno(), o.took.Seconds())
 		t.Logf("%s: %s", op, o.failed)
+	}
+	switch errno := o.errno(); {
+	case o.failed == "", op == remount, errno == "EIO", errno == "EPERM" && r.fault.name == "403":
+	default:
+		t.Errorf("%s: %s says nothing of a store that fails", op, errno)
 	}
 	if r.fault.exact && o.failed != "" {
 		t.Errorf("%s fails: %s", op, o.failed)
@@ -310,6 +308,50 @@ func (c *trial) try(op string) {
 	}
 	if s := c.writer.status(); s.PID != c.pid || !s.Running || !s.Pending.None() || s.Dropped != 0 {
 		t.Errorf("after %s: %+v", op, s)
+	}
+}
+
+// begin makes the fault happen: at once, or in the middle of a copy, when the first bytes of a file are on their way. end may be called more than once.
+func (c *trial) begin(inCopy bool) (end func()) {
+	var (
+		mu   sync.Mutex
+		stop func() // nil before the fault
+		over bool
+	)
+	heal := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if !over && stop != nil {
+			stop()
+		}
+		over = true
+	}
+	start := sync.OnceFunc(func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		stop = c.row.fault.begin(c.wire)
+		switch {
+		case !c.row.lasting:
+			time.AfterFunc(brief, heal)
+		case c.row.fault.most > 0:
+			time.AfterFunc(c.row.fault.most, heal)
+		}
+	})
+	if !inCopy {
+		start()
+		return heal
+	}
+	c.tap.Before(func(r *wiretap.Request) {
+		if strings.HasPrefix(r.Key, "content/") && r.Method != "GET" {
+			start()
+		}
+	})
+	return func() {
+		c.tap.Before(nil)
+		heal()
 	}
 }
 

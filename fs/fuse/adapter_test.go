@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/fs/vfs"
+	"mediafs/remote"
 )
 
 // fakeDir has names in groups.

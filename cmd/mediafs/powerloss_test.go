@@ -154,7 +154,7 @@ func TestPowerLoss(t *testing.T) {
 	if testing.Short() {
 		t.Skip("cuts the power for half a minute")
 	}
-	seed, rounds := churnSetup(t, 5)
+	seed, rounds := churnSetup(t, 10)
 	for i, kind := range []string{"ext4", "xfs"} {
 		if only := os.Getenv(powerLossDisk); only != "" && only != kind {
 			continue
@@ -218,23 +218,11 @@ func (k *torture) cutPower(d *testDisk) {
 	defer stop()
 	churns := k.churn()
 	time.Sleep(time.Duration(150+k.r.IntN(900)) * time.Millisecond)
-	d.cut()
-	time.Sleep(time.Duration(k.r.IntN(200)) * time.Millisecond) // a daemon without a disk must not harm the store
-	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-		t.Fatal(err)
-	}
-	// Its lock lies on the disk that is gone.
-	if !eventually(func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || zombie(pid) }) {
-		t.Fatal("killed, and still there")
-	}
-	journals := churns()
-	stop()
-	if err := unix.Unmount(m.mnt, unix.MNT_DETACH); err != nil {
-		t.Fatal(err)
-	}
-	d.unmount()
-	d.mount()
-	d.reboot(k.round)
+	var journals [][]*op
+	k.powerOff(d, pid, time.Duration(k.r.IntN(200))*time.Millisecond, func() { // a daemon without a disk must not harm the store
+		journals = churns()
+		stop()
+	})
 	if t.Failed() {
 		return
 	}
@@ -249,6 +237,57 @@ func (k *torture) cutPower(d *testDisk) {
 	k.umount()
 	if code, stdout, stderr := m.mediafs("check", k.store, "--data"); code != exitOK {
 		t.Errorf("round %d: check: exit code %d\n%s%s", k.round, code, stdout, stderr)
+	}
+}
+
+// powerOff cuts the power, kills the daemon a little later, and has the disk mounted again as after another boot. between is called when nothing runs any more.
+func (k *torture) powerOff(d *testDisk, pid int, later time.Duration, between func()) {
+	k.t.Helper()
+	d.cut()
+	time.Sleep(later)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
+		k.t.Fatal(err)
+	}
+	// Its lock lies on the disk that is gone.
+	if !eventually(func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || zombie(pid) }) {
+		k.t.Fatal("killed, and still there")
+	}
+	between()
+	k.must(unix.Unmount(k.m.mnt, unix.MNT_DETACH))
+	d.unmount()
+	d.mount()
+	d.reboot(k.round)
+}
+
+// A file that was closed with uploads behind, and is here alone, survives a loss of power that comes at once; one that was deleted then does not.
+func TestPowerLossAfterClose(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs"} {
+		t.Run(kind, func(t *testing.T) {
+			d := newDisk(t, kind)
+			k := newTorture(t, "s3", rand.New(rand.NewPCG(1, 1)))
+			k.uploads = []string{"background"}
+			k.flags = []string{"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache")}
+			k.mount("")
+			k.wire.tap.Before(func(r *wiretap.Request) {
+				if r.Method != http.MethodGet && strings.HasPrefix(r.Key, "content/") {
+					r.Drop() // the only copy is here
+				}
+			})
+			deleted, closed := filepath.Join(k.m.mnt, "deleted"), filepath.Join(k.m.mnt, "closed")
+			for _, name := range []string{deleted, closed} {
+				write(t, name, "bytes of "+name)
+			}
+			pid := k.m.status().PID
+			k.must(os.Remove(deleted))
+			k.powerOff(d, pid, 0, func() { k.wire.tap.Before(nil) })
+			k.mount("")
+			k.m.do("flush", k.m.mnt)
+			mustRead(t, closed, "bytes of "+closed)
+			if _, err := os.Stat(deleted); !os.IsNotExist(err) {
+				t.Errorf("a deleted file is there again: %v", err)
+			}
+			k.umount()
+		})
 	}
 }
 

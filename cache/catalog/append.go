@@ -60,6 +60,7 @@ func (c *Catalog) watch(seq uint64) (answered func()) {
 	timer := time.AfterFunc(c.opt.AttemptTimeout, func() {
 		c.status.set(func(s *Status) {
 			if !over {
+				c.status.kind = remote.Unavailable
 				s.Error, s.ErrorTime = fmt.Sprintf("append commit %d: no answer of the store for %s; it is tried on", seq, c.opt.AttemptTimeout), time.Now()
 			}
 		})

@@ -201,7 +201,10 @@ func (c *Catalog) join(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		err = c.store.Append(ctx, c.applied()+1, body)
+		// A commit that is in doubt when the time is over is another client's to everybody, the next try of this one included.
+		joining, cancel := context.WithTimeout(ctx, c.opt.AppendTimeout)
+		err = c.store.Append(joining, c.applied()+1, body)
+		cancel()
 		if k := remote.KindOf(err); k == remote.Conflict || k == remote.Stale {
 			if err := c.catchUp(ctx); err != nil {
 				return err

@@ -39,7 +39,7 @@ func (op *operation) finish(err error) {
 //
 // run makes its writes through the Tx and may be called again on a newer state; intent is what Options.Run needs to do the same in a
 // later process. An error of run is returned as it is and nothing happens; so does a run that writes nothing.
-// When the log cannot be reached in time the error is Unavailable, when ctx ends it is Interrupted: the operation then stays in the
+// When the log cannot be reached in time the error is Unavailable (Quota or NoSpace when that is why), when ctx ends it is Interrupted: the operation then stays in the
 // outbox, visible on this machine, and still happens, also after a crash.
 func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error) error {
 	if len(intent) > record.MaxCommitBytes {
@@ -60,12 +60,15 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 		why = remote.E("update catalog", "", remote.KindOf(ctx.Err()), context.Cause(ctx))
 	case <-timeout.C:
 		c.status.mu.Lock()
-		last := c.status.s.Error
+		last, kind := c.status.s.Error, remote.Unavailable
+		if k := c.status.kind; k == remote.Quota || k == remote.NoSpace {
+			kind = k // the program can do something about it
+		}
 		c.status.mu.Unlock()
 		if last != "" {
 			last = ": " + last
 		}
-		why = remote.E("update catalog", "", remote.Unavailable, fmt.Errorf("the log was not reached for %s%s", c.opt.AppendTimeout, last)).
+		why = remote.E("update catalog", "", kind, fmt.Errorf("the log was not reached for %s%s", c.opt.AppendTimeout, last)).
 			WithHint("the change is kept and is made when the store answers again")
 	}
 	// From now on nobody waits: the operation runs late if it has to run again.

@@ -3,6 +3,8 @@ package catalog
 import (
 	"sync"
 	"time"
+
+	"mediafs/remote"
 )
 
 // Status is what the catalog tells of itself.
@@ -22,8 +24,9 @@ type Status struct {
 
 // A statusBox is the status under a lock of its own, so that asking for it waits for nothing.
 type statusBox struct {
-	mu sync.Mutex
-	s  Status
+	mu   sync.Mutex
+	s    Status
+	kind remote.Kind // of the error that is in s
 }
 
 func (b *statusBox) set(f func(*Status)) {
@@ -62,12 +65,16 @@ func (c *Catalog) publish() {
 }
 
 func (c *Catalog) failed(err error) {
-	c.status.set(func(s *Status) { s.Error, s.ErrorTime = err.Error(), time.Now() })
+	c.status.set(func(s *Status) {
+		s.Error, s.ErrorTime = err.Error(), time.Now()
+		c.status.kind = remote.KindOf(err)
+	})
 }
 
 func (c *Catalog) reached(newest uint64) {
 	c.status.set(func(s *Status) {
 		s.Reached, s.Error, s.ErrorTime = time.Now(), "", time.Time{}
+		c.status.kind = remote.Other
 		s.Newest = max(s.Newest, newest)
 	})
 }

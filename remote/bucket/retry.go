@@ -2,6 +2,7 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"time"
 
@@ -18,11 +19,14 @@ func again(err error) bool {
 }
 
 // retry calls op until it succeeds, fails for good, has been called Attempts times, or ctx ends. It returns op's last
-// error, which says more than that ctx ended.
+// error, which says more than that ctx ended. A Conflict that lasts is Unavailable: nothing of ours stands in the way, the store does not get on.
 func (s *Store) retry(ctx context.Context, op func() error) error {
 	for n := 1; ; n++ {
 		err := op()
 		if err == nil || !again(err) || n >= s.opt.Attempts || s.pause(ctx, n) != nil {
+			if remote.KindOf(err) == remote.Conflict {
+				err = remote.E("", "", remote.Unavailable, errors.New(err.Error()))
+			}
 			return err
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 )
 
 // logLimit is where a log file is put aside as FILE.1, in bytes. Two of these hold months of a quiet mount and never fill a disk.
@@ -31,7 +32,7 @@ func openLog(path string, limit int64) (*logFile, error) {
 }
 
 func (l *logFile) open() error {
-	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(l.path, os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the log: %w", err)
 	}

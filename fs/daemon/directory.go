@@ -14,7 +14,7 @@ import (
 
 // privateDir makes dir, with its parents, for this user alone (0700), or takes one that is there when it belongs to this
 // user and is no symbolic link: whoever could write there could hand the daemon a catalog or blocks of their own. A folder of this user
-// that others may look into is closed to them.
+// that others may look into is closed to them; one that they could write to must be empty.
 func privateDir(dir, what string) error {
 	if !filepath.IsAbs(dir) {
 		return remote.E("open the "+what, dir, remote.Invalid, errors.New("not an absolute path"))
@@ -46,7 +46,36 @@ func privateDir(dir, what string) error {
 			return remote.E("close to others the "+what, dir, kindOfOS(err), bare(err))
 		}
 	}
-	return nil
+	if info.Mode().Perm()&0o022 == 0 {
+		return nil
+	}
+	// Looked at only now that nobody else can add to it.
+	switch names, err := os.ReadDir(dir); {
+	case err != nil:
+		return remote.E("open the "+what, dir, kindOfOS(err), bare(err))
+	case len(names) == 0:
+		return nil
+	}
+	why := fmt.Errorf("others could write there (mode %04o), and it is not empty", info.Mode().Perm())
+	err = os.Chmod(dir, info.Mode().Perm()) // so that the next try is refused as well
+	return remote.E("open the "+what, dir, remote.Permission, errors.Join(why, err)).WithHint("look at what is in it, then chmod 700")
+}
+
+// writePrivate makes b the bytes of a small file that only this user can read, whole or not at all. A link in its place is replaced and not followed.
+func writePrivate(path string, b []byte) error {
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = os.Rename(tmp, path)
+	}
+	return err
 }
 
 // within tells whether path is dir or lies below it. Both are absolute.

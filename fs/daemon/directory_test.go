@@ -23,6 +23,11 @@ func TestPrivateDir(t *testing.T) {
 	must(os.Chmod(filepath.Join(base, "open"), 0o755))
 	must(os.Symlink("open", filepath.Join(base, "link")))
 	must(os.WriteFile(filepath.Join(base, "file"), nil, 0o600))
+	for _, name := range []string{"empty and writable", "writable"} {
+		must(os.Mkdir(filepath.Join(base, name), 0o700))
+		must(os.Chmod(filepath.Join(base, name), 0o770))
+	}
+	must(os.WriteFile(filepath.Join(base, "writable", "planted"), nil, 0o600))
 	tests := []struct {
 		dir  string
 		kind remote.Kind // Other: works
@@ -33,6 +38,9 @@ func TestPrivateDir(t *testing.T) {
 		{filepath.Join(base, "file"), remote.NotDir},
 		{filepath.Join(base, "file/below"), remote.NotDir},
 		{"relative", remote.Invalid},
+		{filepath.Join(base, "empty and writable"), remote.Other},
+		{filepath.Join(base, "writable"), remote.Permission},
+		{filepath.Join(base, "writable"), remote.Permission}, // and again
 	}
 	if os.Geteuid() == 0 {
 		foreign := filepath.Join(base, "foreign")

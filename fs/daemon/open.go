@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"path/filepath"
 )
 
 // Open mounts a library. When it returns, the mount can be used and the control socket answers. Whatever fails, everything that was opened before is closed
@@ -19,11 +20,15 @@ func Open(ctx context.Context, opt Options) (*Daemon, error) {
 	if err := opt.checkOverlap(); err != nil {
 		return nil, err
 	}
-	if err := privateDir(opt.CatalogDir, "catalog directory"); err != nil {
-		return nil, err
-	}
-	if err := privateDir(opt.CacheDir, "cache directory"); err != nil {
-		return nil, err
+	for _, d := range []struct{ dir, what string }{
+		{opt.CatalogDir, "catalog directory"},
+		{filepath.Join(opt.CatalogDir, catalogName), "catalog"},
+		{filepath.Join(opt.CatalogDir, spoolName), "spool"},
+		{opt.CacheDir, "cache directory"},
+	} {
+		if err := privateDir(d.dir, d.what); err != nil {
+			return nil, err
+		}
 	}
 	lock, err := lockDir(opt.CatalogDir)
 	if err != nil {

@@ -26,6 +26,12 @@ import (
 // network.
 const offlineAfter = 30 * time.Second
 
+// What lies in a catalog directory beside our own files.
+const (
+	catalogName = "catalog"
+	spoolName   = "spool"
+)
+
 // parts are what a library is made of, in the order of opening.
 type parts struct {
 	opt      Options
@@ -47,9 +53,9 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	if err == nil {
 		o := vfs.Options{
 			Store:         p.store,
-			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, "catalog"), Machine: machine, AppendTimeout: opt.AppendTimeout},
+			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, catalogName), Machine: machine, AppendTimeout: opt.AppendTimeout},
 			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize, Patience: opt.ReadTimeout, Stall: opt.StallTimeout},
-			SpoolDir:      filepath.Join(opt.CatalogDir, "spool"),
+			SpoolDir:      filepath.Join(opt.CatalogDir, spoolName),
 			ReadOnly:      opt.ReadOnly,
 			Background:    opt.Background,
 			Trash:         opt.trash(),

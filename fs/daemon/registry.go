@@ -44,10 +44,7 @@ func (r Registry) add(m Mount) error {
 	if err != nil {
 		return remote.E("note the mount", m.Dir, remote.Invalid, err)
 	}
-	tmp := r.path(m.Dir) + ".new"
-	if err = os.WriteFile(tmp, append(b, '\n'), 0o600); err == nil {
-		err = os.Rename(tmp, r.path(m.Dir))
-	}
+	err = writePrivate(r.path(m.Dir), append(b, '\n'))
 	if err != nil {
 		return remote.E("note the mount", m.Dir, kindOfOS(err), err)
 	}

@@ -119,7 +119,7 @@ func probe(ctx context.Context, s *bucket.Store, opt Options) error {
 	if err := s.Probe(ctx); err != nil {
 		return err
 	}
-	if err := os.WriteFile(name, []byte(s.Facts().URL+"\n"), 0o600); err != nil {
+	if err := writePrivate(name, []byte(s.Facts().URL+"\n")); err != nil {
 		return remote.E("note the probe", name, kindOfOS(err), bare(err))
 	}
 	return nil

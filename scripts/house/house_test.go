@@ -129,6 +129,12 @@ var rules = []struct {
 		},
 	},
 	{
+		name:  "promises",
+		check: checkPromises,
+		bad:   []tree{{"ARCHITECTURE.md": []byte("`vfs.TestA`"), "fs/fuse/a_test.go": code("package fuse\n\nfunc TestA(t *testing.T) {}")}},
+		good:  []tree{{"ARCHITECTURE.md": []byte("`TestA`"), "cmd/mediafs/a_test.go": code("package main\n\nfunc TestA(t *testing.T) {}")}},
+	},
+	{
 		name:  "unfinished work",
 		check: ofGo(checkLeftovers),
 		bad:   []tree{{"fs/a.go": code("package fs // TO" + "DO: more")}, {"fs/a_test.go": code("package fs\n\n// FIX" + "ME")}},

@@ -169,6 +169,7 @@ func TestWritesOtherThanOpened(t *testing.T) {
 // Pages of a mapping have their place, and fcntl sets and clears O_APPEND, whatever the file was opened for.
 func testWritesOtherThanOpened(t *testing.T, opened uint32) {
 	lib := newFake()
+	lib.attr.Mode |= unix.S_ISUID // nothing is cleared of a file that has no such bits
 	s := newFileSystem(lib)
 	fh := open(t, s, unix.O_RDWR|opened).Fh
 	write := func(flags, writeFlags uint32) {

@@ -70,6 +70,7 @@ func (s *fileSystem) truncated(r *request, c vfs.Caller, id vfs.ID, flags, openF
 		return err
 	}
 	_, err = s.lib.SetAttr(r, c, id, nil, vfs.AttrChange{Mode: mode})
+	s.announcer.Node(id, false) // the answer has no room for it
 	return err
 }
 
@@ -100,7 +101,18 @@ func (s *fileSystem) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []by
 	if err != nil {
 		return 0, s.status("write", in.NodeId, "", err)
 	}
-	n, err := f.Write(r, data, int64(in.Offset), in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0)
+	kill := false // every write of an ordinary user asks for it, and hardly ever there is something to clear
+	if in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0 {
+		mode, err := s.unprivileged(r, in.NodeId)
+		if err != nil {
+			return 0, s.status("write", in.NodeId, "", err)
+		}
+		kill = mode != nil
+	}
+	n, err := f.Write(r, data, int64(in.Offset), kill)
+	if kill {
+		s.announcer.Node(in.NodeId, false) // the answer has no room for the mode that is left
+	}
 	if err != nil {
 		return 0, s.status("write", in.NodeId, "", err)
 	}

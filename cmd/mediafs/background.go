@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -42,8 +43,15 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	child := exec.Command(self, append(args, m.again...)...)
 	child.Args[0] = "mediafs" // the program may have been called mount.mediafs, which reads its arguments differently
 	child.ExtraFiles = []*os.File{write}
+	// What fusermount3 has to say, and the runtime's last words, are on standard error, and nowhere else.
+	said, err := lastWords()
+	if err != nil {
+		return err
+	}
+	defer said.Close()
+	child.Stderr = said
 	child.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	err = child.Start() // stdin, stdout and stderr are /dev/null
+	err = child.Start() // stdin and stdout are /dev/null
 	write.Close()
 	if err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
@@ -56,10 +64,12 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	var r readiness
 	if err := json.NewDecoder(io.LimitReader(read, 1<<20)).Decode(&r); err != nil {
 		child.Wait() //nolint:errcheck // how it died is in the log
+		p.errorf("%s", printableLines(said, ""))
 		return fmt.Errorf("the daemon ended before the mount was ready (its log is %s)", m.logPath)
 	}
 	if r.Failed != "" {
 		child.Wait() //nolint:errcheck // it said why
+		p.errorf("%s", printableLines(said, r.Failed))
 		failed := errors.New(r.Failed)
 		if r.Foreign {
 			failed = fmt.Errorf("%w%s", hidden{daemon.ErrForeign}, r.Failed)
@@ -70,6 +80,28 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 		p.errorf("mediafs: %s\n", printable(note))
 	}
 	return child.Process.Release()
+}
+
+// lastWords is a file in memory.
+func lastWords() (*os.File, error) {
+	fd, err := unix.MemfdCreate("mediafs-stderr", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make a file in memory: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "standard error"), nil
+}
+
+// printableLines is the beginning of a file, harmless to a terminal, but for what is in known already.
+func printableLines(f *os.File, known string) string {
+	b := make([]byte, 4<<10)
+	n, _ := f.ReadAt(b, 0)
+	var text strings.Builder
+	for line := range strings.Lines(string(b[:n])) {
+		if line = strings.TrimSpace(line); strings.TrimPrefix(line, "mediafs: ") != known {
+			text.WriteString(printable(line) + "\n")
+		}
+	}
+	return text.String()
 }
 
 // hidden keeps an error findable without its text, which the other process has put into its message.

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -70,13 +72,16 @@ func Open(dir string) (*Spool, error) {
 	return &Spool{dir: dir, boot: strings.TrimSpace(string(boot))}, nil
 }
 
-// A File holds the bytes of one media. Reads and writes may be concurrent; Describe and Remove have one caller at a time.
+// A File holds the bytes of one media. Reads and writes may be concurrent; Describe and Remove have one caller at a time, SetGone and SetMtime may be
+// called at any time.
 type File struct {
 	spool *Spool
 	path  string // without extension
 	f     *os.File
 	over  *overlay // nil: all bytes are its own
-	d     Description
+
+	mu sync.Mutex
+	d  Description // guarded by mu
 }
 
 const (
@@ -109,7 +114,7 @@ func (s *Spool) create(d Description, more func(*File) error) (*File, error) {
 		if err != nil {
 			return nil, wrap("create spool file", path, err)
 		}
-		file := &File{spool: s, path: path, f: f}
+		file := &File{spool: s, path: path, f: f, d: Description{Gone: d.Gone}}
 		err = more(file)
 		if err == nil {
 			err = file.Describe(d)
@@ -157,14 +162,16 @@ func (s *Spool) Recover() (files []*File, lost []string, err error) {
 		if err != nil {
 			return nil, nil, wrap("read spool", path, err)
 		}
-		if _, merr := os.Lstat(path + mapSuffix); len(b) == 0 && merr == nil {
+		// A loss of power leaves a description as it was, or empty, or zeros in the place of pages.
+		gone := len(b) == 0 || bytes.IndexByte(b, 0) >= 0
+		if _, merr := os.Lstat(path + mapSuffix); gone && merr == nil {
 			if err := setAside(path); err != nil {
 				return nil, nil, err
 			}
 			lost = append(lost, path+dataSuffix+LostSuffix)
 			continue
 		}
-		if len(b) == 0 {
+		if gone {
 			// The description did not survive a power loss. What the file was to replace is not known: nothing is.
 			var d Description
 			if _, err := fmt.Sscanf(e.Name(), "%16x-", &d.Node); err == nil {
@@ -277,13 +284,53 @@ func (f *File) SyncAs(d Description) error {
 }
 
 // Keep closes the file and leaves it in the spool, where it survives a loss of power.
-func (f *File) Keep() error { return errors.Join(f.SyncAs(f.d), f.Close()) }
+func (f *File) Keep() error { return errors.Join(f.SyncAs(f.Description()), f.Close()) }
 
 // Description is what the file was last described as.
-func (f *File) Description() Description { return f.d }
+func (f *File) Description() Description {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.d
+}
 
-// Describe replaces the description, atomically.
+// Describe replaces the description, atomically. One that a later boot would trust, and that is not true any more, is replaced on the disk as well before it
+// returns.
 func (f *File) Describe(d Description) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d.Gone = f.d.Gone
+	if d.MtimeSet && f.d.MtimeSet {
+		d.Mtime, d.MtimeNS = f.d.Mtime, f.d.MtimeNS // it may have been set meanwhile; a write clears it first
+	}
+	return f.describe(d)
+}
+
+// SetMtime notes a time that was set by hand for bytes that no store has yet.
+func (f *File) SetMtime(seconds int64, nanos uint32) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.d.Dirty {
+		return nil
+	}
+	d := f.d
+	d.MtimeSet, d.Mtime, d.MtimeNS = true, seconds, nanos
+	return f.describe(d)
+}
+
+// SetGone says whether the media is being deleted here: if it is gone later, nobody wants the bytes.
+func (f *File) SetGone(gone bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.d.Gone == gone {
+		return nil
+	}
+	d := f.d
+	d.Gone = gone
+	return f.describe(d)
+}
+
+// describe is Describe with mu held.
+func (f *File) describe(d Description) error {
 	d.Format, d.Boot = format, f.spool.boot
 	b, err := json.Marshal(d)
 	if err != nil {
@@ -296,8 +343,17 @@ func (f *File) Describe(d Description) error {
 	if err := os.Rename(tmp, f.path+metaSuffix); err != nil {
 		return wrap("describe spool file", f.path, err)
 	}
+	was := f.d
 	f.d = d
+	if was.Synced && was.Dirty && !d.stillTrue(was) {
+		return f.syncDescription()
+	}
 	return nil
+}
+
+// stillTrue tells whether a description that a later boot will trust says nothing wrong once d is the newer one.
+func (d Description) stillTrue(was Description) bool {
+	return d.Synced == was.Synced && d.Dirty == was.Dirty && d.Gone == was.Gone && d.MtimeSet == was.MtimeSet && d.Mtime == was.Mtime && d.MtimeNS == was.MtimeNS
 }
 
 // writeFile replaces a file's bytes; synced before it returns, so that a rename over another that is leaves one of the two after a loss of power.

@@ -36,7 +36,7 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	}
 	storeContents(tx, in)
 	n.Head = head
-	if in.Change.GetMtime() != nil {
+	if in.Change.GetMtime() != nil && (in.Was == nil || unstamp(in.Was) == unstamp(n.Mtime)) {
 		n.Mtime = in.Change.Mtime
 	}
 	n.Ctime = in.Time

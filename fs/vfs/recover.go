@@ -19,7 +19,8 @@ import (
 //	this machine took the last name       nobody wants it: removed
 //	the node is as it was                 its bytes become the head
 //	the node has another head             its bytes become a version: what was confirmed since is never replaced
-//	power was lost and the node has one   its bytes, which may be damaged, become a version
+//	power was lost                        its bytes, which may be damaged, become a version
+//	and the node is gone                  nobody knows whether this machine took it away: removed
 //	the node is gone                      the media comes back
 type fate int
 
@@ -83,11 +84,11 @@ func (fs *FS) takeUp(f *spool.File) error {
 			what = fateDone
 		case livesOn(tx, d.Media, d.Node):
 			what = fateVersion
-		case d.Gone:
+		case n == nil && (d.Gone || !f.Intact()):
 			what = fateDone
 		case n == nil:
 			what = fateRestore
-		case baseOf(n.Head) != d.Base, !f.Intact() && n.Head.GetSize() > 0:
+		case baseOf(n.Head) != d.Base, !f.Intact():
 			what = fateVersion
 		}
 		if what != fateHead && st.Size == 0 {

@@ -23,11 +23,49 @@ func (fs *FS) Unlink(ctx context.Context, c Caller, parent ID, name string) erro
 		return err
 	}
 	in.Node = fs.named(parent, name)
+	leave := fs.leaving(in.Node)
 	fs.opt.Step("unlink")
 	r, err := fs.do(ctx, in)
 	fs.opt.Step("unlinked")
-	fs.unnamed(r.lost)
+	leave(r.lost)
 	return err
+}
+
+// leaving is called before an operation that takes a name off a node, and what it returns after that with the node that lost one. What is in the spool of a
+// node without a name is wanted by nobody after this process, and the spool says so before the name is gone: whoever finds both after a crash
+// does not bring the media back.
+func (fs *FS) leaving(id ID) (left func(lost ID)) {
+	fs.mu.Lock()
+	ino := fs.inodes[id]
+	if ino != nil {
+		ino.holds++
+	}
+	fs.mu.Unlock()
+	if ino == nil {
+		return fs.unnamed
+	}
+	fs.setGone(ino, true)
+	return func(lost ID) {
+		defer fs.release(ino)
+		fs.unnamed(lost)
+		ino.mu.Lock()
+		gone := ino.gone
+		ino.mu.Unlock()
+		if !gone {
+			fs.setGone(ino, false) // it has another name, or went to the trash, or keeps this one
+		}
+	}
+}
+
+func (fs *FS) setGone(ino *inode, gone bool) {
+	ino.io.RLock()
+	defer ino.io.RUnlock()
+	if ino.w == nil {
+		return
+	}
+	if err := ino.w.file.SetGone(gone); err != nil {
+		fs.log.WithError(err).Debug("a spool file of a deleted media stays for the next mount to find")
+	}
 }
 
 // unnamed notes that this machine took a name off a node: if it was the last, nobody wants what is in the spool of it after this process.
@@ -48,24 +86,7 @@ func (fs *FS) unnamed(id ID) {
 	ino.mu.Lock()
 	ino.gone = true
 	ino.mu.Unlock()
-	if !ino.tryLock() {
-		return
-	}
-	defer ino.unlock()
-	fs.describeGone(ino.w)
-}
-
-// describeGone notes in the spool that nobody wants a file's bytes after this process. inode.up is held: by an upload that was running when the name
-// went, or by who took it.
-func (fs *FS) describeGone(w *writing) {
-	if w == nil || w.file.Description().Gone {
-		return
-	}
-	d := w.file.Description()
-	d.Gone = true
-	if err := w.file.Describe(d); err != nil {
-		fs.log.WithError(err).Debug("a spool file of a deleted media stays for the next mount to find")
-	}
+	fs.setGone(ino, true)
 }
 
 func runUnlink(tx *catalog.Tx, in *intent.Intent, r *result) error {

@@ -34,10 +34,14 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 		return err
 	}
 	in.Node, in.Over = fs.named(parent, name), fs.named(newParent, newName)
+	leave := fs.unnamed
+	if flags == 0 && in.Over != in.Node {
+		leave = fs.leaving(in.Over)
+	}
 	fs.opt.Step("rename")
 	r, err := fs.do(ctx, in)
 	fs.opt.Step("renamed")
-	fs.unnamed(r.lost)
+	leave(r.lost)
 	return err
 }
 

@@ -7,6 +7,9 @@ import (
 	"mediafs/remote"
 )
 
+// idleRounds is how often there must be nothing to hope for: another writer may just have been given the room, and makes some again.
+const idleRounds = 10
+
 // room makes sure that n more bytes fit into the spool, and waits for uploads when they do not: of other files first, then of this one, which then
 // leaves its bytes to the store. NoSpace when all that is in the spool is in the store and it still is too small. inode.up is held.
 func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
@@ -22,7 +25,7 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 	fs.hollowNow(ino)
 	ino.setCramped(true, ino.isDirty())
 	defer ino.setCramped(false, false)
-	for {
+	for idle := 0; ; {
 		uploading, busy := fs.makeRoom(ino)
 		if !uploading && ino.w != nil && ino.isDirty() {
 			// Nobody else's bytes go up by themselves: this one's do.
@@ -37,7 +40,9 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 			}
 			continue
 		}
-		if !uploading && !busy {
+		if uploading || busy {
+			idle = 0
+		} else if idle++; idle == idleRounds {
 			return fs.spool.Room(n)
 		}
 		select {

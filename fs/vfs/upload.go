@@ -58,11 +58,7 @@ func (fs *FS) uploadHeld(ctx context.Context, ino *inode) (err error) {
 	defer func() {
 		ino.mu.Lock()
 		ino.lastErr = err
-		gone := ino.gone
 		ino.mu.Unlock()
-		if gone {
-			fs.describeGone(ino.w)
-		}
 	}()
 	for range 5 {
 		err = fs.uploadOnce(ctx, ino, ino.w)
@@ -136,6 +132,9 @@ func (fs *FS) headIntent(ino *inode, w *writing) (in *intent.Intent, wanted bool
 		}
 		in.Parent, in.Name, in.Mode, in.Uid, in.Gid, in.MediaId = d.Parent, d.Name, d.Mode, d.UID, d.GID, d.Media
 		named := n != nil && !orphan
+		if n != nil {
+			in.Was = n.Mtime
+		}
 		switch {
 		case named && !saved:
 			wanted = true

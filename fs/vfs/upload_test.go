@@ -118,8 +118,9 @@ func TestSpoolAfterALossOfPower(t *testing.T) {
 	if !slices.Equal(kept, []string{"UNSYNCEDd"}) {
 		t.Errorf("versions %q, want the bytes that were not synced", kept)
 	}
-	if b2.read("new") != "never closed" {
-		t.Errorf("new holds %q", b2.read("new"))
+	_, n = b2.node("new")
+	if vs := b2.versions(n.MediaId); b2.read("new") != "" || len(vs) != 1 || b2.bytesOf(b, vs[0].Head) != "never closed" {
+		t.Errorf("new holds %q and has %d versions, want nothing, and its doubtful bytes as one", b2.read("new"), len(vs))
 	}
 }
 

@@ -228,21 +228,17 @@ func (ino *inode) setMtime(t Time) {
 	ino.mu.Unlock()
 }
 
-// describeMtime makes such a time survive this process. While an upload runs, that sees to it.
+// describeMtime makes such a time survive this process.
 func (ino *inode) describeMtime(t Time) error {
-	if !ino.tryLock() {
-		return nil
-	}
-	defer ino.unlock()
+	ino.io.RLock()
+	defer ino.io.RUnlock()
 	ino.mu.Lock()
 	stands := ino.dirty && ino.mtime == t
 	ino.mu.Unlock()
 	if !stands || ino.w == nil {
 		return nil
 	}
-	d := ino.w.file.Description()
-	d.MtimeSet, d.Mtime, d.MtimeNS = true, t.Sec, t.Nsec
-	return ino.w.file.Describe(d)
+	return ino.w.file.SetMtime(t.Sec, t.Nsec)
 }
 
 // discard ends the spool file of an inode that nobody refers to any more and that has nothing for the store: of an unlinked media.

@@ -131,6 +131,7 @@ type Intent struct {
 	Host          string                 `protobuf:"bytes,22,opt,name=host,proto3" json:"host,omitempty"`                       // names a conflict
 	Over          uint64                 `protobuf:"varint,23,opt,name=over,proto3" json:"over,omitempty"`                      // what new_name meant when the caller asked; node is what name meant
 	Restore       bool                   `protobuf:"varint,24,opt,name=restore,proto3" json:"restore,omitempty"`                // SET_HEAD: the media comes back if it is gone
+	Was           *record.Time           `protobuf:"bytes,25,opt,name=was,proto3" json:"was,omitempty"`                         // SET_HEAD: the media's mtime when it was asked for: one that was set since stays
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -333,6 +334,13 @@ func (x *Intent) GetRestore() bool {
 	return false
 }
 
+func (x *Intent) GetWas() *record.Time {
+	if x != nil {
+		return x.Was
+	}
+	return nil
+}
+
 // Change is what an attribute change sets; absent fields stay.
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -475,7 +483,7 @@ var File_fs_vfs_intent_intent_proto protoreflect.FileDescriptor
 
 const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\n" +
-	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\x9b\x05\n" +
+	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\xc3\x05\n" +
 	"\x06Intent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.mediafs.intent.KindR\x04kind\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -502,7 +510,8 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x05trash\x18\x15 \x01(\bR\x05trash\x12\x12\n" +
 	"\x04host\x18\x16 \x01(\tR\x04host\x12\x12\n" +
 	"\x04over\x18\x17 \x01(\x04R\x04over\x12\x18\n" +
-	"\arestore\x18\x18 \x01(\bR\arestore\"\xec\x01\n" +
+	"\arestore\x18\x18 \x01(\bR\arestore\x12&\n" +
+	"\x03was\x18\x19 \x01(\v2\x14.mediafs.record.TimeR\x03was\"\xec\x01\n" +
 	"\x06Change\x12\x17\n" +
 	"\x04mode\x18\x01 \x01(\rH\x00R\x04mode\x88\x01\x01\x12\x15\n" +
 	"\x03uid\x18\x02 \x01(\rH\x01R\x03uid\x88\x01\x01\x12\x15\n" +
@@ -558,20 +567,21 @@ var file_fs_vfs_intent_intent_proto_goTypes = []any{
 	(*record.Content)(nil), // 6: mediafs.record.Content
 }
 var file_fs_vfs_intent_intent_proto_depIdxs = []int32{
-	0, // 0: mediafs.intent.Intent.kind:type_name -> mediafs.intent.Kind
-	4, // 1: mediafs.intent.Intent.time:type_name -> mediafs.record.Time
-	2, // 2: mediafs.intent.Intent.change:type_name -> mediafs.intent.Change
-	5, // 3: mediafs.intent.Intent.head:type_name -> mediafs.record.Head
-	3, // 4: mediafs.intent.Intent.contents:type_name -> mediafs.intent.Content
-	4, // 5: mediafs.intent.Change.atime:type_name -> mediafs.record.Time
-	4, // 6: mediafs.intent.Change.mtime:type_name -> mediafs.record.Time
-	4, // 7: mediafs.intent.Change.ctime:type_name -> mediafs.record.Time
-	6, // 8: mediafs.intent.Content.content:type_name -> mediafs.record.Content
-	9, // [9:9] is the sub-list for method output_type
-	9, // [9:9] is the sub-list for method input_type
-	9, // [9:9] is the sub-list for extension type_name
-	9, // [9:9] is the sub-list for extension extendee
-	0, // [0:9] is the sub-list for field type_name
+	0,  // 0: mediafs.intent.Intent.kind:type_name -> mediafs.intent.Kind
+	4,  // 1: mediafs.intent.Intent.time:type_name -> mediafs.record.Time
+	2,  // 2: mediafs.intent.Intent.change:type_name -> mediafs.intent.Change
+	5,  // 3: mediafs.intent.Intent.head:type_name -> mediafs.record.Head
+	3,  // 4: mediafs.intent.Intent.contents:type_name -> mediafs.intent.Content
+	4,  // 5: mediafs.intent.Intent.was:type_name -> mediafs.record.Time
+	4,  // 6: mediafs.intent.Change.atime:type_name -> mediafs.record.Time
+	4,  // 7: mediafs.intent.Change.mtime:type_name -> mediafs.record.Time
+	4,  // 8: mediafs.intent.Change.ctime:type_name -> mediafs.record.Time
+	6,  // 9: mediafs.intent.Content.content:type_name -> mediafs.record.Content
+	10, // [10:10] is the sub-list for method output_type
+	10, // [10:10] is the sub-list for method input_type
+	10, // [10:10] is the sub-list for extension type_name
+	10, // [10:10] is the sub-list for extension extendee
+	0,  // [0:10] is the sub-list for field type_name
 }
 
 func init() { file_fs_vfs_intent_intent_proto_init() }

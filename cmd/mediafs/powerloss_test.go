@@ -259,7 +259,7 @@ func (k *torture) powerOff(d *testDisk, pid int, later time.Duration, between fu
 	d.reboot(k.round)
 }
 
-// A file that was closed with uploads behind, and is here alone, survives a loss of power that comes at once; one that was deleted then does not.
+// What is done after a close with uploads behind survives a loss of power that comes at once as well: a deletion, and a time that was set.
 func TestPowerLossAfterClose(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
@@ -273,16 +273,22 @@ func TestPowerLossAfterClose(t *testing.T) {
 					r.Drop() // the only copy is here
 				}
 			})
-			deleted, closed := filepath.Join(k.m.mnt, "deleted"), filepath.Join(k.m.mnt, "closed")
-			for _, name := range []string{deleted, closed} {
+			deleted, timed, closed := filepath.Join(k.m.mnt, "deleted"), filepath.Join(k.m.mnt, "timed"), filepath.Join(k.m.mnt, "closed")
+			for _, name := range []string{deleted, timed, closed} {
 				write(t, name, "bytes of "+name)
 			}
+			set := time.Unix(1_000_000_007, 7)
 			pid := k.m.status().PID
+			k.must(os.Chtimes(timed, set, set))
 			k.must(os.Remove(deleted))
 			k.powerOff(d, pid, 0, func() { k.wire.tap.Before(nil) })
 			k.mount("")
 			k.m.do("flush", k.m.mnt)
+			mustRead(t, timed, "bytes of "+timed)
 			mustRead(t, closed, "bytes of "+closed)
+			if st, err := os.Stat(timed); err != nil || !st.ModTime().Equal(set) {
+				t.Errorf("%v, %v: the time was set to %v", st.ModTime(), err, set)
+			}
 			if _, err := os.Stat(deleted); !os.IsNotExist(err) {
 				t.Errorf("a deleted file is there again: %v", err)
 			}

@@ -16,8 +16,7 @@ func TestDeletedMediaStayDeleted(t *testing.T) {
 		b := mem.New(mem.Options{})
 		line := storetest.New(b)
 		d, dead := t.TempDir(), ""
-		var s steps
-		s = openMachine(t, line, d, func(o *vfs.Options) {
+		s := openMachine(t, line, d, func(o *vfs.Options) {
 			o.Step = func(point string) {
 				if point == at && dead == "" {
 					dead = copyDir(t, d)

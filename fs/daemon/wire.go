@@ -34,6 +34,9 @@ type answered struct {
 }
 
 func (f *failure) err() error {
+	if f.Text == "" {
+		return errors.New("it failed, and the daemon does not say why")
+	}
 	for _, k := range remote.Kinds() {
 		if k.Error() == f.Kind {
 			return &answered{k, f.Text}

@@ -57,6 +57,7 @@ const format = 1
 type Spool struct {
 	dir  string
 	boot string
+	most int // a spool file's descriptor is below this number
 	next atomic.Uint64
 }
 
@@ -69,7 +70,22 @@ func Open(dir string) (*Spool, error) {
 	if err != nil {
 		return nil, wrap("open spool", dir, err)
 	}
-	return &Spool{dir: dir, boot: strings.TrimSpace(string(boot))}, nil
+	var l unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
+		return nil, wrap("ask how many files may be open beside", dir, err)
+	}
+	most := int(min(l.Cur, 1<<30))
+	return &Spool{dir: dir, boot: strings.TrimSpace(string(boot)), most: most - min(256, most/3)}, nil
+}
+
+// scarce fails when f has a descriptor that is needed for connections to the store, the catalog and the control socket: without those nothing that is
+// written could ever leave the spool. The kernel gives the lowest number that is free.
+func (s *Spool) scarce(f *os.File) error {
+	if int(f.Fd()) < s.most {
+		return nil
+	}
+	return remote.E("create spool file", s.dir, remote.Other, unix.EMFILE).
+		WithHint("each file that is open for writing or not uploaded yet takes a descriptor: wait for uploads, or raise the limit (LimitNOFILE, ulimit -n)")
 }
 
 // A File holds the bytes of one media. Reads and writes may be concurrent; Describe and Remove have one caller at a time, SetGone and SetMtime may be
@@ -115,7 +131,10 @@ func (s *Spool) create(d Description, more func(*File) error) (*File, error) {
 			return nil, wrap("create spool file", path, err)
 		}
 		file := &File{spool: s, path: path, f: f, d: Description{Gone: d.Gone}}
-		err = more(file)
+		err = s.scarce(f)
+		if err == nil {
+			err = more(file)
+		}
 		if err == nil {
 			err = file.Describe(d)
 		}
@@ -151,7 +170,7 @@ func (s *Spool) Recover() (files []*File, lost []string, err error) {
 			}
 			continue
 		}
-		b, err := os.ReadFile(path + metaSuffix)
+		b, err := readFile(path + metaSuffix)
 		if errors.Is(err, os.ErrNotExist) {
 			// Create was interrupted before the first byte.
 			if err := os.Remove(name); err != nil {
@@ -243,6 +262,16 @@ func (f *File) reopen() error {
 		return f.openOver()
 	}
 	return nil
+}
+
+// readFile is os.ReadFile that follows no link.
+func readFile(name string) ([]byte, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return io.ReadAll(f)
 }
 
 func decode(b []byte) (d Description, err error) {

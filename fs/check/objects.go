@@ -158,7 +158,7 @@ func (c *checker) askExternals(s *survey) error {
 			defer c.meter.add(1)
 			size, err := c.opt.Store.StatContent(ctx, e.id.remoteID(rec))
 			switch remote.KindOf(err) {
-			case remote.NotExist, remote.Stale:
+			case remote.NotExist, remote.Stale, remote.Invalid: // Invalid: its record names no object that could be
 				wrong[i] = true
 				return nil
 			}
@@ -337,7 +337,7 @@ func (c *checker) examine(id contentID, rec *record.Content) (doubt, error) {
 		switch size, err := c.opt.Store.StatContent(c.ctx, rid); {
 		case remote.KindOf(err) == remote.NotExist:
 			return doubt{missing, "the object is not there"}, nil
-		case remote.KindOf(err) == remote.Stale:
+		case remote.KindOf(err) == remote.Stale, remote.KindOf(err) == remote.Invalid:
 			return doubt{differs, err.Error()}, nil
 		case err != nil:
 			return doubt{}, err

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"sync"
 
 	"mediafs/cache/block"
@@ -41,13 +42,19 @@ type layout struct {
 // layoutOf reads the layout of a node's head, the part of it that [off, off+n) touches.
 func (fs *FS) layoutOf(tx *catalog.Tx, head *record.Head, off, n int64) (layout, error) {
 	l := layout{size: int64(head.GetSize())}
+	if l.size < 0 {
+		return layout{}, remote.E("read", "", remote.Corrupt, fmt.Errorf("a size of %d bytes", head.GetSize()))
+	}
+	end := int64(0)
 	for _, e := range head.GetExtents() {
 		x := extent{off: int64(e.Offset), n: int64(e.Length), from: int64(e.ContentOffset)}
-		if x.off+x.n <= off || x.off >= off+n {
-			continue
+		// Ascending, apart from each other and inside; written so that nothing overflows.
+		if x.off < end || x.n < 0 || x.from < 0 || x.n > l.size-x.off || x.n > math.MaxInt64-x.from {
+			return layout{}, remote.E("read", "", remote.Corrupt, errors.New("the extents of a head make no sense"))
 		}
-		if x.off < 0 || x.n < 0 || x.from < 0 || x.off+x.n > l.size {
-			return layout{}, remote.E("read", "", remote.Corrupt, errors.New("an extent lies outside of its media"))
+		end = x.off + x.n
+		if end <= off || x.off >= off+n {
+			continue
 		}
 		c := tx.Content(e.Content)
 		if c == nil {
@@ -187,7 +194,7 @@ func (l *layout) readAt(ctx context.Context, r *readers, p []byte, off int64) (i
 		part := p[from-off : to-off]
 		at := x.from + from - x.off
 		if x.inline != nil {
-			if at+int64(len(part)) > int64(len(x.inline)) {
+			if at > int64(len(x.inline))-int64(len(part)) {
 				return 0, remote.E("read", "", remote.Corrupt, errors.New("an extent lies outside of its content"))
 			}
 			copy(part, x.inline[at:])

@@ -164,12 +164,14 @@ func takesOver(tx *catalog.Tx, in *intent.Intent, src ID, n *record.Node, dst ID
 	return tx.Get(record.MediaKey(n.MediaId)) == nil
 }
 
-// inside tells whether folder id lies in (or is) folder top.
+// inside tells whether folder id lies in (or is) folder top. Where folders lie in a ring, which no operation makes, it says yes, so that nothing is moved there.
 func inside(tx *catalog.Tx, id, top ID) bool {
+	seen := make(map[ID]bool)
 	for id != Root {
-		if id == top {
+		if id == top || seen[id] {
 			return true
 		}
+		seen[id] = true
 		parent := ID(0)
 		for nm := range tx.Names(id) {
 			parent = nm.Folder

@@ -350,7 +350,7 @@ func TestHostileStore(t *testing.T) {
 	write(t, filepath.Join(m.mnt, "after"), "works")
 	mustRead(t, filepath.Join(m.mnt, "after"), "works")
 	harmless(t, m, "status", m.mnt)
-	if code, _, stderr := m.mediafs("umount", m.mnt); code != exitOK && code != exitPending {
+	if code, _, stderr := m.mediafs("umount", "--force", m.mnt); code != exitOK && code != exitPending {
 		t.Errorf("umount: exit code %d, %s", code, stderr)
 	}
 	if !eventually(func() bool { return !(daemon.Mount{CatalogDir: filepath.Join(m.home, "second/catalog")}).Alive() }) {

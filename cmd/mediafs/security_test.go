@@ -385,6 +385,7 @@ func TestPlantedLinks(t *testing.T) {
 		{"c/probed", false},
 		{"c/catalog/lock", false},
 		{"c/spool/0000010000000001-1.data", false},
+		{"c/spool/0000010000000001-1.json", false},
 		{"c/spool/0000010000000001-1.tmp", false},
 		{"LOG", false},
 		{"LOG.1", false},
@@ -406,10 +407,14 @@ func TestPlantedLinks(t *testing.T) {
 				}
 				inside = filepath.Join(victim, "precious")
 			}
-			const precious = "keep me"
+			// It looks like a spool file's description to whoever reads it.
+			const precious = `{"format":1,"node":1099511627777,"dirty":true,"name":"c3RvbGVu"}`
 			write(t, inside, precious)
 			if err := os.MkdirAll(filepath.Dir(place), 0o700); err != nil {
 				t.Fatal(err)
+			}
+			if data, ok := strings.CutSuffix(place, ".json"); ok && strings.Contains(place, "spool") {
+				write(t, data+".data", "planted")
 			}
 			if err := os.Symlink(victim, place); err != nil {
 				t.Fatal(err)

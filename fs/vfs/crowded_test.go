@@ -18,6 +18,7 @@ import (
 
 // Programs that write large files at the same time to a full disk wait for each other's bytes and not for each other.
 func TestWritersOnAFullSpool(t *testing.T) {
+	notWithRace(t)
 	const size = 60 << 20
 	for _, writers := range []int{2, 6} {
 		t.Run(fmt.Sprint(writers), func(t *testing.T) {

@@ -187,7 +187,11 @@ func TestManyAppends(t *testing.T) {
 
 // Random edits, uploads, changes of machine and deaths of the process: what was written is there.
 func TestRandomEdits(t *testing.T) {
-	for seed := range uint64(6) {
+	seeds := uint64(6)
+	if raceEnabled {
+		seeds = 2
+	}
+	for seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) { t.Parallel(); randomEdits(t, seed) })
 	}
 }

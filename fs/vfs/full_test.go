@@ -26,6 +26,7 @@ func cacheElsewhere(t *testing.T) func(*vfs.Options) {
 
 // A program that writes many times what the spool's disk holds is never refused: its writes wait until others' bytes, and then its own, are in the store.
 func TestWritesWaitForRoom(t *testing.T) {
+	notWithRace(t)
 	const film, photos, photo = 200 << 20, 100, 1 << 20
 	b := mem.New(mem.Options{})
 	disk := smallDisk(t, smallest)
@@ -70,6 +71,7 @@ func TestWritesWaitForRoom(t *testing.T) {
 // Without the store writes are refused for want of space, after the time that a close may take, and for no other reason. The library lives on. What was accepted is in the
 // store when that is back.
 func TestFullSpoolWithoutStore(t *testing.T) {
+	notWithRace(t)
 	const size = 200 << 20
 	for _, reopened := range []bool{false, true} {
 		t.Run(fmt.Sprintf("reopened %v", reopened), func(t *testing.T) {
@@ -153,6 +155,7 @@ func TestFullSpoolWithoutStore(t *testing.T) {
 // Another program takes all that the disk of catalog and spool has. Changes are refused for want of space and for nothing else; nothing that was accepted is lost, here and in the
 // store; and all goes on when there is room again.
 func TestDiskFilledByAnotherProgram(t *testing.T) {
+	notWithRace(t)
 	const size = 30 << 20
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
@@ -258,6 +261,7 @@ func TestDiskFilledByAnotherProgram(t *testing.T) {
 // With no room for it, the read cache is done without: what is written is not taken into it, and reads come from the store, exact. The disk keeps what it has left, and
 // the cache is used again when that is enough.
 func TestCacheDiskFull(t *testing.T) {
+	notWithRace(t)
 	const size = 12 << 20
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)

@@ -11,6 +11,7 @@ import (
 
 // What left its bytes to the store, and is closed then, is not taken into the cache with the bytes that lie below, or zeros.
 func TestHollowThenAdopt(t *testing.T) {
+	notWithRace(t)
 	for _, n := range []int{300, 17 << 20} {
 		for _, edit := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%d bytes, edit %v", n, edit), func(t *testing.T) {
@@ -48,6 +49,7 @@ func TestHollowThenAdopt(t *testing.T) {
 
 // Nor do zeros become what the store has, when it is then written as a whole.
 func TestHollowThenAdoptThenCut(t *testing.T) {
+	notWithRace(t)
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir(), func(o *vfs.Options) { o.StreamFrom = 1 << 40 }).with(t)
 	want := noise(2, 17<<20)

@@ -84,6 +84,7 @@ func TestSuiteOnS3(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the suite runs in memory only")
 	}
+	notWithRace(t)
 	srv := s3server.Start(t)
 	t.Setenv("AWS_ACCESS_KEY_ID", srv.AccessKey)
 	t.Setenv("AWS_SECRET_ACCESS_KEY", srv.SecretKey)
@@ -97,6 +98,13 @@ func TestSuiteOnS3(t *testing.T) {
 // Every edit lies over its media and is sent as extents, and every file that is longer than a chunk streams.
 func TestSuiteOfEdits(t *testing.T) {
 	runSuite(t, mem.New(mem.Options{}), func(o *vfs.Options) { o.WholeBelow, o.StreamFrom = 1, 64<<10 })
+}
+
+// notWithRace leaves out what moves so many bytes that the race detector makes minutes of it; the same code runs with it on fewer.
+func notWithRace(t *testing.T) {
+	if raceEnabled {
+		t.Skip("too long with the race detector; it runs without")
+	}
 }
 
 func runSuite(t *testing.T, b object.Bucket, change ...func(*vfs.Options)) {

@@ -379,8 +379,11 @@ func TestManyReaders(t *testing.T) {
 		}
 	}
 	u := stop()
-	t.Logf("%d readers, %d writers, %v: RssAnon %d MiB, %d threads, %d open files, %d goroutines; when the last got its first byte, nobody had more than %.1f MiB",
-		readers+len(hogs), len(written), took.Round(time.Millisecond), u.anon>>20, u.threads, u.files, u.routines, float64(c.most.Load())/(1<<20))
+	const table = `
+| readers | writers | seconds | RssAnon, MiB | threads | open files | goroutines | most that anybody had when the last got a byte, MiB |
+|--:|--:|--:|--:|--:|--:|--:|--:|
+| %d | %d | %.1f | %d | %d | %d | %d | %.1f |`
+	t.Logf(table, readers+len(hogs), len(written), took.Seconds(), u.anon>>20, u.threads, u.files, u.routines, float64(c.most.Load())/(1<<20))
 	if n := c.begun.Load(); n != c.members {
 		t.Errorf("%d of %d got a byte", n, c.members)
 	}

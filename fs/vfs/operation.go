@@ -46,7 +46,31 @@ func Rerun(tx *catalog.Tx, b []byte) error {
 	if err := proto.Unmarshal(b, in); err != nil {
 		return remote.E("read outbox", "", remote.Corrupt, err)
 	}
+	if err := sound(in); err != nil {
+		return remote.E("read outbox", "", remote.Corrupt, err)
+	}
 	return run(tx, in, new(result))
+}
+
+// sound tells whether an intent that was read has what its kind needs. Those made here have.
+func sound(in *intent.Intent) error {
+	lacks := func(what string) error { return fmt.Errorf("an operation of kind %v without %s", in.Kind, what) }
+	switch in.Kind {
+	case intent.Kind_SET_ATTR:
+		if in.Change == nil {
+			return lacks("a change")
+		}
+	case intent.Kind_SET_HEAD, intent.Kind_LATE_VERSION, intent.Kind_REWRITE:
+		if in.Head == nil {
+			return lacks("a head")
+		}
+		for _, c := range in.Contents {
+			if len(c.Id) == 0 || c.Content == nil {
+				return lacks("what its content is")
+			}
+		}
+	}
+	return nil
 }
 
 func run(tx *catalog.Tx, in *intent.Intent, r *result) error {

@@ -91,7 +91,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 		case baseOf(n.Head) != d.Base, !f.Intact():
 			what = fateVersion
 		}
-		if what != fateHead && st.Size == 0 {
+		empty := what == fateHead && n.Head.GetSize() == 0 && !d.MtimeSet // as it was: nothing had been written when the process died
+		if st.Size == 0 && (what != fateHead || empty) {
 			what = fateDone
 		}
 		return tx.Err()

@@ -160,7 +160,7 @@ func TestPowerLoss(t *testing.T) {
 	if testing.Short() {
 		t.Skip("cuts the power for half a minute")
 	}
-	seed, rounds := churnSetup(t, 4)
+	seed, rounds := churnSetup(t, 2)
 	for i, kind := range []string{"ext4", "xfs"} {
 		if only := os.Getenv(powerLossDisk); only != "" && only != kind {
 			continue

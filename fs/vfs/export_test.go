@@ -1,6 +1,10 @@
 package vfs
 
-import "mediafs/cache/catalog"
+import (
+	"context"
+
+	"mediafs/cache/catalog"
+)
 
 // View looks into the library's catalog.
 func (fs *FS) View(fn func(tx *catalog.Tx) error) error { return fs.cat.View(fn) }
@@ -36,3 +40,38 @@ func (fs *FS) SpoolBytes() (n int64) {
 	}
 	return n
 }
+
+// Room asks for room for n bytes in the spool, without waiting.
+func (fs *FS) Room(n int64) error { return fs.spool.Room(n) }
+
+// Cramped counts the media whose writers wait for room.
+func (fs *FS) Cramped() (n int) {
+	for _, ino := range fs.all() {
+		ino.mu.Lock()
+		if ino.cramped {
+			n++
+		}
+		ino.mu.Unlock()
+		fs.release(ino)
+	}
+	return n
+}
+
+// Uploading has everything that is queued uploaded now, and counts the uploads behind that have begun.
+func (fs *FS) Uploading() int {
+	u := fs.uploads
+	u.mu.Lock()
+	var waiting []*inode
+	for ino := range u.waiting {
+		waiting = append(waiting, ino)
+	}
+	running := u.running
+	u.mu.Unlock()
+	for _, ino := range waiting {
+		u.queue(ino, 0)
+	}
+	return running
+}
+
+// Checkpoint writes the checkpoint after the newest commit, now.
+func (fs *FS) Checkpoint(ctx context.Context) error { return fs.cat.Checkpoint(ctx) }

@@ -106,6 +106,7 @@ func (fs *FS) takeUp(f *spool.File) error {
 		return f.Remove()
 	}
 	log.Info("bytes of an earlier mount go on to the store")
+	up := resumed(f, d) // before this process describes the file, and hides that power was lost
 	if what == fateVersion && d.Base != "" {
 		// Settled for good: once this process describes the file, the loss of power can no longer be told from it.
 		d.Base = ""
@@ -119,7 +120,7 @@ func (fs *FS) takeUp(f *spool.File) error {
 		ino = fs.hold(d.Node)
 		defer fs.release(ino)
 	}
-	ino.w = &writing{file: f, shared: st.Nlink > 1, up: resumed(f, d)}
+	ino.w = &writing{file: f, shared: st.Nlink > 1, up: up}
 	if d.Overlay {
 		if ino.w.head, ino.w.under, err = fs.below(d); err != nil {
 			log.WithError(err).Error("an edit of an earlier mount stays in the spool: the media that it lies over is not known any more")

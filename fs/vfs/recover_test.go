@@ -207,3 +207,45 @@ func TestConfirmedThenWrittenThenPowerLoss(t *testing.T) {
 		t.Errorf("the head is %q again", got)
 	}
 }
+
+// After a loss of power nobody knows whether the chunks in the store are of the bytes that the disk has kept: an upload that was interrupted is not resumed.
+func TestUploadIsNotResumedAfterALossOfPower(t *testing.T) {
+	const chunk = 128 << 10
+	b, d := mem.New(mem.Options{}), t.TempDir()
+	line := storetest.New(b)
+	s := openMachine(t, line, d, func(o *vfs.Options) { o.StreamFrom = chunk }).with(t)
+	want := []byte(noise(1, 4*chunk+1000))
+	f := s.create("film", "")
+	for off := 0; off < len(want); off += 50_000 {
+		s.put(f, string(want[off:min(off+50_000, len(want))]), int64(off))
+	}
+	waitFor(t, func() bool { return line.Count(storetest.PutPart, "content") == 4 })
+	s.put(f, string(want[len(want)-1:]), int64(len(want)-1)) // the upload is described with the next write
+	dead := copyDir(t, d)
+	line.SetDown(true)
+	f.Release()
+	s.ok(s.Close())
+	clear(want[:5000])
+	for _, name := range []string{"*.json", "*.data"} {
+		found, _ := filepath.Glob(filepath.Join(dead, "spool", name))
+		if len(found) != 1 {
+			t.Fatalf("%s: %q", name, found)
+		}
+		c, err := os.ReadFile(found[0])
+		s.ok(err)
+		if name == "*.data" {
+			c = want
+		} else if !regexp.MustCompile(`"upload":"`).Match(c) {
+			t.Fatalf("no upload in %s", c)
+		}
+		s.ok(os.WriteFile(found[0], regexp.MustCompile(`"boot":"[^"]*"`).ReplaceAll(c, []byte(`"boot":"another"`)), 0o600))
+	}
+	s = openMachine(t, b, dead, func(o *vfs.Options) { o.Catalog.Machine = []byte(d) }).with(t)
+	defer s.Close()
+	s.ok(s.Flush(bg))
+	_, n := s.node("film")
+	vs := s.versions(n.MediaId)
+	if len(vs) != 1 || s.bytesOf(b, vs[0].Head) != string(want) {
+		t.Errorf("%d versions, or one that is not what the disk has kept", len(vs))
+	}
+}

@@ -19,12 +19,28 @@ const (
 	KeySetting   = 's' // name → Setting
 	KeyFeature   = 'f' // class letter, name → Feature
 	KeyMedia     = 'm' // media id → Media
+	KeyFacts     = 'i' // node id → Facts
+	KeyAttached  = 'a' // media id, kind letter, which → Favorite, Vote, Comment, Binding, Link, Rendition
+	KeyEnded     = 'z' // media id → Ended
 	KeyCondemned = 'k' // content id → when; written by garbage collection
 
 	KeyCounts = 'C' // folder id → Counts
 	KeyLinks  = 'L' // node id → number of names, a varint; absent for none
 	KeyUsage  = 'U' // → Usage
 )
+
+// What is attached to a media: the letter after its id.
+const (
+	AttachedFavorite  = 'f' // user → Favorite
+	AttachedVote      = 'v' // user → Vote
+	AttachedComment   = 'c' // number from 1 → Comment
+	AttachedBinding   = 'b' // module, zero byte, object → Binding
+	AttachedLink      = 'l' // number from 1 → Link
+	AttachedRendition = 'r' // name → Rendition
+)
+
+// MediaIDSize is the length of a media id.
+const MediaIDSize = 16
 
 // The classes of features. A program that does not know a feature may do everything (compatible), only read
 // (read-only-compatible) or nothing (incompatible).
@@ -95,6 +111,22 @@ func SettingKey(name string) []byte { return append([]byte{KeySetting}, name...)
 
 // MediaKey is the key of what people say of a media.
 func MediaKey(media []byte) []byte { return append([]byte{KeyMedia}, media...) }
+
+// FactsKey is the key of what the bytes of a node say.
+func FactsKey(node uint64) []byte { return number(KeyFacts, node) }
+
+// AttachedKey is the key of something that is attached to a media. Without what it is the prefix of its kind, with kind 0 that of all.
+func AttachedKey(media []byte, kind byte, which ...byte) []byte {
+	k := append(make([]byte, 0, 2+len(media)+len(which)), KeyAttached)
+	k = append(k, media...)
+	if kind == 0 {
+		return k
+	}
+	return append(append(k, kind), which...)
+}
+
+// EndedKey is the key of the mark of a media that is gone.
+func EndedKey(media []byte) []byte { return append([]byte{KeyEnded}, media...) }
 
 // FeatureKey is the key of a feature.
 func FeatureKey(class byte, name string) []byte { return append([]byte{KeyFeature, class}, name...) }

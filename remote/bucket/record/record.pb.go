@@ -1184,10 +1184,51 @@ func (x *Feature) GetNote() string {
 	return ""
 }
 
-// Media holds what people say of a media, under its media id. Absent until somebody says something.
+// Media holds what people and services say of a media, under its media id. Absent until somebody says something. What each field means,
+// its unit and its bounds: remote.Media. An absent field is not said: facts or defaults count.
 type Media struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Edited        *Time                  `protobuf:"bytes,1,opt,name=edited,proto3" json:"edited,omitempty"`
+	Edited        *Time                  `protobuf:"bytes,1,opt,name=edited,proto3" json:"edited,omitempty"` // when people last changed any of it
+	Title         string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	Description   string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	Tags          *Tags                  `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Rating        *uint32                `protobuf:"varint,5,opt,name=rating,proto3,oneof" json:"rating,omitempty"`
+	Language      string                 `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	Url           string                 `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
+	Creator       string                 `protobuf:"bytes,8,opt,name=creator,proto3" json:"creator,omitempty"`
+	Injector      string                 `protobuf:"bytes,9,opt,name=injector,proto3" json:"injector,omitempty"`
+	Category      *int64                 `protobuf:"zigzag64,10,opt,name=category,proto3,oneof" json:"category,omitempty"`
+	Taken         *Date                  `protobuf:"bytes,11,opt,name=taken,proto3" json:"taken,omitempty"`
+	Place         *Place                 `protobuf:"bytes,12,opt,name=place,proto3" json:"place,omitempty"`
+	Orientation   uint32                 `protobuf:"varint,13,opt,name=orientation,proto3" json:"orientation,omitempty"`
+	Metadata      []byte                 `protobuf:"bytes,14,opt,name=metadata,proto3" json:"metadata,omitempty"` // JSON, an object
+	Status        *int32                 `protobuf:"zigzag32,15,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	Live          bool                   `protobuf:"varint,16,opt,name=live,proto3" json:"live,omitempty"`
+	Moderation    *int32                 `protobuf:"zigzag32,17,opt,name=moderation,proto3,oneof" json:"moderation,omitempty"`
+	DeniedReason  uint32                 `protobuf:"varint,18,opt,name=denied_reason,json=deniedReason,proto3" json:"denied_reason,omitempty"`
+	Hidden        bool                   `protobuf:"varint,19,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	Privacy       string                 `protobuf:"bytes,20,opt,name=privacy,proto3" json:"privacy,omitempty"`
+	Context       *int32                 `protobuf:"zigzag32,21,opt,name=context,proto3,oneof" json:"context,omitempty"`
+	Domain        string                 `protobuf:"bytes,22,opt,name=domain,proto3" json:"domain,omitempty"`
+	Vhost         int64                  `protobuf:"zigzag64,23,opt,name=vhost,proto3" json:"vhost,omitempty"`
+	Owner         *Person                `protobuf:"bytes,24,opt,name=owner,proto3" json:"owner,omitempty"`
+	Channel       *Channel               `protobuf:"bytes,25,opt,name=channel,proto3" json:"channel,omitempty"`
+	Events        []int64                `protobuf:"zigzag64,26,rep,packed,name=events,proto3" json:"events,omitempty"`
+	Groups        []int64                `protobuf:"zigzag64,27,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	Artwork       []byte                 `protobuf:"bytes,28,opt,name=artwork,proto3" json:"artwork,omitempty"` // media id
+	Flags         []string               `protobuf:"bytes,29,rep,name=flags,proto3" json:"flags,omitempty"`
+	OriginalName  string                 `protobuf:"bytes,30,opt,name=original_name,json=originalName,proto3" json:"original_name,omitempty"`
+	ExternalId    string                 `protobuf:"bytes,31,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	CopiedFrom    []byte                 `protobuf:"bytes,32,opt,name=copied_from,json=copiedFrom,proto3" json:"copied_from,omitempty"` // media id
+	Parent        []byte                 `protobuf:"bytes,33,opt,name=parent,proto3" json:"parent,omitempty"`                           // media id
+	OriginalSize  uint64                 `protobuf:"varint,34,opt,name=original_size,json=originalSize,proto3" json:"original_size,omitempty"`
+	Views         uint64                 `protobuf:"varint,35,opt,name=views,proto3" json:"views,omitempty"`
+	ViewsStarted  uint64                 `protobuf:"varint,36,opt,name=views_started,json=viewsStarted,proto3" json:"views_started,omitempty"`
+	Downloads     uint64                 `protobuf:"varint,37,opt,name=downloads,proto3" json:"downloads,omitempty"`
+	Anonymous     uint64                 `protobuf:"varint,38,opt,name=anonymous,proto3" json:"anonymous,omitempty"` // votes that no user made
+	AnonymousSum  int64                  `protobuf:"zigzag64,39,opt,name=anonymous_sum,json=anonymousSum,proto3" json:"anonymous_sum,omitempty"`
+	Type          string                 `protobuf:"bytes,40,opt,name=type,proto3" json:"type,omitempty"`          // media type, when people know better than the bytes
+	Comments      uint64                 `protobuf:"varint,41,opt,name=comments,proto3" json:"comments,omitempty"` // numbers of comments given so far
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1225,6 +1266,1607 @@ func (*Media) Descriptor() ([]byte, []int) {
 func (x *Media) GetEdited() *Time {
 	if x != nil {
 		return x.Edited
+	}
+	return nil
+}
+
+func (x *Media) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Media) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Media) GetTags() *Tags {
+	if x != nil {
+		return x.Tags
+	}
+	return nil
+}
+
+func (x *Media) GetRating() uint32 {
+	if x != nil && x.Rating != nil {
+		return *x.Rating
+	}
+	return 0
+}
+
+func (x *Media) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Media) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Media) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *Media) GetInjector() string {
+	if x != nil {
+		return x.Injector
+	}
+	return ""
+}
+
+func (x *Media) GetCategory() int64 {
+	if x != nil && x.Category != nil {
+		return *x.Category
+	}
+	return 0
+}
+
+func (x *Media) GetTaken() *Date {
+	if x != nil {
+		return x.Taken
+	}
+	return nil
+}
+
+func (x *Media) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *Media) GetOrientation() uint32 {
+	if x != nil {
+		return x.Orientation
+	}
+	return 0
+}
+
+func (x *Media) GetMetadata() []byte {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Media) GetStatus() int32 {
+	if x != nil && x.Status != nil {
+		return *x.Status
+	}
+	return 0
+}
+
+func (x *Media) GetLive() bool {
+	if x != nil {
+		return x.Live
+	}
+	return false
+}
+
+func (x *Media) GetModeration() int32 {
+	if x != nil && x.Moderation != nil {
+		return *x.Moderation
+	}
+	return 0
+}
+
+func (x *Media) GetDeniedReason() uint32 {
+	if x != nil {
+		return x.DeniedReason
+	}
+	return 0
+}
+
+func (x *Media) GetHidden() bool {
+	if x != nil {
+		return x.Hidden
+	}
+	return false
+}
+
+func (x *Media) GetPrivacy() string {
+	if x != nil {
+		return x.Privacy
+	}
+	return ""
+}
+
+func (x *Media) GetContext() int32 {
+	if x != nil && x.Context != nil {
+		return *x.Context
+	}
+	return 0
+}
+
+func (x *Media) GetDomain() string {
+	if x != nil {
+		return x.Domain
+	}
+	return ""
+}
+
+func (x *Media) GetVhost() int64 {
+	if x != nil {
+		return x.Vhost
+	}
+	return 0
+}
+
+func (x *Media) GetOwner() *Person {
+	if x != nil {
+		return x.Owner
+	}
+	return nil
+}
+
+func (x *Media) GetChannel() *Channel {
+	if x != nil {
+		return x.Channel
+	}
+	return nil
+}
+
+func (x *Media) GetEvents() []int64 {
+	if x != nil {
+		return x.Events
+	}
+	return nil
+}
+
+func (x *Media) GetGroups() []int64 {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Media) GetArtwork() []byte {
+	if x != nil {
+		return x.Artwork
+	}
+	return nil
+}
+
+func (x *Media) GetFlags() []string {
+	if x != nil {
+		return x.Flags
+	}
+	return nil
+}
+
+func (x *Media) GetOriginalName() string {
+	if x != nil {
+		return x.OriginalName
+	}
+	return ""
+}
+
+func (x *Media) GetExternalId() string {
+	if x != nil {
+		return x.ExternalId
+	}
+	return ""
+}
+
+func (x *Media) GetCopiedFrom() []byte {
+	if x != nil {
+		return x.CopiedFrom
+	}
+	return nil
+}
+
+func (x *Media) GetParent() []byte {
+	if x != nil {
+		return x.Parent
+	}
+	return nil
+}
+
+func (x *Media) GetOriginalSize() uint64 {
+	if x != nil {
+		return x.OriginalSize
+	}
+	return 0
+}
+
+func (x *Media) GetViews() uint64 {
+	if x != nil {
+		return x.Views
+	}
+	return 0
+}
+
+func (x *Media) GetViewsStarted() uint64 {
+	if x != nil {
+		return x.ViewsStarted
+	}
+	return 0
+}
+
+func (x *Media) GetDownloads() uint64 {
+	if x != nil {
+		return x.Downloads
+	}
+	return 0
+}
+
+func (x *Media) GetAnonymous() uint64 {
+	if x != nil {
+		return x.Anonymous
+	}
+	return 0
+}
+
+func (x *Media) GetAnonymousSum() int64 {
+	if x != nil {
+		return x.AnonymousSum
+	}
+	return 0
+}
+
+func (x *Media) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Media) GetComments() uint64 {
+	if x != nil {
+		return x.Comments
+	}
+	return 0
+}
+
+// Tags is a list that may be empty: all tags taken off is another thing than none said.
+type Tags struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Tag           []string               `protobuf:"bytes,1,rep,name=tag,proto3" json:"tag,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tags) Reset() {
+	*x = Tags{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tags) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tags) ProtoMessage() {}
+
+func (x *Tags) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tags.ProtoReflect.Descriptor instead.
+func (*Tags) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Tags) GetTag() []string {
+	if x != nil {
+		return x.Tag
+	}
+	return nil
+}
+
+// Date is a time with the zone it was told in.
+type Date struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *Time                  `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	Zone          *int32                 `protobuf:"zigzag32,2,opt,name=zone,proto3,oneof" json:"zone,omitempty"` // minutes east of UTC; absent: the zone is not known, and time is the local clock called UTC
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Date) Reset() {
+	*x = Date{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Date) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Date) ProtoMessage() {}
+
+func (x *Date) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Date.ProtoReflect.Descriptor instead.
+func (*Date) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Date) GetTime() *Time {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Date) GetZone() int32 {
+	if x != nil && x.Zone != nil {
+		return *x.Zone
+	}
+	return 0
+}
+
+// Place is a place on earth, WGS 84.
+type Place struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Latitude      int32                  `protobuf:"zigzag32,1,opt,name=latitude,proto3" json:"latitude,omitempty"`       // ten millionths of a degree, north is positive
+	Longitude     int32                  `protobuf:"zigzag32,2,opt,name=longitude,proto3" json:"longitude,omitempty"`     // the same, east is positive
+	Altitude      *int32                 `protobuf:"zigzag32,3,opt,name=altitude,proto3,oneof" json:"altitude,omitempty"` // centimetres above sea level
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Place) Reset() {
+	*x = Place{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Place) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Place) ProtoMessage() {}
+
+func (x *Place) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Place.ProtoReflect.Descriptor instead.
+func (*Place) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Place) GetLatitude() int32 {
+	if x != nil {
+		return x.Latitude
+	}
+	return 0
+}
+
+func (x *Place) GetLongitude() int32 {
+	if x != nil {
+		return x.Longitude
+	}
+	return 0
+}
+
+func (x *Place) GetAltitude() int32 {
+	if x != nil && x.Altitude != nil {
+		return *x.Altitude
+	}
+	return 0
+}
+
+// Person is who uploaded a media, as a service keeps it.
+type Person struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	Nickname      string                 `protobuf:"bytes,3,opt,name=nickname,proto3" json:"nickname,omitempty"`
+	FirstName     string                 `protobuf:"bytes,4,opt,name=first_name,json=firstName,proto3" json:"first_name,omitempty"`
+	LastName      string                 `protobuf:"bytes,5,opt,name=last_name,json=lastName,proto3" json:"last_name,omitempty"`
+	Email         string                 `protobuf:"bytes,6,opt,name=email,proto3" json:"email,omitempty"`
+	Country       string                 `protobuf:"bytes,7,opt,name=country,proto3" json:"country,omitempty"`
+	State         string                 `protobuf:"bytes,8,opt,name=state,proto3" json:"state,omitempty"`
+	City          string                 `protobuf:"bytes,9,opt,name=city,proto3" json:"city,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Person) Reset() {
+	*x = Person{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Person) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Person) ProtoMessage() {}
+
+func (x *Person) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Person.ProtoReflect.Descriptor instead.
+func (*Person) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Person) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Person) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Person) GetNickname() string {
+	if x != nil {
+		return x.Nickname
+	}
+	return ""
+}
+
+func (x *Person) GetFirstName() string {
+	if x != nil {
+		return x.FirstName
+	}
+	return ""
+}
+
+func (x *Person) GetLastName() string {
+	if x != nil {
+		return x.LastName
+	}
+	return ""
+}
+
+func (x *Person) GetEmail() string {
+	if x != nil {
+		return x.Email
+	}
+	return ""
+}
+
+func (x *Person) GetCountry() string {
+	if x != nil {
+		return x.Country
+	}
+	return ""
+}
+
+func (x *Person) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Person) GetCity() string {
+	if x != nil {
+		return x.City
+	}
+	return ""
+}
+
+// Channel is the channel of a service that shows a media.
+type Channel struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            int64                  `protobuf:"zigzag64,1,opt,name=id,proto3" json:"id,omitempty"`
+	ShortName     string                 `protobuf:"bytes,2,opt,name=short_name,json=shortName,proto3" json:"short_name,omitempty"`
+	Name          string                 `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	Left          int64                  `protobuf:"zigzag64,4,opt,name=left,proto3" json:"left,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Channel) Reset() {
+	*x = Channel{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Channel) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Channel) ProtoMessage() {}
+
+func (x *Channel) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Channel.ProtoReflect.Descriptor instead.
+func (*Channel) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Channel) GetId() int64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Channel) GetShortName() string {
+	if x != nil {
+		return x.ShortName
+	}
+	return ""
+}
+
+func (x *Channel) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Channel) GetLeft() int64 {
+	if x != nil {
+		return x.Left
+	}
+	return 0
+}
+
+// Facts are what the bytes of a node's head say. Meanings and units: remote.MediaFacts.
+type Facts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Head          []byte                 `protobuf:"bytes,1,opt,name=head,proto3" json:"head,omitempty"`        // first 16 bytes of SHA-256 of the head's size and extents, as a Head with nothing else: of which bytes they are
+	Version       uint32                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"` // of the rules they were read by
+	Read          *Time                  `protobuf:"bytes,3,opt,name=read,proto3" json:"read,omitempty"`
+	Error         string                 `protobuf:"bytes,4,opt,name=error,proto3" json:"error,omitempty"`
+	Type          string                 `protobuf:"bytes,5,opt,name=type,proto3" json:"type,omitempty"`
+	Class         string                 `protobuf:"bytes,6,opt,name=class,proto3" json:"class,omitempty"`
+	Width         uint32                 `protobuf:"varint,7,opt,name=width,proto3" json:"width,omitempty"`
+	Height        uint32                 `protobuf:"varint,8,opt,name=height,proto3" json:"height,omitempty"`
+	Orientation   uint32                 `protobuf:"varint,9,opt,name=orientation,proto3" json:"orientation,omitempty"`
+	Frames        uint32                 `protobuf:"varint,10,opt,name=frames,proto3" json:"frames,omitempty"`
+	Taken         *Date                  `protobuf:"bytes,11,opt,name=taken,proto3" json:"taken,omitempty"`
+	Place         *Place                 `protobuf:"bytes,12,opt,name=place,proto3" json:"place,omitempty"`
+	Direction     *uint32                `protobuf:"varint,13,opt,name=direction,proto3,oneof" json:"direction,omitempty"` // hundredths of a degree
+	Make          string                 `protobuf:"bytes,14,opt,name=make,proto3" json:"make,omitempty"`
+	Model         string                 `protobuf:"bytes,15,opt,name=model,proto3" json:"model,omitempty"`
+	Lens          string                 `protobuf:"bytes,16,opt,name=lens,proto3" json:"lens,omitempty"`
+	Serial        string                 `protobuf:"bytes,17,opt,name=serial,proto3" json:"serial,omitempty"`
+	Software      string                 `protobuf:"bytes,18,opt,name=software,proto3" json:"software,omitempty"`
+	Exposure      float64                `protobuf:"fixed64,19,opt,name=exposure,proto3" json:"exposure,omitempty"`
+	Aperture      float64                `protobuf:"fixed64,20,opt,name=aperture,proto3" json:"aperture,omitempty"`
+	Iso           uint32                 `protobuf:"varint,21,opt,name=iso,proto3" json:"iso,omitempty"`
+	FocalLength   float64                `protobuf:"fixed64,22,opt,name=focal_length,json=focalLength,proto3" json:"focal_length,omitempty"`
+	Bias          *float64               `protobuf:"fixed64,23,opt,name=bias,proto3,oneof" json:"bias,omitempty"`
+	Flash         *uint32                `protobuf:"varint,24,opt,name=flash,proto3,oneof" json:"flash,omitempty"`
+	Duration      float64                `protobuf:"fixed64,25,opt,name=duration,proto3" json:"duration,omitempty"`
+	BitRate       uint64                 `protobuf:"varint,26,opt,name=bit_rate,json=bitRate,proto3" json:"bit_rate,omitempty"`
+	VideoCodec    string                 `protobuf:"bytes,27,opt,name=video_codec,json=videoCodec,proto3" json:"video_codec,omitempty"`
+	AudioCodec    string                 `protobuf:"bytes,28,opt,name=audio_codec,json=audioCodec,proto3" json:"audio_codec,omitempty"`
+	FrameRate     float64                `protobuf:"fixed64,29,opt,name=frame_rate,json=frameRate,proto3" json:"frame_rate,omitempty"`
+	SampleRate    uint32                 `protobuf:"varint,30,opt,name=sample_rate,json=sampleRate,proto3" json:"sample_rate,omitempty"`
+	Channels      uint32                 `protobuf:"varint,31,opt,name=channels,proto3" json:"channels,omitempty"`
+	Title         string                 `protobuf:"bytes,32,opt,name=title,proto3" json:"title,omitempty"`
+	Description   string                 `protobuf:"bytes,33,opt,name=description,proto3" json:"description,omitempty"`
+	Creator       string                 `protobuf:"bytes,34,opt,name=creator,proto3" json:"creator,omitempty"`
+	Copyright     string                 `protobuf:"bytes,35,opt,name=copyright,proto3" json:"copyright,omitempty"`
+	Keywords      []string               `protobuf:"bytes,36,rep,name=keywords,proto3" json:"keywords,omitempty"`
+	Rating        uint32                 `protobuf:"varint,37,opt,name=rating,proto3" json:"rating,omitempty"`
+	Label         string                 `protobuf:"bytes,38,opt,name=label,proto3" json:"label,omitempty"`
+	City          string                 `protobuf:"bytes,39,opt,name=city,proto3" json:"city,omitempty"`
+	Country       string                 `protobuf:"bytes,40,opt,name=country,proto3" json:"country,omitempty"`
+	Album         string                 `protobuf:"bytes,41,opt,name=album,proto3" json:"album,omitempty"`
+	AlbumArtist   string                 `protobuf:"bytes,42,opt,name=album_artist,json=albumArtist,proto3" json:"album_artist,omitempty"`
+	Composer      string                 `protobuf:"bytes,43,opt,name=composer,proto3" json:"composer,omitempty"`
+	Genre         string                 `protobuf:"bytes,44,opt,name=genre,proto3" json:"genre,omitempty"`
+	Year          int32                  `protobuf:"zigzag32,45,opt,name=year,proto3" json:"year,omitempty"`
+	Track         uint32                 `protobuf:"varint,46,opt,name=track,proto3" json:"track,omitempty"`
+	Tracks        uint32                 `protobuf:"varint,47,opt,name=tracks,proto3" json:"tracks,omitempty"`
+	Disc          uint32                 `protobuf:"varint,48,opt,name=disc,proto3" json:"disc,omitempty"`
+	Discs         uint32                 `protobuf:"varint,49,opt,name=discs,proto3" json:"discs,omitempty"`
+	Comment       string                 `protobuf:"bytes,50,opt,name=comment,proto3" json:"comment,omitempty"`
+	Pages         uint32                 `protobuf:"varint,51,opt,name=pages,proto3" json:"pages,omitempty"`
+	PictureType   string                 `protobuf:"bytes,52,opt,name=picture_type,json=pictureType,proto3" json:"picture_type,omitempty"`
+	PictureSize   uint32                 `protobuf:"varint,53,opt,name=picture_size,json=pictureSize,proto3" json:"picture_size,omitempty"`
+	Document      []byte                 `protobuf:"bytes,54,opt,name=document,proto3" json:"document,omitempty"`                          // content id whose side object `.facts` is the document; empty: there is none
+	DocumentSum   []byte                 `protobuf:"bytes,55,opt,name=document_sum,json=documentSum,proto3" json:"document_sum,omitempty"` // SHA-256 of the side object's body
+	Sha256        []byte                 `protobuf:"bytes,56,opt,name=sha256,proto3" json:"sha256,omitempty"`                              // of the head's bytes
+	Md5           []byte                 `protobuf:"bytes,57,opt,name=md5,proto3" json:"md5,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Facts) Reset() {
+	*x = Facts{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Facts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Facts) ProtoMessage() {}
+
+func (x *Facts) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Facts.ProtoReflect.Descriptor instead.
+func (*Facts) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Facts) GetHead() []byte {
+	if x != nil {
+		return x.Head
+	}
+	return nil
+}
+
+func (x *Facts) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Facts) GetRead() *Time {
+	if x != nil {
+		return x.Read
+	}
+	return nil
+}
+
+func (x *Facts) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *Facts) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Facts) GetClass() string {
+	if x != nil {
+		return x.Class
+	}
+	return ""
+}
+
+func (x *Facts) GetWidth() uint32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *Facts) GetHeight() uint32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *Facts) GetOrientation() uint32 {
+	if x != nil {
+		return x.Orientation
+	}
+	return 0
+}
+
+func (x *Facts) GetFrames() uint32 {
+	if x != nil {
+		return x.Frames
+	}
+	return 0
+}
+
+func (x *Facts) GetTaken() *Date {
+	if x != nil {
+		return x.Taken
+	}
+	return nil
+}
+
+func (x *Facts) GetPlace() *Place {
+	if x != nil {
+		return x.Place
+	}
+	return nil
+}
+
+func (x *Facts) GetDirection() uint32 {
+	if x != nil && x.Direction != nil {
+		return *x.Direction
+	}
+	return 0
+}
+
+func (x *Facts) GetMake() string {
+	if x != nil {
+		return x.Make
+	}
+	return ""
+}
+
+func (x *Facts) GetModel() string {
+	if x != nil {
+		return x.Model
+	}
+	return ""
+}
+
+func (x *Facts) GetLens() string {
+	if x != nil {
+		return x.Lens
+	}
+	return ""
+}
+
+func (x *Facts) GetSerial() string {
+	if x != nil {
+		return x.Serial
+	}
+	return ""
+}
+
+func (x *Facts) GetSoftware() string {
+	if x != nil {
+		return x.Software
+	}
+	return ""
+}
+
+func (x *Facts) GetExposure() float64 {
+	if x != nil {
+		return x.Exposure
+	}
+	return 0
+}
+
+func (x *Facts) GetAperture() float64 {
+	if x != nil {
+		return x.Aperture
+	}
+	return 0
+}
+
+func (x *Facts) GetIso() uint32 {
+	if x != nil {
+		return x.Iso
+	}
+	return 0
+}
+
+func (x *Facts) GetFocalLength() float64 {
+	if x != nil {
+		return x.FocalLength
+	}
+	return 0
+}
+
+func (x *Facts) GetBias() float64 {
+	if x != nil && x.Bias != nil {
+		return *x.Bias
+	}
+	return 0
+}
+
+func (x *Facts) GetFlash() uint32 {
+	if x != nil && x.Flash != nil {
+		return *x.Flash
+	}
+	return 0
+}
+
+func (x *Facts) GetDuration() float64 {
+	if x != nil {
+		return x.Duration
+	}
+	return 0
+}
+
+func (x *Facts) GetBitRate() uint64 {
+	if x != nil {
+		return x.BitRate
+	}
+	return 0
+}
+
+func (x *Facts) GetVideoCodec() string {
+	if x != nil {
+		return x.VideoCodec
+	}
+	return ""
+}
+
+func (x *Facts) GetAudioCodec() string {
+	if x != nil {
+		return x.AudioCodec
+	}
+	return ""
+}
+
+func (x *Facts) GetFrameRate() float64 {
+	if x != nil {
+		return x.FrameRate
+	}
+	return 0
+}
+
+func (x *Facts) GetSampleRate() uint32 {
+	if x != nil {
+		return x.SampleRate
+	}
+	return 0
+}
+
+func (x *Facts) GetChannels() uint32 {
+	if x != nil {
+		return x.Channels
+	}
+	return 0
+}
+
+func (x *Facts) GetTitle() string {
+	if x != nil {
+		return x.Title
+	}
+	return ""
+}
+
+func (x *Facts) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *Facts) GetCreator() string {
+	if x != nil {
+		return x.Creator
+	}
+	return ""
+}
+
+func (x *Facts) GetCopyright() string {
+	if x != nil {
+		return x.Copyright
+	}
+	return ""
+}
+
+func (x *Facts) GetKeywords() []string {
+	if x != nil {
+		return x.Keywords
+	}
+	return nil
+}
+
+func (x *Facts) GetRating() uint32 {
+	if x != nil {
+		return x.Rating
+	}
+	return 0
+}
+
+func (x *Facts) GetLabel() string {
+	if x != nil {
+		return x.Label
+	}
+	return ""
+}
+
+func (x *Facts) GetCity() string {
+	if x != nil {
+		return x.City
+	}
+	return ""
+}
+
+func (x *Facts) GetCountry() string {
+	if x != nil {
+		return x.Country
+	}
+	return ""
+}
+
+func (x *Facts) GetAlbum() string {
+	if x != nil {
+		return x.Album
+	}
+	return ""
+}
+
+func (x *Facts) GetAlbumArtist() string {
+	if x != nil {
+		return x.AlbumArtist
+	}
+	return ""
+}
+
+func (x *Facts) GetComposer() string {
+	if x != nil {
+		return x.Composer
+	}
+	return ""
+}
+
+func (x *Facts) GetGenre() string {
+	if x != nil {
+		return x.Genre
+	}
+	return ""
+}
+
+func (x *Facts) GetYear() int32 {
+	if x != nil {
+		return x.Year
+	}
+	return 0
+}
+
+func (x *Facts) GetTrack() uint32 {
+	if x != nil {
+		return x.Track
+	}
+	return 0
+}
+
+func (x *Facts) GetTracks() uint32 {
+	if x != nil {
+		return x.Tracks
+	}
+	return 0
+}
+
+func (x *Facts) GetDisc() uint32 {
+	if x != nil {
+		return x.Disc
+	}
+	return 0
+}
+
+func (x *Facts) GetDiscs() uint32 {
+	if x != nil {
+		return x.Discs
+	}
+	return 0
+}
+
+func (x *Facts) GetComment() string {
+	if x != nil {
+		return x.Comment
+	}
+	return ""
+}
+
+func (x *Facts) GetPages() uint32 {
+	if x != nil {
+		return x.Pages
+	}
+	return 0
+}
+
+func (x *Facts) GetPictureType() string {
+	if x != nil {
+		return x.PictureType
+	}
+	return ""
+}
+
+func (x *Facts) GetPictureSize() uint32 {
+	if x != nil {
+		return x.PictureSize
+	}
+	return 0
+}
+
+func (x *Facts) GetDocument() []byte {
+	if x != nil {
+		return x.Document
+	}
+	return nil
+}
+
+func (x *Facts) GetDocumentSum() []byte {
+	if x != nil {
+		return x.DocumentSum
+	}
+	return nil
+}
+
+func (x *Facts) GetSha256() []byte {
+	if x != nil {
+		return x.Sha256
+	}
+	return nil
+}
+
+func (x *Facts) GetMd5() []byte {
+	if x != nil {
+		return x.Md5
+	}
+	return nil
+}
+
+// Favorite is a user's liking of a media.
+type Favorite struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *Time                  `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Favorite) Reset() {
+	*x = Favorite{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Favorite) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Favorite) ProtoMessage() {}
+
+func (x *Favorite) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Favorite.ProtoReflect.Descriptor instead.
+func (*Favorite) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Favorite) GetTime() *Time {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// Vote is a user's vote.
+type Vote struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Value         int32                  `protobuf:"zigzag32,1,opt,name=value,proto3" json:"value,omitempty"`
+	Time          *Time                  `protobuf:"bytes,2,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Vote) Reset() {
+	*x = Vote{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Vote) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Vote) ProtoMessage() {}
+
+func (x *Vote) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Vote.ProtoReflect.Descriptor instead.
+func (*Vote) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Vote) GetValue() int32 {
+	if x != nil {
+		return x.Value
+	}
+	return 0
+}
+
+func (x *Vote) GetTime() *Time {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// Comment is a text of somebody on a media.
+type Comment struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	User          string                 `protobuf:"bytes,1,opt,name=user,proto3" json:"user,omitempty"`
+	Text          string                 `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Time          *Time                  `protobuf:"bytes,3,opt,name=time,proto3" json:"time,omitempty"`
+	Moderation    int32                  `protobuf:"zigzag32,4,opt,name=moderation,proto3" json:"moderation,omitempty"`
+	DeniedReason  uint32                 `protobuf:"varint,5,opt,name=denied_reason,json=deniedReason,proto3" json:"denied_reason,omitempty"`
+	Answers       uint64                 `protobuf:"varint,6,opt,name=answers,proto3" json:"answers,omitempty"` // number of the comment that it answers; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Comment) Reset() {
+	*x = Comment{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Comment) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Comment) ProtoMessage() {}
+
+func (x *Comment) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Comment.ProtoReflect.Descriptor instead.
+func (*Comment) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Comment) GetUser() string {
+	if x != nil {
+		return x.User
+	}
+	return ""
+}
+
+func (x *Comment) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *Comment) GetTime() *Time {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *Comment) GetModeration() int32 {
+	if x != nil {
+		return x.Moderation
+	}
+	return 0
+}
+
+func (x *Comment) GetDeniedReason() uint32 {
+	if x != nil {
+		return x.DeniedReason
+	}
+	return 0
+}
+
+func (x *Comment) GetAnswers() uint64 {
+	if x != nil {
+		return x.Answers
+	}
+	return 0
+}
+
+// Binding says that an object of a module uses a media; both are in the key.
+type Binding struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *Time                  `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Binding) Reset() {
+	*x = Binding{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Binding) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Binding) ProtoMessage() {}
+
+func (x *Binding) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Binding.ProtoReflect.Descriptor instead.
+func (*Binding) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *Binding) GetTime() *Time {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+// Link is an address under which a media can be had.
+type Link struct {
+	state          protoimpl.MessageState `protogen:"open.v1"`
+	Kind           string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Url            string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	Expires        *Time                  `protobuf:"bytes,3,opt,name=expires,proto3" json:"expires,omitempty"`
+	BurnAfterUse   bool                   `protobuf:"varint,4,opt,name=burn_after_use,json=burnAfterUse,proto3" json:"burn_after_use,omitempty"`
+	BindIp         string                 `protobuf:"bytes,5,opt,name=bind_ip,json=bindIp,proto3" json:"bind_ip,omitempty"`
+	Notify         bool                   `protobuf:"varint,6,opt,name=notify,proto3" json:"notify,omitempty"`
+	SuccessAddress string                 `protobuf:"bytes,7,opt,name=success_address,json=successAddress,proto3" json:"success_address,omitempty"`
+	ErrorAddress   string                 `protobuf:"bytes,8,opt,name=error_address,json=errorAddress,proto3" json:"error_address,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
+}
+
+func (x *Link) Reset() {
+	*x = Link{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Link) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Link) ProtoMessage() {}
+
+func (x *Link) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Link.ProtoReflect.Descriptor instead.
+func (*Link) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Link) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Link) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Link) GetExpires() *Time {
+	if x != nil {
+		return x.Expires
+	}
+	return nil
+}
+
+func (x *Link) GetBurnAfterUse() bool {
+	if x != nil {
+		return x.BurnAfterUse
+	}
+	return false
+}
+
+func (x *Link) GetBindIp() string {
+	if x != nil {
+		return x.BindIp
+	}
+	return ""
+}
+
+func (x *Link) GetNotify() bool {
+	if x != nil {
+		return x.Notify
+	}
+	return false
+}
+
+func (x *Link) GetSuccessAddress() string {
+	if x != nil {
+		return x.SuccessAddress
+	}
+	return ""
+}
+
+func (x *Link) GetErrorAddress() string {
+	if x != nil {
+		return x.ErrorAddress
+	}
+	return ""
+}
+
+// Rendition is a media converted to something else.
+type Rendition struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          string                 `protobuf:"bytes,1,opt,name=type,proto3" json:"type,omitempty"`
+	Status        string                 `protobuf:"bytes,2,opt,name=status,proto3" json:"status,omitempty"`
+	Progress      float64                `protobuf:"fixed64,3,opt,name=progress,proto3" json:"progress,omitempty"`
+	Url           string                 `protobuf:"bytes,4,opt,name=url,proto3" json:"url,omitempty"`
+	Media         []byte                 `protobuf:"bytes,5,opt,name=media,proto3" json:"media,omitempty"` // media id
+	Size          uint64                 `protobuf:"varint,6,opt,name=size,proto3" json:"size,omitempty"`
+	Width         uint32                 `protobuf:"varint,7,opt,name=width,proto3" json:"width,omitempty"`
+	Height        uint32                 `protobuf:"varint,8,opt,name=height,proto3" json:"height,omitempty"`
+	Seconds       float64                `protobuf:"fixed64,9,opt,name=seconds,proto3" json:"seconds,omitempty"`
+	Finished      *Time                  `protobuf:"bytes,10,opt,name=finished,proto3" json:"finished,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rendition) Reset() {
+	*x = Rendition{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rendition) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rendition) ProtoMessage() {}
+
+func (x *Rendition) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rendition.ProtoReflect.Descriptor instead.
+func (*Rendition) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Rendition) GetType() string {
+	if x != nil {
+		return x.Type
+	}
+	return ""
+}
+
+func (x *Rendition) GetStatus() string {
+	if x != nil {
+		return x.Status
+	}
+	return ""
+}
+
+func (x *Rendition) GetProgress() float64 {
+	if x != nil {
+		return x.Progress
+	}
+	return 0
+}
+
+func (x *Rendition) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Rendition) GetMedia() []byte {
+	if x != nil {
+		return x.Media
+	}
+	return nil
+}
+
+func (x *Rendition) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Rendition) GetWidth() uint32 {
+	if x != nil {
+		return x.Width
+	}
+	return 0
+}
+
+func (x *Rendition) GetHeight() uint32 {
+	if x != nil {
+		return x.Height
+	}
+	return 0
+}
+
+func (x *Rendition) GetSeconds() float64 {
+	if x != nil {
+		return x.Seconds
+	}
+	return 0
+}
+
+func (x *Rendition) GetFinished() *Time {
+	if x != nil {
+		return x.Finished
+	}
+	return nil
+}
+
+// Ended marks a media that is gone and whose attached records are not all deleted yet: they are more than one commit takes.
+type Ended struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Time          *Time                  `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Ended) Reset() {
+	*x = Ended{}
+	mi := &file_remote_bucket_record_record_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Ended) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Ended) ProtoMessage() {}
+
+func (x *Ended) ProtoReflect() protoreflect.Message {
+	mi := &file_remote_bucket_record_record_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Ended.ProtoReflect.Descriptor instead.
+func (*Ended) Descriptor() ([]byte, []int) {
+	return file_remote_bucket_record_record_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Ended) GetTime() *Time {
+	if x != nil {
+		return x.Time
 	}
 	return nil
 }
@@ -1325,9 +2967,195 @@ const file_remote_bucket_record_record_proto_rawDesc = "" +
 	"\aSetting\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\"\x1d\n" +
 	"\aFeature\x12\x12\n" +
-	"\x04note\x18\x01 \x01(\tR\x04note\"5\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\"\xb9\n" +
+	"\n" +
 	"\x05Media\x12,\n" +
-	"\x06edited\x18\x01 \x01(\v2\x14.mediafs.record.TimeR\x06editedB\x1eZ\x1cmediafs/remote/bucket/recordb\x06proto3"
+	"\x06edited\x18\x01 \x01(\v2\x14.mediafs.record.TimeR\x06edited\x12\x14\n" +
+	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12(\n" +
+	"\x04tags\x18\x04 \x01(\v2\x14.mediafs.record.TagsR\x04tags\x12\x1b\n" +
+	"\x06rating\x18\x05 \x01(\rH\x00R\x06rating\x88\x01\x01\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\x12\x10\n" +
+	"\x03url\x18\a \x01(\tR\x03url\x12\x18\n" +
+	"\acreator\x18\b \x01(\tR\acreator\x12\x1a\n" +
+	"\binjector\x18\t \x01(\tR\binjector\x12\x1f\n" +
+	"\bcategory\x18\n" +
+	" \x01(\x12H\x01R\bcategory\x88\x01\x01\x12*\n" +
+	"\x05taken\x18\v \x01(\v2\x14.mediafs.record.DateR\x05taken\x12+\n" +
+	"\x05place\x18\f \x01(\v2\x15.mediafs.record.PlaceR\x05place\x12 \n" +
+	"\vorientation\x18\r \x01(\rR\vorientation\x12\x1a\n" +
+	"\bmetadata\x18\x0e \x01(\fR\bmetadata\x12\x1b\n" +
+	"\x06status\x18\x0f \x01(\x11H\x02R\x06status\x88\x01\x01\x12\x12\n" +
+	"\x04live\x18\x10 \x01(\bR\x04live\x12#\n" +
+	"\n" +
+	"moderation\x18\x11 \x01(\x11H\x03R\n" +
+	"moderation\x88\x01\x01\x12#\n" +
+	"\rdenied_reason\x18\x12 \x01(\rR\fdeniedReason\x12\x16\n" +
+	"\x06hidden\x18\x13 \x01(\bR\x06hidden\x12\x18\n" +
+	"\aprivacy\x18\x14 \x01(\tR\aprivacy\x12\x1d\n" +
+	"\acontext\x18\x15 \x01(\x11H\x04R\acontext\x88\x01\x01\x12\x16\n" +
+	"\x06domain\x18\x16 \x01(\tR\x06domain\x12\x14\n" +
+	"\x05vhost\x18\x17 \x01(\x12R\x05vhost\x12,\n" +
+	"\x05owner\x18\x18 \x01(\v2\x16.mediafs.record.PersonR\x05owner\x121\n" +
+	"\achannel\x18\x19 \x01(\v2\x17.mediafs.record.ChannelR\achannel\x12\x16\n" +
+	"\x06events\x18\x1a \x03(\x12R\x06events\x12\x16\n" +
+	"\x06groups\x18\x1b \x03(\x12R\x06groups\x12\x18\n" +
+	"\aartwork\x18\x1c \x01(\fR\aartwork\x12\x14\n" +
+	"\x05flags\x18\x1d \x03(\tR\x05flags\x12#\n" +
+	"\roriginal_name\x18\x1e \x01(\tR\foriginalName\x12\x1f\n" +
+	"\vexternal_id\x18\x1f \x01(\tR\n" +
+	"externalId\x12\x1f\n" +
+	"\vcopied_from\x18  \x01(\fR\n" +
+	"copiedFrom\x12\x16\n" +
+	"\x06parent\x18! \x01(\fR\x06parent\x12#\n" +
+	"\roriginal_size\x18\" \x01(\x04R\foriginalSize\x12\x14\n" +
+	"\x05views\x18# \x01(\x04R\x05views\x12#\n" +
+	"\rviews_started\x18$ \x01(\x04R\fviewsStarted\x12\x1c\n" +
+	"\tdownloads\x18% \x01(\x04R\tdownloads\x12\x1c\n" +
+	"\tanonymous\x18& \x01(\x04R\tanonymous\x12#\n" +
+	"\ranonymous_sum\x18' \x01(\x12R\fanonymousSum\x12\x12\n" +
+	"\x04type\x18( \x01(\tR\x04type\x12\x1a\n" +
+	"\bcomments\x18) \x01(\x04R\bcommentsB\t\n" +
+	"\a_ratingB\v\n" +
+	"\t_categoryB\t\n" +
+	"\a_statusB\r\n" +
+	"\v_moderationB\n" +
+	"\n" +
+	"\b_context\"\x18\n" +
+	"\x04Tags\x12\x10\n" +
+	"\x03tag\x18\x01 \x03(\tR\x03tag\"R\n" +
+	"\x04Date\x12(\n" +
+	"\x04time\x18\x01 \x01(\v2\x14.mediafs.record.TimeR\x04time\x12\x17\n" +
+	"\x04zone\x18\x02 \x01(\x11H\x00R\x04zone\x88\x01\x01B\a\n" +
+	"\x05_zone\"o\n" +
+	"\x05Place\x12\x1a\n" +
+	"\blatitude\x18\x01 \x01(\x11R\blatitude\x12\x1c\n" +
+	"\tlongitude\x18\x02 \x01(\x11R\tlongitude\x12\x1f\n" +
+	"\baltitude\x18\x03 \x01(\x11H\x00R\baltitude\x88\x01\x01B\v\n" +
+	"\t_altitude\"\xde\x01\n" +
+	"\x06Person\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1a\n" +
+	"\bnickname\x18\x03 \x01(\tR\bnickname\x12\x1d\n" +
+	"\n" +
+	"first_name\x18\x04 \x01(\tR\tfirstName\x12\x1b\n" +
+	"\tlast_name\x18\x05 \x01(\tR\blastName\x12\x14\n" +
+	"\x05email\x18\x06 \x01(\tR\x05email\x12\x18\n" +
+	"\acountry\x18\a \x01(\tR\acountry\x12\x14\n" +
+	"\x05state\x18\b \x01(\tR\x05state\x12\x12\n" +
+	"\x04city\x18\t \x01(\tR\x04city\"`\n" +
+	"\aChannel\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\x12R\x02id\x12\x1d\n" +
+	"\n" +
+	"short_name\x18\x02 \x01(\tR\tshortName\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x12\n" +
+	"\x04left\x18\x04 \x01(\x12R\x04left\"\xaa\f\n" +
+	"\x05Facts\x12\x12\n" +
+	"\x04head\x18\x01 \x01(\fR\x04head\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12(\n" +
+	"\x04read\x18\x03 \x01(\v2\x14.mediafs.record.TimeR\x04read\x12\x14\n" +
+	"\x05error\x18\x04 \x01(\tR\x05error\x12\x12\n" +
+	"\x04type\x18\x05 \x01(\tR\x04type\x12\x14\n" +
+	"\x05class\x18\x06 \x01(\tR\x05class\x12\x14\n" +
+	"\x05width\x18\a \x01(\rR\x05width\x12\x16\n" +
+	"\x06height\x18\b \x01(\rR\x06height\x12 \n" +
+	"\vorientation\x18\t \x01(\rR\vorientation\x12\x16\n" +
+	"\x06frames\x18\n" +
+	" \x01(\rR\x06frames\x12*\n" +
+	"\x05taken\x18\v \x01(\v2\x14.mediafs.record.DateR\x05taken\x12+\n" +
+	"\x05place\x18\f \x01(\v2\x15.mediafs.record.PlaceR\x05place\x12!\n" +
+	"\tdirection\x18\r \x01(\rH\x00R\tdirection\x88\x01\x01\x12\x12\n" +
+	"\x04make\x18\x0e \x01(\tR\x04make\x12\x14\n" +
+	"\x05model\x18\x0f \x01(\tR\x05model\x12\x12\n" +
+	"\x04lens\x18\x10 \x01(\tR\x04lens\x12\x16\n" +
+	"\x06serial\x18\x11 \x01(\tR\x06serial\x12\x1a\n" +
+	"\bsoftware\x18\x12 \x01(\tR\bsoftware\x12\x1a\n" +
+	"\bexposure\x18\x13 \x01(\x01R\bexposure\x12\x1a\n" +
+	"\baperture\x18\x14 \x01(\x01R\baperture\x12\x10\n" +
+	"\x03iso\x18\x15 \x01(\rR\x03iso\x12!\n" +
+	"\ffocal_length\x18\x16 \x01(\x01R\vfocalLength\x12\x17\n" +
+	"\x04bias\x18\x17 \x01(\x01H\x01R\x04bias\x88\x01\x01\x12\x19\n" +
+	"\x05flash\x18\x18 \x01(\rH\x02R\x05flash\x88\x01\x01\x12\x1a\n" +
+	"\bduration\x18\x19 \x01(\x01R\bduration\x12\x19\n" +
+	"\bbit_rate\x18\x1a \x01(\x04R\abitRate\x12\x1f\n" +
+	"\vvideo_codec\x18\x1b \x01(\tR\n" +
+	"videoCodec\x12\x1f\n" +
+	"\vaudio_codec\x18\x1c \x01(\tR\n" +
+	"audioCodec\x12\x1d\n" +
+	"\n" +
+	"frame_rate\x18\x1d \x01(\x01R\tframeRate\x12\x1f\n" +
+	"\vsample_rate\x18\x1e \x01(\rR\n" +
+	"sampleRate\x12\x1a\n" +
+	"\bchannels\x18\x1f \x01(\rR\bchannels\x12\x14\n" +
+	"\x05title\x18  \x01(\tR\x05title\x12 \n" +
+	"\vdescription\x18! \x01(\tR\vdescription\x12\x18\n" +
+	"\acreator\x18\" \x01(\tR\acreator\x12\x1c\n" +
+	"\tcopyright\x18# \x01(\tR\tcopyright\x12\x1a\n" +
+	"\bkeywords\x18$ \x03(\tR\bkeywords\x12\x16\n" +
+	"\x06rating\x18% \x01(\rR\x06rating\x12\x14\n" +
+	"\x05label\x18& \x01(\tR\x05label\x12\x12\n" +
+	"\x04city\x18' \x01(\tR\x04city\x12\x18\n" +
+	"\acountry\x18( \x01(\tR\acountry\x12\x14\n" +
+	"\x05album\x18) \x01(\tR\x05album\x12!\n" +
+	"\falbum_artist\x18* \x01(\tR\valbumArtist\x12\x1a\n" +
+	"\bcomposer\x18+ \x01(\tR\bcomposer\x12\x14\n" +
+	"\x05genre\x18, \x01(\tR\x05genre\x12\x12\n" +
+	"\x04year\x18- \x01(\x11R\x04year\x12\x14\n" +
+	"\x05track\x18. \x01(\rR\x05track\x12\x16\n" +
+	"\x06tracks\x18/ \x01(\rR\x06tracks\x12\x12\n" +
+	"\x04disc\x180 \x01(\rR\x04disc\x12\x14\n" +
+	"\x05discs\x181 \x01(\rR\x05discs\x12\x18\n" +
+	"\acomment\x182 \x01(\tR\acomment\x12\x14\n" +
+	"\x05pages\x183 \x01(\rR\x05pages\x12!\n" +
+	"\fpicture_type\x184 \x01(\tR\vpictureType\x12!\n" +
+	"\fpicture_size\x185 \x01(\rR\vpictureSize\x12\x1a\n" +
+	"\bdocument\x186 \x01(\fR\bdocument\x12!\n" +
+	"\fdocument_sum\x187 \x01(\fR\vdocumentSum\x12\x16\n" +
+	"\x06sha256\x188 \x01(\fR\x06sha256\x12\x10\n" +
+	"\x03md5\x189 \x01(\fR\x03md5B\f\n" +
+	"\n" +
+	"_directionB\a\n" +
+	"\x05_biasB\b\n" +
+	"\x06_flash\"4\n" +
+	"\bFavorite\x12(\n" +
+	"\x04time\x18\x01 \x01(\v2\x14.mediafs.record.TimeR\x04time\"F\n" +
+	"\x04Vote\x12\x14\n" +
+	"\x05value\x18\x01 \x01(\x11R\x05value\x12(\n" +
+	"\x04time\x18\x02 \x01(\v2\x14.mediafs.record.TimeR\x04time\"\xba\x01\n" +
+	"\aComment\x12\x12\n" +
+	"\x04user\x18\x01 \x01(\tR\x04user\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12(\n" +
+	"\x04time\x18\x03 \x01(\v2\x14.mediafs.record.TimeR\x04time\x12\x1e\n" +
+	"\n" +
+	"moderation\x18\x04 \x01(\x11R\n" +
+	"moderation\x12#\n" +
+	"\rdenied_reason\x18\x05 \x01(\rR\fdeniedReason\x12\x18\n" +
+	"\aanswers\x18\x06 \x01(\x04R\aanswers\"3\n" +
+	"\aBinding\x12(\n" +
+	"\x04time\x18\x01 \x01(\v2\x14.mediafs.record.TimeR\x04time\"\x81\x02\n" +
+	"\x04Link\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12.\n" +
+	"\aexpires\x18\x03 \x01(\v2\x14.mediafs.record.TimeR\aexpires\x12$\n" +
+	"\x0eburn_after_use\x18\x04 \x01(\bR\fburnAfterUse\x12\x17\n" +
+	"\abind_ip\x18\x05 \x01(\tR\x06bindIp\x12\x16\n" +
+	"\x06notify\x18\x06 \x01(\bR\x06notify\x12'\n" +
+	"\x0fsuccess_address\x18\a \x01(\tR\x0esuccessAddress\x12#\n" +
+	"\rerror_address\x18\b \x01(\tR\ferrorAddress\"\x89\x02\n" +
+	"\tRendition\x12\x12\n" +
+	"\x04type\x18\x01 \x01(\tR\x04type\x12\x16\n" +
+	"\x06status\x18\x02 \x01(\tR\x06status\x12\x1a\n" +
+	"\bprogress\x18\x03 \x01(\x01R\bprogress\x12\x10\n" +
+	"\x03url\x18\x04 \x01(\tR\x03url\x12\x14\n" +
+	"\x05media\x18\x05 \x01(\fR\x05media\x12\x12\n" +
+	"\x04size\x18\x06 \x01(\x04R\x04size\x12\x14\n" +
+	"\x05width\x18\a \x01(\rR\x05width\x12\x16\n" +
+	"\x06height\x18\b \x01(\rR\x06height\x12\x18\n" +
+	"\aseconds\x18\t \x01(\x01R\aseconds\x120\n" +
+	"\bfinished\x18\n" +
+	" \x01(\v2\x14.mediafs.record.TimeR\bfinished\"1\n" +
+	"\x05Ended\x12(\n" +
+	"\x04time\x18\x01 \x01(\v2\x14.mediafs.record.TimeR\x04timeB\x1eZ\x1cmediafs/remote/bucket/recordb\x06proto3"
 
 var (
 	file_remote_bucket_record_record_proto_rawDescOnce sync.Once
@@ -1341,7 +3169,7 @@ func file_remote_bucket_record_record_proto_rawDescGZIP() []byte {
 	return file_remote_bucket_record_record_proto_rawDescData
 }
 
-var file_remote_bucket_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_remote_bucket_record_record_proto_msgTypes = make([]protoimpl.MessageInfo, 30)
 var file_remote_bucket_record_record_proto_goTypes = []any{
 	(*Time)(nil),       // 0: mediafs.record.Time
 	(*Commit)(nil),     // 1: mediafs.record.Commit
@@ -1360,6 +3188,19 @@ var file_remote_bucket_record_record_proto_goTypes = []any{
 	(*Setting)(nil),    // 14: mediafs.record.Setting
 	(*Feature)(nil),    // 15: mediafs.record.Feature
 	(*Media)(nil),      // 16: mediafs.record.Media
+	(*Tags)(nil),       // 17: mediafs.record.Tags
+	(*Date)(nil),       // 18: mediafs.record.Date
+	(*Place)(nil),      // 19: mediafs.record.Place
+	(*Person)(nil),     // 20: mediafs.record.Person
+	(*Channel)(nil),    // 21: mediafs.record.Channel
+	(*Facts)(nil),      // 22: mediafs.record.Facts
+	(*Favorite)(nil),   // 23: mediafs.record.Favorite
+	(*Vote)(nil),       // 24: mediafs.record.Vote
+	(*Comment)(nil),    // 25: mediafs.record.Comment
+	(*Binding)(nil),    // 26: mediafs.record.Binding
+	(*Link)(nil),       // 27: mediafs.record.Link
+	(*Rendition)(nil),  // 28: mediafs.record.Rendition
+	(*Ended)(nil),      // 29: mediafs.record.Ended
 }
 var file_remote_bucket_record_record_proto_depIdxs = []int32{
 	0,  // 0: mediafs.record.Commit.time:type_name -> mediafs.record.Time
@@ -1380,11 +3221,27 @@ var file_remote_bucket_record_record_proto_depIdxs = []int32{
 	0,  // 15: mediafs.record.TrashEntry.deleted:type_name -> mediafs.record.Time
 	0,  // 16: mediafs.record.Client.joined:type_name -> mediafs.record.Time
 	0,  // 17: mediafs.record.Media.edited:type_name -> mediafs.record.Time
-	18, // [18:18] is the sub-list for method output_type
-	18, // [18:18] is the sub-list for method input_type
-	18, // [18:18] is the sub-list for extension type_name
-	18, // [18:18] is the sub-list for extension extendee
-	0,  // [0:18] is the sub-list for field type_name
+	17, // 18: mediafs.record.Media.tags:type_name -> mediafs.record.Tags
+	18, // 19: mediafs.record.Media.taken:type_name -> mediafs.record.Date
+	19, // 20: mediafs.record.Media.place:type_name -> mediafs.record.Place
+	20, // 21: mediafs.record.Media.owner:type_name -> mediafs.record.Person
+	21, // 22: mediafs.record.Media.channel:type_name -> mediafs.record.Channel
+	0,  // 23: mediafs.record.Date.time:type_name -> mediafs.record.Time
+	0,  // 24: mediafs.record.Facts.read:type_name -> mediafs.record.Time
+	18, // 25: mediafs.record.Facts.taken:type_name -> mediafs.record.Date
+	19, // 26: mediafs.record.Facts.place:type_name -> mediafs.record.Place
+	0,  // 27: mediafs.record.Favorite.time:type_name -> mediafs.record.Time
+	0,  // 28: mediafs.record.Vote.time:type_name -> mediafs.record.Time
+	0,  // 29: mediafs.record.Comment.time:type_name -> mediafs.record.Time
+	0,  // 30: mediafs.record.Binding.time:type_name -> mediafs.record.Time
+	0,  // 31: mediafs.record.Link.expires:type_name -> mediafs.record.Time
+	0,  // 32: mediafs.record.Rendition.finished:type_name -> mediafs.record.Time
+	0,  // 33: mediafs.record.Ended.time:type_name -> mediafs.record.Time
+	34, // [34:34] is the sub-list for method output_type
+	34, // [34:34] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_remote_bucket_record_record_proto_init() }
@@ -1392,13 +3249,17 @@ func file_remote_bucket_record_record_proto_init() {
 	if File_remote_bucket_record_record_proto != nil {
 		return
 	}
+	file_remote_bucket_record_record_proto_msgTypes[16].OneofWrappers = []any{}
+	file_remote_bucket_record_record_proto_msgTypes[18].OneofWrappers = []any{}
+	file_remote_bucket_record_record_proto_msgTypes[19].OneofWrappers = []any{}
+	file_remote_bucket_record_record_proto_msgTypes[22].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_remote_bucket_record_record_proto_rawDesc), len(file_remote_bucket_record_record_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   17,
+			NumMessages:   30,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

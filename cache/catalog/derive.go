@@ -57,10 +57,10 @@ func (tx *Tx) derive(key, old, value []byte) {
 		tx.usage.nodes += count(has) - count(had)
 		tx.usage.live += int64(is.Head.GetSize()) - int64(was.Head.GetSize())
 		switch {
-		case had && !has && !tx.applying && tx.c.opt.Referenced != nil && tx.c.opt.Referenced(id):
-			tx.set(orphanKey(id), old)
-		case has && !had && tx.get(orphanKey(id)) != nil:
-			tx.set(orphanKey(id), nil) // back by an undo
+		case had && !has:
+			tx.orphaned(id, old)
+		case has && !had:
+			tx.adopted(id)
 		}
 	case record.KeyVersion:
 		var was, is record.Version

@@ -307,19 +307,19 @@ func (c *Catalog) install(ctx context.Context, d *download) error {
 	if err != nil {
 		return err
 	}
-	if err := c.dropRestored(); err != nil {
-		return err
-	}
 	if c.opt.ReadOnly || c.st.client == 0 {
 		c.endPin()
-		return nil // opening: the outbox runs after joining
+		return c.dropRestored() // opening: the outbox runs after joining
 	}
 	c.status.set(func(s *Status) { s.Checkpoint = max(s.Checkpoint, d.seq) })
 	if err := c.judge(); err != nil {
 		return err
 	}
 	c.endPin()
-	return c.rerun(nil)
+	if err := c.rerun(nil); err != nil {
+		return err
+	}
+	return c.dropRestored()
 }
 
 // installRecord writes a record of a checkpoint with what is derived from it besides the counters, which are in the checkpoint.
@@ -350,44 +350,4 @@ func (c *Catalog) installed(err error, d *download) error {
 	}
 	c.st.seq, c.st.hash, c.st.sinceCkpt, c.st.sizeCkpt = d.seq, d.hash, 0, d.bytes
 	return nil
-}
-
-// keepReferenced makes orphans of all nodes that are referenced here, before the records go. mu is held.
-func (c *Catalog) keepReferenced() error {
-	if c.opt.Referenced == nil {
-		return nil
-	}
-	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
-	defer tx.discard()
-	return c.inPieces(func(set func(key, value []byte) error) error {
-		prefix := []byte{classRecord, record.KeyNode}
-		for k := range tx.scan(prefix, prefix, false) {
-			id, _, ok := record.NumberOf(k[1:])
-			if !ok || !c.opt.Referenced(id) {
-				continue
-			}
-			if err := set(orphanKey(id), tx.get(k)); err != nil {
-				return err
-			}
-		}
-		return tx.err
-	})
-}
-
-// dropRestored ends the orphans whose nodes are in the library after all. mu is held.
-func (c *Catalog) dropRestored() error {
-	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
-	defer tx.discard()
-	return c.inPieces(func(set func(key, value []byte) error) error {
-		prefix := localKey("orphan/")
-		for k := range tx.scan(prefix, prefix, false) {
-			if tx.get(append([]byte{classRecord, record.KeyNode}, k[len(prefix):]...)) == nil {
-				continue
-			}
-			if err := set(append([]byte(nil), k...), nil); err != nil {
-				return err
-			}
-		}
-		return tx.err
-	})
 }

@@ -7,8 +7,6 @@ import (
 	"math/bits"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
@@ -21,7 +19,7 @@ import (
 //	sessions      under which this directory appends, 16 bytes each, oldest first
 //	ids, ops      the counters' reserved upper bounds
 //	loading       present while a checkpoint is being loaded: what is there is not a catalog
-//	orphan/<node> a deleted node that is still referenced
+//	orphan/<node> a deleted node that is still referenced; with a name after it, one of its attributes (orphan.go)
 //	outbox/<n>    operation n: its session (16 bytes), its intent
 
 // counter hands out numbers; next is the next one, limit the first that is not reserved on disk yet.
@@ -189,41 +187,6 @@ func (c *Catalog) NewID() (uint64, error) {
 			WithHint("mount with a new catalog directory")
 	}
 	return uint64(c.st.client)<<record.ClientShift | (n + 1), nil
-}
-
-// DropOrphan ends an orphan: nobody refers to the node any more.
-func (c *Catalog) DropOrphan(id uint64) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.st.closed {
-		return nil
-	}
-	return c.updateLocal(func(tx *Tx) error {
-		if tx.get(orphanKey(id)) != nil {
-			tx.raw(orphanKey(id), nil)
-		}
-		return nil
-	})
-}
-
-// ChangeOrphan changes a node that lives only here; NotExist when it does not.
-func (c *Catalog) ChangeOrphan(id uint64, fn func(n *record.Node)) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.readable("change node"); err != nil {
-		return err
-	}
-	return c.updateLocal(func(tx *Tx) error {
-		n := new(record.Node)
-		if !tx.decode(nil, tx.get(orphanKey(id)), n) {
-			return remote.E("change node", fmt.Sprint(id), remote.NotExist, nil)
-		}
-		fn(n)
-		b, err := proto.Marshal(n)
-		tx.fail("write record", err)
-		tx.raw(orphanKey(id), b)
-		return nil
-	})
 }
 
 func (c *Catalog) applied() uint64 {

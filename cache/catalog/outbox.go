@@ -147,6 +147,10 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 		}
 		return nil
 	}
+	if err := c.keepOrphans(tx, op.number == 0); err != nil {
+		tx.discard()
+		return err
+	}
 	if size > maxUndo {
 		// Before the operation, and on their own: until it is written, an undo record holds what its key holds anyway.
 		if err := c.inPieces(write); err != nil {
@@ -190,6 +194,9 @@ func replicatedKeys(order []string) []string {
 func (c *Catalog) undoAll() error {
 	for _, op := range c.st.pending {
 		op.changes, op.order = nil, nil // also if a piece fails: what they wrote does not show any more
+	}
+	if err := c.dropRestored(); err != nil {
+		return err
 	}
 	for len(c.st.undo) > 0 {
 		tx := c.begin()

@@ -267,30 +267,6 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 	return nil
 }
 
-// makeOrphans keeps the nodes that a commit deletes and that are referenced here. It does so in transactions of its own, before the commit's: all of them may
-// be more than one takes, and an orphan whose node is still there does no harm. mu is held.
-func (c *Catalog) makeOrphans(commit *record.Commit) error {
-	if c.opt.Referenced == nil {
-		return nil
-	}
-	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
-	defer tx.discard()
-	return c.inPieces(func(set func(key, value []byte) error) error {
-		for _, w := range commit.Writes {
-			id, _, ok := record.NumberOf(w.Key)
-			if !ok || !w.Delete || w.Key[0] != record.KeyNode || !c.opt.Referenced(id) {
-				continue
-			}
-			if node := tx.Get(w.Key); node != nil {
-				if err := set(orphanKey(id), node); err != nil {
-					return err
-				}
-			}
-		}
-		return tx.err
-	})
-}
-
 // endPin ends a pin whose number is occupied. mu is held.
 func (c *Catalog) endPin() {
 	if c.st.pin != nil && c.st.pin.seq <= c.st.seq {

@@ -29,6 +29,7 @@ type Tx struct {
 	late   bool // an intent that runs again without its caller
 	// applying tells that a commit of the log is written: its orphans were made before
 	applying bool
+	orphans  map[uint64][]byte // nodes that the operation deletes and that are referenced here, with their last records
 	changes  map[string]*change
 	order    []string // full keys in the order of their first change
 	usage    usageDelta
@@ -267,23 +268,6 @@ func (tx *Tx) Store(key []byte, m proto.Message) {
 	tx.Put(key, b)
 }
 
-// Node reads a node: of the tree, of the trash, or an orphan. nil when there is none.
-func (tx *Tx) Node(id uint64) *record.Node {
-	n := new(record.Node)
-	if tx.load(record.NodeKey(id), n) {
-		return n
-	}
-	if tx.decode(nil, tx.get(orphanKey(id)), n) {
-		return n
-	}
-	return nil
-}
-
-// Orphan tells that a node is no longer in the library and lives only here, while it is referenced.
-func (tx *Tx) Orphan(id uint64) bool {
-	return tx.Get(record.NodeKey(id)) == nil && tx.get(orphanKey(id)) != nil
-}
-
 // Dentry reads a name in a folder; nil when there is none.
 func (tx *Tx) Dentry(folder uint64, name string) *record.Dentry {
 	d := new(record.Dentry)
@@ -321,10 +305,6 @@ func (tx *Tx) Links(node uint64) (n uint64) {
 func (tx *Tx) Usage() (u record.Usage) {
 	record.DecodeCounters(tx.Get(record.UsageKey()), &u.Nodes, &u.Live, &u.Versions, &u.Contents)
 	return u
-}
-
-func orphanKey(id uint64) []byte {
-	return full(classLocal, append([]byte("orphan/"), record.NodeKey(id)[1:]...))
 }
 
 func featureNote(value []byte) string {

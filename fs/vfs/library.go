@@ -40,6 +40,9 @@ type Attr struct {
 	Mtime  Time
 	Ctime  Time
 	Btime  Time
+
+	// Volatile: the name means this for who asks now, and the kernel is to ask again each time. Of entries in views.
+	Volatile bool
 }
 
 // AttrChange is what setattr changes; nil fields stay.

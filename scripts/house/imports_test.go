@@ -20,12 +20,16 @@ type arrow struct {
 var arrows = []arrow{
 	{"cmd/...", []string{"cmd/...", "fs/...", "cache/...", "remote/..."}},
 	{"fs/daemon/...", []string{"fs/...", "cache/...", "remote/..."}},
-	{"fs/fuse/...", []string{"fs/fuse/...", "fs/vfs", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
-	{"fs/view/...", []string{"fs/view/...", "fs/vfs", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
+	{"fs/fuse/...", []string{"fs/fuse/...", "fs/vfs", "fs/media", "fs/query", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
+	{"fs/view/...", []string{"fs/view/...", "fs/vfs", "fs/media", "fs/query", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
+	{"fs/local/...", []string{"fs/local/...", "fs/vfs", "cache/*", "remote/bucket/record", "remote"}},
 	{"fs/vfs/vfstest", []string{"fs/vfs", "fs/facts", "cache/*", "remote/..."}}, // a suite: it builds whole libraries in memory
-	{"fs/vfs/...", []string{"fs/vfs/...", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
+	{"fs/vfs/...", []string{"fs/vfs/...", "fs/media", "fs/query", "fs/facts", "cache/...", "remote/bucket/record", "remote"}},
 	{"fs/check/...", []string{"fs/vfs", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}}, // it compares the catalog with the bucket
+	{"fs/query/...", []string{"fs/query/...", "fs/media", "remote/bucket/record", "remote"}},
+	{"fs/media/...", []string{"fs/media/...", "remote/bucket/record", "remote"}},
 	{"fs/facts/...", []string{"fs/facts/...", "remote/bucket/record", "remote"}},
+	{"cache/catalog", []string{"cache/catalog/index", "remote/bucket/record", "remote"}},
 	{"cache/...", []string{"remote/bucket/record", "remote"}},
 	{"remote", nil},
 	{"remote/transport/...", []string{"remote"}},

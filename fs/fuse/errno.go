@@ -36,6 +36,7 @@ var errnos = map[remote.Kind]syscall.Errno{
 	remote.Links:       syscall.EMLINK,
 	remote.Busy:        syscall.EBUSY,
 	remote.Range:       syscall.ERANGE,
+	remote.CrossDevice: syscall.EXDEV,
 }
 
 // Errno is the number that a program gets for err: 0 for nil, EIO for what is in no table.

@@ -33,6 +33,7 @@ func TestErrno(t *testing.T) {
 		{remote.E("open", "a", remote.Quota, remote.E("put", "b", remote.Unavailable, nil)), syscall.EDQUOT},
 		{errors.New("who knows"), syscall.EIO},
 		{remote.Kind(200), syscall.EIO},
+		{remote.E("rename", "a", remote.CrossDevice, nil), syscall.EXDEV},
 		{context.Canceled, syscall.EINTR},
 		{context.DeadlineExceeded, syscall.EIO},
 		{remote.E("seek", "", remote.Invalid, vfs.ErrNoData), syscall.ENXIO},

@@ -436,6 +436,20 @@ func TestListingCollisions(t *testing.T) {
 	})
 }
 
+// Below FirstPlace no name is put, whatever its hash, and a place is no negative offset.
+func TestPlaces(t *testing.T) {
+	for _, c := range []struct{ hash, want uint64 }{
+		{0, FirstPlace}, {1, FirstPlace}, {2*FirstPlace - 1, FirstPlace}, {2*FirstPlace + 2, FirstPlace + 1}, {1<<64 - 1, 1<<63 - 1},
+	} {
+		if got := placeOf(c.hash); got != c.want {
+			t.Errorf("hash %#x: place %#x, want %#x", c.hash, got, c.want)
+		}
+	}
+	if h := keyedHash(1); h("a") == h("b") || h("a") == keyedHash(2)("a") || h("a") < FirstPlace {
+		t.Errorf("places %#x and %#x, with another seed %#x", h("a"), h("b"), keyedHash(2)("a"))
+	}
+}
+
 // Random operations by two machines whose requests fail at random: the machines agree, and the sums are right.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()

@@ -131,7 +131,11 @@ func (tx *Tx) flushUsage() {
 		u.Versions+uint64(d.versions), u.Contents+uint64(d.contents)))
 }
 
-// nameHash places names in listings: 63 bits, 0 to 2 reserved for the start, "." and "..".
+// FirstPlace is the least place that a name gets in a listing. Below it are the start, "." and "..", and room for entries that somebody who
+// shows the folder adds to it. A catalog that was made when names could be there has one with a chance of 2^-43 for each.
+const FirstPlace = 1 << 20
+
+// nameHash places names in listings: 63 bits, from FirstPlace on.
 type nameHash func(name string) uint64
 
 func (c *Catalog) listingKey(folder uint64, name string) []byte {
@@ -205,9 +209,12 @@ func keyedHash(seed uint64) nameHash {
 	return func(name string) uint64 {
 		d := xxhash.NewWithSeed(seed)
 		d.WriteString(name)
-		return max(d.Sum64()>>1, 3)
+		return placeOf(d.Sum64())
 	}
 }
+
+// placeOf makes a place of a hash: the sign stays free, since programs keep places as signed offsets.
+func placeOf(hash uint64) uint64 { return max(hash>>1, FirstPlace) }
 
 func (c *Catalog) loadHash() error {
 	if c.opt.HashName != nil {

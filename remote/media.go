@@ -25,6 +25,7 @@ type Media struct {
 	ExternalID   string   `json:"external_id,omitempty"`   // how another system names it
 	CopiedFrom   string   `json:"copied_from,omitempty"`   // id of the media it was copied from
 	ParentID     string   `json:"parent_id,omitempty"`     // id of the media that this one answers or belongs to; with Context
+	FolderID     string   `json:"folder_id,omitempty"`     // the folder that Name is in, of one in the trash was in: a node's number in a bucket library, opaque in a service
 
 	// Content; the tree, and facts for what needs the bytes.
 	Size         int64     `json:"size"`                    // bytes of the head
@@ -34,11 +35,15 @@ type Media struct {
 	SHA256       string    `json:"sha256,omitempty"` // hex, of the head
 	MD5          string    `json:"md5,omitempty"`
 	Revision     uint64    `json:"revision,omitempty"` // grows by one with every kept version
+	Started      time.Time `json:"started,omitzero"`   // when its upload began, when a service said so
 	Uploaded     time.Time `json:"uploaded,omitzero"`  // when it came into the library
 	Modified     time.Time `json:"modified,omitzero"`  // of the bytes: mtime
 	Edited       time.Time `json:"edited,omitzero"`    // when people last changed what is said here
 	Deleted      time.Time `json:"deleted,omitzero"`   // when it went to the trash; zero: it is not there
 	External     bool      `json:"external,omitempty"` // its bytes are an object that was there before the library, and are not ours to change
+
+	Location         string `json:"location,omitempty"`          // where a service keeps the bytes, in its own words
+	OriginalLocation string `json:"original_location,omitempty"` // the same of the bytes before a conversion
 
 	// Description; people, over facts.
 	Title       string          `json:"title,omitempty"`
@@ -46,13 +51,14 @@ type Media struct {
 	Tags        []string        `json:"tags,omitempty"` // in the order they were given, none twice
 	Rating      int             `json:"rating"`         // 0 (not rated) to 10: half stars
 	Language    string          `json:"language,omitempty"`
-	URL         string          `json:"url,omitempty"`      // where it came from
-	Creator     string          `json:"creator,omitempty"`  // author, artist, photographer
-	Injector    string          `json:"injector,omitempty"` // the way it came in: "mount", "import", a program, a mail gateway
-	Category    int64           `json:"category,omitempty"` // number in a service's list of categories
-	Taken       time.Time       `json:"taken,omitzero"`     // when the picture, film or sound was made; zone as the camera had it, UTC when it did not say
-	Year        int             `json:"year,omitempty"`     // of Taken
-	Month       int             `json:"month,omitempty"`    // of Taken, 1 to 12
+	URL         string          `json:"url,omitempty"`        // where it came from
+	Creator     string          `json:"creator,omitempty"`    // author, artist, photographer
+	Injector    string          `json:"injector,omitempty"`   // the way it came in: "mount", "import", a program, a mail gateway
+	Category    int64           `json:"category,omitempty"`   // number in a service's list of categories
+	Taken       time.Time       `json:"taken,omitzero"`       // when the picture, film or sound was made; zone as the camera had it, UTC when it did not say
+	TakenZone   bool            `json:"taken_zone,omitempty"` // the zone of Taken is known; else Taken is the camera's clock called UTC
+	Year        int             `json:"year,omitempty"`       // of Taken; of a sound without one, of its tags
+	Month       int             `json:"month,omitempty"`      // of Taken, 1 to 12
 	Place       *Place          `json:"place,omitempty"`
 	Orientation int             `json:"orientation,omitempty"` // as EXIF: 1 to 8; 0 not known
 	Metadata    json.RawMessage `json:"metadata,omitempty"`    // an object of any depth, kept as given
@@ -76,7 +82,9 @@ type Media struct {
 	Artwork string   `json:"artwork,omitempty"` // id of the media that is its picture
 	Counts  Counts   `json:"counts"`
 	Links   []Link   `json:"links,omitempty"`
-	Flags   []string `json:"flags,omitempty"` // what a service says beside: "preview", "editable", "virus", "shared"
+	Flags   []string `json:"flags,omitempty"`  // what a service says beside: "owned", "preview", "editable", "virus", "shared", "password"; of what its user may do "read", "write", "manage", "explicit"
+	Viewer  int      `json:"viewer,omitempty"` // number of the tool with which a service shows it, from the service's list; 0: none
+	Editor  int      `json:"editor,omitempty"` // number of the tool with which a service edits it; 0: none
 
 	Favorites  []string    `json:"favorites,omitempty"` // users
 	Votes      []Vote      `json:"votes,omitempty"`     // by user; anonymous ones are in Counts only
@@ -175,6 +183,7 @@ type Counts struct {
 	Comments         int64 `json:"comments"`
 	CommentsApproved int64 `json:"comments_approved"`   // moderation 1
 	CommentsNotBad   int64 `json:"comments_not_denied"` // moderation not -1
+	Versions         int64 `json:"versions"`            // kept, without the head
 }
 
 // Vote is one user's vote.
@@ -203,8 +212,9 @@ type Binding struct {
 
 // Link is an address under which a media can be had.
 type Link struct {
-	Kind           string    `json:"kind"`          // "view", "read", "edit", "watch", "listen", "download", "direct", "stream", "thumbnail", "one-time"
-	URL            string    `json:"url,omitempty"` // with the token in it, for one that gives access
+	Number         uint64    `json:"number,omitempty"` // in a bucket library, from 1 within a media
+	Kind           string    `json:"kind"`             // "view", "read", "edit", "watch", "listen", "download", "direct", "stream", "thumbnail", "one-time" (to download), "one-time-view", "one-time-watch", "one-time-listen"
+	URL            string    `json:"url,omitempty"`    // with the token in it, for one that gives access
 	Expires        time.Time `json:"expires,omitzero"`
 	BurnAfterUse   bool      `json:"burn_after_use,omitempty"`
 	BindIP         string    `json:"bind_ip,omitempty"` // masks and ranges, comma separated

@@ -1187,50 +1187,56 @@ func (x *Feature) GetNote() string {
 // Media holds what people and services say of a media, under its media id. Absent until somebody says something. What each field means,
 // its unit and its bounds: remote.Media. An absent field is not said: facts or defaults count.
 type Media struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Edited        *Time                  `protobuf:"bytes,1,opt,name=edited,proto3" json:"edited,omitempty"` // when people last changed any of it
-	Title         string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
-	Description   string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
-	Tags          *Tags                  `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
-	Rating        *uint32                `protobuf:"varint,5,opt,name=rating,proto3,oneof" json:"rating,omitempty"`
-	Language      string                 `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
-	Url           string                 `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
-	Creator       string                 `protobuf:"bytes,8,opt,name=creator,proto3" json:"creator,omitempty"`
-	Injector      string                 `protobuf:"bytes,9,opt,name=injector,proto3" json:"injector,omitempty"`
-	Category      *int64                 `protobuf:"zigzag64,10,opt,name=category,proto3,oneof" json:"category,omitempty"`
-	Taken         *Date                  `protobuf:"bytes,11,opt,name=taken,proto3" json:"taken,omitempty"`
-	Place         *Place                 `protobuf:"bytes,12,opt,name=place,proto3" json:"place,omitempty"`
-	Orientation   uint32                 `protobuf:"varint,13,opt,name=orientation,proto3" json:"orientation,omitempty"`
-	Metadata      []byte                 `protobuf:"bytes,14,opt,name=metadata,proto3" json:"metadata,omitempty"` // JSON, an object
-	Status        *int32                 `protobuf:"zigzag32,15,opt,name=status,proto3,oneof" json:"status,omitempty"`
-	Live          bool                   `protobuf:"varint,16,opt,name=live,proto3" json:"live,omitempty"`
-	Moderation    *int32                 `protobuf:"zigzag32,17,opt,name=moderation,proto3,oneof" json:"moderation,omitempty"`
-	DeniedReason  uint32                 `protobuf:"varint,18,opt,name=denied_reason,json=deniedReason,proto3" json:"denied_reason,omitempty"`
-	Hidden        bool                   `protobuf:"varint,19,opt,name=hidden,proto3" json:"hidden,omitempty"`
-	Privacy       string                 `protobuf:"bytes,20,opt,name=privacy,proto3" json:"privacy,omitempty"`
-	Context       *int32                 `protobuf:"zigzag32,21,opt,name=context,proto3,oneof" json:"context,omitempty"`
-	Domain        string                 `protobuf:"bytes,22,opt,name=domain,proto3" json:"domain,omitempty"`
-	Vhost         int64                  `protobuf:"zigzag64,23,opt,name=vhost,proto3" json:"vhost,omitempty"`
-	Owner         *Person                `protobuf:"bytes,24,opt,name=owner,proto3" json:"owner,omitempty"`
-	Channel       *Channel               `protobuf:"bytes,25,opt,name=channel,proto3" json:"channel,omitempty"`
-	Events        []int64                `protobuf:"zigzag64,26,rep,packed,name=events,proto3" json:"events,omitempty"`
-	Groups        []int64                `protobuf:"zigzag64,27,rep,packed,name=groups,proto3" json:"groups,omitempty"`
-	Artwork       []byte                 `protobuf:"bytes,28,opt,name=artwork,proto3" json:"artwork,omitempty"` // media id
-	Flags         []string               `protobuf:"bytes,29,rep,name=flags,proto3" json:"flags,omitempty"`
-	OriginalName  string                 `protobuf:"bytes,30,opt,name=original_name,json=originalName,proto3" json:"original_name,omitempty"`
-	ExternalId    string                 `protobuf:"bytes,31,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
-	CopiedFrom    []byte                 `protobuf:"bytes,32,opt,name=copied_from,json=copiedFrom,proto3" json:"copied_from,omitempty"` // media id
-	Parent        []byte                 `protobuf:"bytes,33,opt,name=parent,proto3" json:"parent,omitempty"`                           // media id
-	OriginalSize  uint64                 `protobuf:"varint,34,opt,name=original_size,json=originalSize,proto3" json:"original_size,omitempty"`
-	Views         uint64                 `protobuf:"varint,35,opt,name=views,proto3" json:"views,omitempty"`
-	ViewsStarted  uint64                 `protobuf:"varint,36,opt,name=views_started,json=viewsStarted,proto3" json:"views_started,omitempty"`
-	Downloads     uint64                 `protobuf:"varint,37,opt,name=downloads,proto3" json:"downloads,omitempty"`
-	Anonymous     uint64                 `protobuf:"varint,38,opt,name=anonymous,proto3" json:"anonymous,omitempty"` // votes that no user made
-	AnonymousSum  int64                  `protobuf:"zigzag64,39,opt,name=anonymous_sum,json=anonymousSum,proto3" json:"anonymous_sum,omitempty"`
-	Type          string                 `protobuf:"bytes,40,opt,name=type,proto3" json:"type,omitempty"`          // media type, when people know better than the bytes
-	Comments      uint64                 `protobuf:"varint,41,opt,name=comments,proto3" json:"comments,omitempty"` // numbers of comments given so far
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state            protoimpl.MessageState `protogen:"open.v1"`
+	Edited           *Time                  `protobuf:"bytes,1,opt,name=edited,proto3" json:"edited,omitempty"` // when people last changed any of it
+	Title            string                 `protobuf:"bytes,2,opt,name=title,proto3" json:"title,omitempty"`
+	Description      string                 `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	Tags             *Tags                  `protobuf:"bytes,4,opt,name=tags,proto3" json:"tags,omitempty"`
+	Rating           *uint32                `protobuf:"varint,5,opt,name=rating,proto3,oneof" json:"rating,omitempty"`
+	Language         string                 `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	Url              string                 `protobuf:"bytes,7,opt,name=url,proto3" json:"url,omitempty"`
+	Creator          string                 `protobuf:"bytes,8,opt,name=creator,proto3" json:"creator,omitempty"`
+	Injector         string                 `protobuf:"bytes,9,opt,name=injector,proto3" json:"injector,omitempty"`
+	Category         *int64                 `protobuf:"zigzag64,10,opt,name=category,proto3,oneof" json:"category,omitempty"`
+	Taken            *Date                  `protobuf:"bytes,11,opt,name=taken,proto3" json:"taken,omitempty"`
+	Place            *Place                 `protobuf:"bytes,12,opt,name=place,proto3" json:"place,omitempty"`
+	Orientation      uint32                 `protobuf:"varint,13,opt,name=orientation,proto3" json:"orientation,omitempty"`
+	Metadata         []byte                 `protobuf:"bytes,14,opt,name=metadata,proto3" json:"metadata,omitempty"` // JSON, an object
+	Status           *int32                 `protobuf:"zigzag32,15,opt,name=status,proto3,oneof" json:"status,omitempty"`
+	Live             bool                   `protobuf:"varint,16,opt,name=live,proto3" json:"live,omitempty"`
+	Moderation       *int32                 `protobuf:"zigzag32,17,opt,name=moderation,proto3,oneof" json:"moderation,omitempty"`
+	DeniedReason     uint32                 `protobuf:"varint,18,opt,name=denied_reason,json=deniedReason,proto3" json:"denied_reason,omitempty"`
+	Hidden           bool                   `protobuf:"varint,19,opt,name=hidden,proto3" json:"hidden,omitempty"`
+	Privacy          string                 `protobuf:"bytes,20,opt,name=privacy,proto3" json:"privacy,omitempty"`
+	Context          *int32                 `protobuf:"zigzag32,21,opt,name=context,proto3,oneof" json:"context,omitempty"`
+	Domain           string                 `protobuf:"bytes,22,opt,name=domain,proto3" json:"domain,omitempty"`
+	Vhost            int64                  `protobuf:"zigzag64,23,opt,name=vhost,proto3" json:"vhost,omitempty"`
+	Owner            *Person                `protobuf:"bytes,24,opt,name=owner,proto3" json:"owner,omitempty"`
+	Channel          *Channel               `protobuf:"bytes,25,opt,name=channel,proto3" json:"channel,omitempty"`
+	Events           []int64                `protobuf:"zigzag64,26,rep,packed,name=events,proto3" json:"events,omitempty"`
+	Groups           []int64                `protobuf:"zigzag64,27,rep,packed,name=groups,proto3" json:"groups,omitempty"`
+	Artwork          []byte                 `protobuf:"bytes,28,opt,name=artwork,proto3" json:"artwork,omitempty"` // media id
+	Flags            []string               `protobuf:"bytes,29,rep,name=flags,proto3" json:"flags,omitempty"`
+	OriginalName     string                 `protobuf:"bytes,30,opt,name=original_name,json=originalName,proto3" json:"original_name,omitempty"`
+	ExternalId       string                 `protobuf:"bytes,31,opt,name=external_id,json=externalId,proto3" json:"external_id,omitempty"`
+	CopiedFrom       []byte                 `protobuf:"bytes,32,opt,name=copied_from,json=copiedFrom,proto3" json:"copied_from,omitempty"` // media id
+	Parent           []byte                 `protobuf:"bytes,33,opt,name=parent,proto3" json:"parent,omitempty"`                           // media id
+	OriginalSize     uint64                 `protobuf:"varint,34,opt,name=original_size,json=originalSize,proto3" json:"original_size,omitempty"`
+	Views            uint64                 `protobuf:"varint,35,opt,name=views,proto3" json:"views,omitempty"`
+	ViewsStarted     uint64                 `protobuf:"varint,36,opt,name=views_started,json=viewsStarted,proto3" json:"views_started,omitempty"`
+	Downloads        uint64                 `protobuf:"varint,37,opt,name=downloads,proto3" json:"downloads,omitempty"`
+	Anonymous        uint64                 `protobuf:"varint,38,opt,name=anonymous,proto3" json:"anonymous,omitempty"` // votes that no user made
+	AnonymousSum     int64                  `protobuf:"zigzag64,39,opt,name=anonymous_sum,json=anonymousSum,proto3" json:"anonymous_sum,omitempty"`
+	Type             string                 `protobuf:"bytes,40,opt,name=type,proto3" json:"type,omitempty"`          // media type, when people know better than the bytes
+	Comments         uint64                 `protobuf:"varint,41,opt,name=comments,proto3" json:"comments,omitempty"` // numbers of comments given so far
+	Started          *Time                  `protobuf:"bytes,42,opt,name=started,proto3" json:"started,omitempty"`    // when its upload began, when a service said so
+	Location         string                 `protobuf:"bytes,43,opt,name=location,proto3" json:"location,omitempty"`  // where a service keeps the bytes, in its own words
+	OriginalLocation string                 `protobuf:"bytes,44,opt,name=original_location,json=originalLocation,proto3" json:"original_location,omitempty"`
+	Viewer           uint32                 `protobuf:"varint,45,opt,name=viewer,proto3" json:"viewer,omitempty"`  // number of the tool with which a service shows it
+	Editor           uint32                 `protobuf:"varint,46,opt,name=editor,proto3" json:"editor,omitempty"`  // number of the tool with which a service edits it
+	Spelled          []string               `protobuf:"bytes,47,rep,name=spelled,proto3" json:"spelled,omitempty"` // names of the extended attributes under which fields were set, of those not set under their own; ascending
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
 }
 
 func (x *Media) Reset() {
@@ -1548,6 +1554,48 @@ func (x *Media) GetComments() uint64 {
 		return x.Comments
 	}
 	return 0
+}
+
+func (x *Media) GetStarted() *Time {
+	if x != nil {
+		return x.Started
+	}
+	return nil
+}
+
+func (x *Media) GetLocation() string {
+	if x != nil {
+		return x.Location
+	}
+	return ""
+}
+
+func (x *Media) GetOriginalLocation() string {
+	if x != nil {
+		return x.OriginalLocation
+	}
+	return ""
+}
+
+func (x *Media) GetViewer() uint32 {
+	if x != nil {
+		return x.Viewer
+	}
+	return 0
+}
+
+func (x *Media) GetEditor() uint32 {
+	if x != nil {
+		return x.Editor
+	}
+	return 0
+}
+
+func (x *Media) GetSpelled() []string {
+	if x != nil {
+		return x.Spelled
+	}
+	return nil
 }
 
 // Tags is a list that may be empty: all tags taken off is another thing than none said.
@@ -2967,8 +3015,7 @@ const file_remote_bucket_record_record_proto_rawDesc = "" +
 	"\aSetting\x12\x14\n" +
 	"\x05value\x18\x01 \x01(\fR\x05value\"\x1d\n" +
 	"\aFeature\x12\x12\n" +
-	"\x04note\x18\x01 \x01(\tR\x04note\"\xb9\n" +
-	"\n" +
+	"\x04note\x18\x01 \x01(\tR\x04note\"\xfc\v\n" +
 	"\x05Media\x12,\n" +
 	"\x06edited\x18\x01 \x01(\v2\x14.mediafs.record.TimeR\x06edited\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12 \n" +
@@ -3015,7 +3062,13 @@ const file_remote_bucket_record_record_proto_rawDesc = "" +
 	"\tanonymous\x18& \x01(\x04R\tanonymous\x12#\n" +
 	"\ranonymous_sum\x18' \x01(\x12R\fanonymousSum\x12\x12\n" +
 	"\x04type\x18( \x01(\tR\x04type\x12\x1a\n" +
-	"\bcomments\x18) \x01(\x04R\bcommentsB\t\n" +
+	"\bcomments\x18) \x01(\x04R\bcomments\x12.\n" +
+	"\astarted\x18* \x01(\v2\x14.mediafs.record.TimeR\astarted\x12\x1a\n" +
+	"\blocation\x18+ \x01(\tR\blocation\x12+\n" +
+	"\x11original_location\x18, \x01(\tR\x10originalLocation\x12\x16\n" +
+	"\x06viewer\x18- \x01(\rR\x06viewer\x12\x16\n" +
+	"\x06editor\x18. \x01(\rR\x06editor\x12\x18\n" +
+	"\aspelled\x18/ \x03(\tR\aspelledB\t\n" +
 	"\a_ratingB\v\n" +
 	"\t_categoryB\t\n" +
 	"\a_statusB\r\n" +
@@ -3226,22 +3279,23 @@ var file_remote_bucket_record_record_proto_depIdxs = []int32{
 	19, // 20: mediafs.record.Media.place:type_name -> mediafs.record.Place
 	20, // 21: mediafs.record.Media.owner:type_name -> mediafs.record.Person
 	21, // 22: mediafs.record.Media.channel:type_name -> mediafs.record.Channel
-	0,  // 23: mediafs.record.Date.time:type_name -> mediafs.record.Time
-	0,  // 24: mediafs.record.Facts.read:type_name -> mediafs.record.Time
-	18, // 25: mediafs.record.Facts.taken:type_name -> mediafs.record.Date
-	19, // 26: mediafs.record.Facts.place:type_name -> mediafs.record.Place
-	0,  // 27: mediafs.record.Favorite.time:type_name -> mediafs.record.Time
-	0,  // 28: mediafs.record.Vote.time:type_name -> mediafs.record.Time
-	0,  // 29: mediafs.record.Comment.time:type_name -> mediafs.record.Time
-	0,  // 30: mediafs.record.Binding.time:type_name -> mediafs.record.Time
-	0,  // 31: mediafs.record.Link.expires:type_name -> mediafs.record.Time
-	0,  // 32: mediafs.record.Rendition.finished:type_name -> mediafs.record.Time
-	0,  // 33: mediafs.record.Ended.time:type_name -> mediafs.record.Time
-	34, // [34:34] is the sub-list for method output_type
-	34, // [34:34] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	0,  // 23: mediafs.record.Media.started:type_name -> mediafs.record.Time
+	0,  // 24: mediafs.record.Date.time:type_name -> mediafs.record.Time
+	0,  // 25: mediafs.record.Facts.read:type_name -> mediafs.record.Time
+	18, // 26: mediafs.record.Facts.taken:type_name -> mediafs.record.Date
+	19, // 27: mediafs.record.Facts.place:type_name -> mediafs.record.Place
+	0,  // 28: mediafs.record.Favorite.time:type_name -> mediafs.record.Time
+	0,  // 29: mediafs.record.Vote.time:type_name -> mediafs.record.Time
+	0,  // 30: mediafs.record.Comment.time:type_name -> mediafs.record.Time
+	0,  // 31: mediafs.record.Binding.time:type_name -> mediafs.record.Time
+	0,  // 32: mediafs.record.Link.expires:type_name -> mediafs.record.Time
+	0,  // 33: mediafs.record.Rendition.finished:type_name -> mediafs.record.Time
+	0,  // 34: mediafs.record.Ended.time:type_name -> mediafs.record.Time
+	35, // [35:35] is the sub-list for method output_type
+	35, // [35:35] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_remote_bucket_record_record_proto_init() }

@@ -215,6 +215,17 @@ func (tx *Tx) Records(prefix []byte) iter.Seq2[[]byte, []byte] {
 	}
 }
 
+// RecordsFrom is Records from a key on that has the prefix.
+func (tx *Tx) RecordsFrom(prefix, from []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func([]byte, []byte) bool) {
+		for k, v := range tx.scan(full(classRecord, prefix), full(classRecord, from), true) {
+			if !yield(append([]byte(nil), k[1:]...), v) {
+				return
+			}
+		}
+	}
+}
+
 // Last returns the last replicated record whose key begins with prefix; nil when there is none.
 func (tx *Tx) Last(prefix []byte) (key, value []byte) {
 	opt := badger.DefaultIteratorOptions

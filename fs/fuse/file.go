@@ -10,11 +10,17 @@ import (
 	"mediafs/remote"
 )
 
+// direct is implemented by a file whose size may be another at every open, or is not known before it is read: the kernel keeps no pages
+// of it and passes every read on, also past the size that it was told.
+type direct interface{ Direct() bool }
+
 // opened enters a file into the table and says how the kernel may treat it. A file that cannot write has nothing to
 // flush, which saves a request at every close; but one that was cut by the open has, whatever it was opened for.
 func (s *fileSystem) opened(id vfs.ID, f vfs.File, flags uint32, out *gofuse.OpenOut) {
 	out.Fh = s.files.add(&handle{File: f, id: id, appends: flags&syscall.O_APPEND != 0})
-	if f.KeepCache() {
+	if d, ok := f.(direct); ok && d.Direct() {
+		out.OpenFlags |= gofuse.FOPEN_DIRECT_IO
+	} else if f.KeepCache() {
 		out.OpenFlags |= gofuse.FOPEN_KEEP_CACHE
 	}
 	if flags&(syscall.O_ACCMODE|syscall.O_TRUNC) == syscall.O_RDONLY {

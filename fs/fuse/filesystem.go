@@ -70,10 +70,21 @@ func (s *fileSystem) status(op string, id vfs.ID, name string, err error) gofuse
 // ofOpenFile are the requests about a file that is open, and so there.
 var ofOpenFile = map[string]bool{"read": true, "write": true, "close": true, "fsync": true, "copy": true, "allocate": true, "seek": true}
 
+// setEntry fills out. What is volatile the kernel believes for this once: its name means something else to the next who asks.
 func (s *fileSystem) setEntry(out *gofuse.EntryOut, a *vfs.Attr) {
 	*out = gofuse.EntryOut{NodeId: a.ID}
-	out.SetEntryTimeout(s.entryTTL)
-	out.SetAttrTimeout(s.attrTTL)
+	if !a.Volatile {
+		out.SetEntryTimeout(s.entryTTL)
+		out.SetAttrTimeout(s.attrTTL)
+	}
+	setAttr(&out.Attr, a)
+}
+
+// setAttrOut is setEntry for the attributes alone.
+func (s *fileSystem) setAttrOut(out *gofuse.AttrOut, a *vfs.Attr) {
+	if !a.Volatile {
+		out.SetTimeout(s.attrTTL)
+	}
 	setAttr(&out.Attr, a)
 }
 
@@ -84,7 +95,7 @@ func (s *fileSystem) Lookup(cancel <-chan struct{}, h *gofuse.InHeader, name str
 	switch {
 	case err == nil:
 		s.setEntry(out, &a)
-	case remote.KindOf(err) == remote.NotExist:
+	case remote.KindOf(err) == remote.NotExist && !a.Volatile:
 		// Node 0 lets the kernel remember that there is no such name.
 		out.SetEntryTimeout(s.entryTTL)
 	default:
@@ -102,8 +113,7 @@ func (s *fileSystem) GetAttr(cancel <-chan struct{}, in *gofuse.GetAttrIn, out *
 	if err != nil {
 		return s.status("get attributes", in.NodeId, "", err)
 	}
-	setAttr(&out.Attr, &a)
-	out.SetTimeout(s.attrTTL)
+	s.setAttrOut(out, &a)
 	return gofuse.OK
 }
 
@@ -116,7 +126,9 @@ func (s *fileSystem) Statx(cancel <-chan struct{}, in *gofuse.StatxIn, out *gofu
 		return s.status("get attributes", in.NodeId, "", err)
 	}
 	setStatx(&out.Statx, &a)
-	out.SetTimeout(s.attrTTL)
+	if !a.Volatile {
+		out.SetTimeout(s.attrTTL)
+	}
 	return gofuse.OK
 }
 
@@ -141,8 +153,7 @@ func (s *fileSystem) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *
 	if err != nil {
 		return s.status("set attributes", in.NodeId, "", err)
 	}
-	setAttr(&out.Attr, &a)
-	out.SetTimeout(s.attrTTL)
+	s.setAttrOut(out, &a)
 	return gofuse.OK
 }
 

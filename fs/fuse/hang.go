@@ -107,7 +107,7 @@ func Goroutines() []string {
 }
 
 func (s *fileSystem) begin(cancel <-chan struct{}, h *gofuse.InHeader) *request {
-	r := &request{cancel: cancel, tid: h.Pid, dying: s.dying, watchers: &s.watchers,
+	r := &request{cancel: cancel, tid: h.Pid, caller: caller(h), dying: s.dying, watchers: &s.watchers,
 		requests: &s.requests, begun: time.Now(), opcode: h.Opcode, node: h.NodeId}
 	s.requests.enter(r)
 	return r

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"mediafs/fs/vfs"
 )
 
 // How a waiting request looks for SIGKILL. A wait that is over sooner than firstLook costs no look at /proc. After an
@@ -25,6 +27,7 @@ const (
 type request struct {
 	cancel   <-chan struct{} // closed by go-fuse when the kernel interrupts, or at the end of the connection
 	tid      uint32
+	caller   vfs.Caller
 	dying    func(tid uint32) bool
 	watchers *sync.WaitGroup
 
@@ -40,7 +43,14 @@ type request struct {
 }
 
 func (r *request) Deadline() (time.Time, bool) { return time.Time{}, false }
-func (r *request) Value(any) any               { return nil }
+
+// Value tells who asks.
+func (r *request) Value(key any) any {
+	if key == vfs.CallerKey() {
+		return r.caller
+	}
+	return nil
+}
 
 func (r *request) Done() <-chan struct{} {
 	r.mu.Lock()

@@ -2,7 +2,12 @@ package vfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"iter"
+	"maps"
+
+	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs/intent"
@@ -10,11 +15,11 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// GetXattr reads an extended attribute; NoAttribute when it is not set.
+// GetXattr reads an extended attribute, also of a node without a name that is still open; NoAttribute when it is not set.
 func (fs *FS) GetXattr(_ context.Context, id ID, name string) (value []byte, err error) {
 	err = fs.cat.View(func(tx *catalog.Tx) error {
-		var x record.Xattr
-		if !tx.Load(record.XattrKey(id, name), &x) {
+		x := tx.Xattr(id, name)
+		if x == nil {
 			if tx.Err() == nil {
 				return remote.E("getxattr", name, remote.NoAttribute, nil)
 			}
@@ -26,11 +31,11 @@ func (fs *FS) GetXattr(_ context.Context, id ID, name string) (value []byte, err
 	return value, err
 }
 
-// ListXattr names the extended attributes of a node.
+// ListXattr names the extended attributes of a node, also of one without a name that is still open.
 func (fs *FS) ListXattr(_ context.Context, id ID) (names []string, err error) {
 	err = fs.cat.View(func(tx *catalog.Tx) error {
-		for k := range tx.Records(record.XattrKey(id, "")) {
-			names = append(names, string(k[9:]))
+		for name := range tx.Xattrs(id) {
+			names = append(names, name)
 		}
 		return tx.Err()
 	})
@@ -56,39 +61,61 @@ func (fs *FS) SetXattr(ctx context.Context, c Caller, id ID, name string, value 
 	in := fs.newIntent(intent.Kind_SET_XATTR, c)
 	in.Node, in.Name, in.Value, in.Flags = id, []byte(name), value, flags
 	_, err := fs.do(ctx, in)
+	if errors.Is(err, errOrphan) {
+		return fs.cat.ChangeOrphanXattrs(id, func(n *record.Node, xattrs map[string]*record.Xattr) error {
+			x, err := setXattr(in, n, xattrs[name], maps.All(xattrs))
+			if err == nil {
+				xattrs[name] = x
+			}
+			return err
+		})
+	}
 	return err
 }
 
 func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
-	key := record.XattrKey(in.Node, string(in.Name))
 	n := tx.Node(in.Node)
-	if n == nil || tx.Orphan(in.Node) {
+	if n == nil {
 		return missing(tx, "setxattr", in.Node)
 	}
-	set := tx.Get(key) != nil
-	switch {
-	case set && in.Flags&XattrCreate != 0:
-		return remote.E("setxattr", string(in.Name), remote.Exist, nil)
-	case !set && in.Flags&XattrReplace != 0:
-		return remote.E("setxattr", string(in.Name), remote.NoAttribute, nil)
+	if tx.Orphan(in.Node) {
+		return remote.E("setxattr", "", remote.NotExist, errOrphan)
 	}
-	count, size := 1, len(in.Name)+len(in.Value)
-	for k, v := range tx.Records(record.XattrKey(in.Node, "")) {
-		if string(k) != string(key) {
+	x, err := setXattr(in, n, tx.Xattr(in.Node, string(in.Name)), tx.Xattrs(in.Node))
+	if err != nil {
+		return err
+	}
+	tx.Store(record.XattrKey(in.Node, string(in.Name)), x)
+	tx.Store(record.NodeKey(in.Node), n)
+	return nil
+}
+
+// setXattr gives the record of an attribute that is set on a node, whose ctime it changes. old is the attribute's record until now, all are those of the node.
+func setXattr(in *intent.Intent, n *record.Node, old *record.Xattr, all iter.Seq2[string, *record.Xattr]) (*record.Xattr, error) {
+	name := string(in.Name)
+	switch {
+	case old != nil && in.Flags&XattrCreate != 0:
+		return nil, remote.E("setxattr", name, remote.Exist, nil)
+	case old == nil && in.Flags&XattrReplace != 0:
+		return nil, remote.E("setxattr", name, remote.NoAttribute, nil)
+	}
+	count, size := 1, len(name)+len(in.Value)
+	for other, x := range all {
+		if other != name {
 			count++
-			size += len(k) - 9 + len(v)
+			size += len(other) + proto.Size(x)
 		}
 	}
 	if count > maxXattrs || size > maxXattrBytes {
-		return remote.E("setxattr", string(in.Name), remote.NoSpace, fmt.Errorf("a node has at most %d attributes of %d bytes in all", maxXattrs, maxXattrBytes))
+		return nil, remote.E("setxattr", name, remote.NoSpace, fmt.Errorf("a node has at most %d attributes of %d bytes in all", maxXattrs, maxXattrBytes))
 	}
 	x := new(record.Xattr)
-	tx.Load(key, x) // with what a later version may have put there
+	if old != nil {
+		x = old // with what a later version may have put there
+	}
 	x.Value = in.Value
-	tx.Store(key, x)
 	n.Ctime = in.Time
-	tx.Store(record.NodeKey(in.Node), n)
-	return nil
+	return x, nil
 }
 
 // RemoveXattr removes an extended attribute.
@@ -99,14 +126,27 @@ func (fs *FS) RemoveXattr(ctx context.Context, c Caller, id ID, name string) err
 	in := fs.newIntent(intent.Kind_REMOVE_XATTR, c)
 	in.Node, in.Name = id, []byte(name)
 	_, err := fs.do(ctx, in)
+	if errors.Is(err, errOrphan) {
+		return fs.cat.ChangeOrphanXattrs(id, func(n *record.Node, xattrs map[string]*record.Xattr) error {
+			if xattrs[name] == nil {
+				return remote.E("removexattr", name, remote.NoAttribute, nil)
+			}
+			delete(xattrs, name)
+			n.Ctime = in.Time
+			return nil
+		})
+	}
 	return err
 }
 
 func runRemoveXattr(tx *catalog.Tx, in *intent.Intent) error {
 	key := record.XattrKey(in.Node, string(in.Name))
 	n := tx.Node(in.Node)
-	if n == nil || tx.Orphan(in.Node) {
+	if n == nil {
 		return missing(tx, "removexattr", in.Node)
+	}
+	if tx.Orphan(in.Node) {
+		return remote.E("removexattr", "", remote.NotExist, errOrphan)
 	}
 	if tx.Get(key) == nil {
 		return remote.E("removexattr", string(in.Name), remote.NoAttribute, tx.Err())

@@ -1,0 +1,237 @@
+package local
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// attr tells what stat tells. The node is pinned.
+func (n *node) attr() (vfs.Attr, error) {
+	const op = "get the attributes of a local file"
+	fd := int(n.f.Fd())
+	var st unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
+		return vfs.Attr{}, wrap(op, quoted(n.f.Name()), err)
+	}
+	r, err := readRecord(fd, &unix.Stat_t{Uid: st.Uid, Gid: st.Gid})
+	if err != nil {
+		return vfs.Attr{}, wrap(op, quoted(n.f.Name()), err)
+	}
+	t := func(x unix.StatxTimestamp) vfs.Time { return vfs.Time{Sec: x.Sec, Nsec: x.Nsec} }
+	a := vfs.Attr{
+		ID: n.id, Mode: unix.S_IFREG | r.mode, Nlink: st.Nlink, UID: r.uid, GID: r.gid, Size: int64(st.Size), Blocks: int64(st.Blocks),
+		Atime: t(st.Atime), Mtime: t(st.Mtime), Ctime: t(st.Ctime),
+	}
+	if st.Mask&unix.STATX_BTIME != 0 {
+		a.Btime = t(st.Btime)
+	}
+	return a, nil
+}
+
+// GetAttr tells what stat tells.
+func (l *Library) GetAttr(ctx context.Context, id vfs.ID) (vfs.Attr, error) {
+	if !local(id) {
+		return l.inner.GetAttr(ctx, id)
+	}
+	n, err := l.pin("get attributes", id)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	defer l.unpin(n)
+	return n.attr()
+}
+
+// SetAttr changes attributes. A dropping's ctime is the local disk's and not to be set.
+func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange) (vfs.Attr, error) {
+	if !local(id) {
+		return l.inner.SetAttr(ctx, c, id, f, ch)
+	}
+	if err := l.mayChange("set attributes", ""); err != nil {
+		return vfs.Attr{}, err
+	}
+	n, err := l.pin("set attributes", id)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	defer l.unpin(n)
+	n.io.Lock()
+	defer n.io.Unlock()
+	if ch.Size != nil {
+		if err := l.truncate(n, *ch.Size); err != nil {
+			return vfs.Attr{}, err
+		}
+	}
+	if err := n.own(ch); err != nil {
+		return vfs.Attr{}, err
+	}
+	if ch.Atime != nil || ch.Mtime != nil {
+		times := []unix.Timespec{spec(ch.Atime), spec(ch.Mtime)}
+		if err := unix.UtimesNanoAt(int(n.f.Fd()), "", times, unix.AT_EMPTY_PATH); err != nil {
+			return vfs.Attr{}, wrap("set the times of a local file", quoted(n.f.Name()), err)
+		}
+	}
+	return n.attr()
+}
+
+func spec(t *vfs.Time) unix.Timespec {
+	if t == nil {
+		return unix.Timespec{Nsec: unix.UTIME_OMIT}
+	}
+	return unix.Timespec{Sec: t.Sec, Nsec: int64(t.Nsec)}
+}
+
+// own changes owner and mode. io is held.
+func (n *node) own(ch vfs.AttrChange) error {
+	if ch.Mode == nil && ch.UID == nil && ch.GID == nil {
+		return nil
+	}
+	const op = "set the owner of a local file"
+	fd := int(n.f.Fd())
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return wrap(op, quoted(n.f.Name()), err)
+	}
+	r, err := readRecord(fd, &st)
+	if err != nil {
+		return wrap(op, quoted(n.f.Name()), err)
+	}
+	if ch.UID != nil {
+		r.uid = *ch.UID
+	}
+	if ch.GID != nil {
+		r.gid = *ch.GID
+	}
+	if ch.Mode != nil {
+		r.mode = *ch.Mode & permissions
+	} else {
+		r.mode = unprivileged(r.mode)
+	}
+	if err := writeRecord(fd, r); err != nil {
+		return wrap(op, quoted(n.f.Name()), err)
+	}
+	return nil
+}
+
+// unprivileged is a mode without what a change of owner, or a write by somebody else, clears: set-user-id, and set-group-id where the group
+// may execute.
+func unprivileged(mode uint32) uint32 {
+	if mode&unix.S_IXGRP != 0 {
+		mode &^= unix.S_ISGID
+	}
+	return mode &^ unix.S_ISUID
+}
+
+// userSpace is the only space of attributes that a dropping has. The kernel would act on others, or keep them from a daemon that is not root.
+const userSpace = "user."
+
+func ordinary(name string) bool { return strings.HasPrefix(name, userSpace) && name != recordName }
+
+// GetXattr reads an attribute of a user; every other is not set.
+func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte, error) {
+	if !local(id) {
+		return l.inner.GetXattr(ctx, id, name)
+	}
+	const op = "get an attribute of a local file"
+	if !ordinary(name) {
+		return nil, remote.E(op, quoted(name), remote.NoAttribute, nil)
+	}
+	n, err := l.pin(op, id)
+	if err != nil {
+		return nil, err
+	}
+	defer l.unpin(n)
+	value, err := sized(func(b []byte) (int, error) { return unix.Fgetxattr(int(n.f.Fd()), name, b) })
+	if err != nil {
+		return nil, wrap(op, quoted(name), err)
+	}
+	return value, nil
+}
+
+// sized calls get with larger and larger buffers until what it gives fits.
+func sized(get func([]byte) (int, error)) ([]byte, error) {
+	for size := 256; ; size *= 16 {
+		b := make([]byte, size)
+		n, err := get(b)
+		if err == nil {
+			return b[:n], nil
+		}
+		if !errors.Is(err, unix.ERANGE) || size > 1<<20 { // XATTR_SIZE_MAX is 64 KiB
+			return nil, err
+		}
+	}
+}
+
+// SetXattr sets an attribute. Permission: it is the Library's own; Unsupported: it is none of a user; NoSpace: the local disk takes no more of them,
+// which for ext4 is 4 KiB a file.
+func (l *Library) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32) error {
+	if !local(id) {
+		return l.inner.SetXattr(ctx, c, id, name, value, flags)
+	}
+	const op = "set an attribute of a local file"
+	switch {
+	case flags&^(vfs.XattrCreate|vfs.XattrReplace) != 0:
+		return remote.E(op, quoted(name), remote.Invalid, nil)
+	case name == recordName:
+		return remote.E(op, quoted(name), remote.Permission, nil)
+	case !ordinary(name):
+		return remote.E(op, quoted(name), remote.Unsupported, nil)
+	}
+	return l.changeXattr(op, id, name, func(fd int) error { return unix.Fsetxattr(fd, name, value, int(flags)) })
+}
+
+// RemoveXattr removes an attribute.
+func (l *Library) RemoveXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string) error {
+	if !local(id) {
+		return l.inner.RemoveXattr(ctx, c, id, name)
+	}
+	const op = "remove an attribute of a local file"
+	if !ordinary(name) {
+		return remote.E(op, quoted(name), remote.NoAttribute, nil)
+	}
+	return l.changeXattr(op, id, name, func(fd int) error { return unix.Fremovexattr(fd, name) })
+}
+
+func (l *Library) changeXattr(op string, id vfs.ID, name string, change func(fd int) error) error {
+	if err := l.mayChange(op, name); err != nil {
+		return err
+	}
+	n, err := l.pin(op, id)
+	if err != nil {
+		return err
+	}
+	defer l.unpin(n)
+	if err := change(int(n.f.Fd())); err != nil {
+		return wrap(op, quoted(name), err)
+	}
+	return nil
+}
+
+// ListXattr names the attributes.
+func (l *Library) ListXattr(ctx context.Context, id vfs.ID) ([]string, error) {
+	if !local(id) {
+		return l.inner.ListXattr(ctx, id)
+	}
+	const op = "list the attributes of a local file"
+	n, err := l.pin(op, id)
+	if err != nil {
+		return nil, err
+	}
+	defer l.unpin(n)
+	b, err := sized(func(b []byte) (int, error) { return unix.Flistxattr(int(n.f.Fd()), b) })
+	if err != nil {
+		return nil, wrap(op, "", err)
+	}
+	var names []string
+	for name := range strings.SplitSeq(string(b), "\x00") {
+		if ordinary(name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,257 @@
+package local
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// A disk is the directory of this machine in which droppings lie:
+//
+//	<number of the folder in hex>/<name>   one real file a dropping
+//	new/                                   files being made: a dropping is seen with its owner and mode or not at all
+//
+// Every path has two parts, each opened by itself and not through a link, so nothing planted in it leads out of it. Something else
+// that lies there is left alone.
+type disk struct {
+	path string // for people
+	root *os.File
+	made *os.File // new/
+	dev  uint64   // of the file system: real files are told apart by their inode numbers
+	keep int64    // bytes of the file system that stay free; 0: as mayGrow has it
+	last uint64   // number of the last file made in new/
+}
+
+const newName = "new"
+
+const (
+	openDir  = unix.O_RDONLY | unix.O_DIRECTORY | unix.O_NOFOLLOW | unix.O_CLOEXEC
+	openFile = unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY // a fifo in its place holds up nobody
+)
+
+// openDisk opens the directory, which it makes when it is missing. It must be this user's, and nobody else may have been able to write there.
+// Unsupported: its file system keeps no attributes of users.
+func openDisk(path string) (d *disk, err error) {
+	const op = "open the directory of local names"
+	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, wrap(op, path, err)
+	}
+	fd, err := unix.Open(path, openDir, 0)
+	if err != nil {
+		if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
+			return nil, remote.E(op, path, remote.NotDir, err).WithHint("move away what lies there; a symbolic link is not followed")
+		}
+		return nil, wrap(op, path, err)
+	}
+	d = &disk{path: path, root: os.NewFile(uintptr(fd), path)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+			d = nil
+		}
+	}()
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return nil, wrap(op, path, err)
+	}
+	d.dev = st.Dev
+	switch {
+	case int(st.Uid) != os.Geteuid():
+		return d, remote.E(op, path, remote.Permission, fmt.Errorf("it belongs to user %d", st.Uid))
+	case st.Mode&0o022 != 0:
+		return d, remote.E(op, path, remote.Permission, fmt.Errorf("others could write there (mode %04o)", st.Mode&permissions)).
+			WithHint("look at what is in it, then chmod 700")
+	case st.Mode&0o077 != 0:
+		if err := unix.Fchmod(fd, 0o700); err != nil {
+			return d, wrap("close to others the directory of local names", path, err)
+		}
+	}
+	if err := unix.Mkdirat(fd, newName, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+		return d, wrap(op, path+"/"+newName, err)
+	}
+	if d.made, err = d.openDir(newName); err != nil {
+		return d, wrap(op, path+"/"+newName, err)
+	}
+	if err := unix.Fsetxattr(int(d.made.Fd()), recordName, record{mode: 0o700}.encode(), 0); err != nil {
+		return d, wrap(op, path, err).WithHint("its file system must keep user attributes, as ext4, xfs and btrfs do; or keep no names local")
+	}
+	return d, nil
+}
+
+func (d *disk) close() error {
+	err := d.root.Close()
+	if d.made != nil {
+		err = errors.Join(err, d.made.Close())
+	}
+	return err
+}
+
+func folderName(id vfs.ID) string { return strconv.FormatUint(id, 16) }
+
+// folderID reads a folder's name, and no other spelling of the same number.
+func folderID(name string) (vfs.ID, bool) {
+	id, err := strconv.ParseUint(name, 16, 64)
+	return id, err == nil && id != 0 && folderName(id) == name
+}
+
+// openDir opens a folder right below the root, on the same file system.
+func (d *disk) openDir(name string) (*os.File, error) {
+	fd, err := unix.Openat(int(d.root.Fd()), name, openDir, 0)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && st.Dev != d.dev {
+		err = unix.EXDEV
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), name), nil
+}
+
+// open opens a real file of a folder: ENOENT, or EINVAL for what is none.
+func (d *disk) open(folder *os.File, name string, flags int) (*os.File, uint64, error) {
+	fd, err := unix.Openat(int(folder.Fd()), name, flags|openFile, 0)
+	if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENXIO) || errors.Is(err, unix.EISDIR) {
+		err = unix.EINVAL
+	}
+	if err != nil {
+		return nil, 0, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil && !d.isFile(&st) {
+		err = unix.EINVAL
+	}
+	if err == nil {
+		err = unix.SetNonblock(fd, false)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, 0, err
+	}
+	return os.NewFile(uintptr(fd), name), st.Ino, nil
+}
+
+func (d *disk) isFile(st *unix.Stat_t) bool {
+	return st.Mode&unix.S_IFMT == unix.S_IFREG && st.Dev == d.dev
+}
+
+// A found is a real file of a folder.
+type found struct {
+	name string
+	ino  uint64
+}
+
+// files lists the real files of a folder. What else lies there, and what goes away meanwhile, is left out.
+func (d *disk) files(folder *os.File) (all []found, err error) {
+	names, err := folder.Readdirnames(-1)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range names {
+		var st unix.Stat_t
+		switch err := unix.Fstatat(int(folder.Fd()), name, &st, unix.AT_SYMLINK_NOFOLLOW); {
+		case errors.Is(err, unix.ENOENT):
+		case err != nil:
+			return nil, err
+		case d.isFile(&st):
+			all = append(all, found{name, st.Ino})
+		}
+	}
+	return all, nil
+}
+
+// create makes a real file with its record in new/ and moves it to its name in folder, which is free.
+func (d *disk) create(folder *os.File, name string, r record) (f *os.File, ino uint64, err error) {
+	d.last++
+	tmp := strconv.FormatUint(d.last, 10)
+	fd, err := unix.Openat(int(d.made.Fd()), tmp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return nil, 0, err
+	}
+	f = os.NewFile(uintptr(fd), name)
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil {
+		err = writeRecord(fd, r)
+	}
+	if err == nil {
+		err = moveToFree(d.made, tmp, folder, name)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, unix.Unlinkat(int(d.made.Fd()), tmp, 0), f.Close())
+	}
+	return f, st.Ino, nil
+}
+
+// clear removes what an earlier process began to make.
+func (d *disk) clear() error {
+	all, err := d.files(d.made)
+	for _, f := range all {
+		err = errors.Join(err, unix.Unlinkat(int(d.made.Fd()), f.name, 0))
+	}
+	if err != nil {
+		return wrap("clear the directory of local names", d.path+"/"+newName, err)
+	}
+	return nil
+}
+
+// moveToFree renames to a name that is free. Where the file system cannot make sure of that, the list of the folder has.
+func moveToFree(from *os.File, name string, to *os.File, newName string) error {
+	err := unix.Renameat2(int(from.Fd()), name, int(to.Fd()), newName, unix.RENAME_NOREPLACE)
+	if errors.Is(err, unix.EINVAL) {
+		err = unix.Renameat(int(from.Fd()), name, int(to.Fd()), newName)
+	}
+	return err
+}
+
+// mayGrow fails with NoSpace when n more bytes would leave less of the disk than what lies beside them needs to go on: the catalog, above all, which
+// must never meet a full one. The numbers are the spool's.
+func (d *disk) mayGrow(n int64) error {
+	var st unix.Statfs_t
+	if err := unix.Fstatfs(int(d.root.Fd()), &st); err != nil {
+		return wrap("look at the disk of local names", d.path, err)
+	}
+	free, total, floor := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize, d.keep
+	if floor == 0 {
+		floor = max(min(512<<20, total/10), min(64<<20, total*3/10))
+	}
+	if free-n < floor {
+		return remote.E("write a local file", d.path, remote.NoSpace, fmt.Errorf("%d MiB are free and %d MiB are kept free", free>>20, floor>>20)).
+			WithHint("free space on this disk")
+	}
+	return nil
+}
+
+// wrap gives an error of the local disk its kind.
+func wrap(op, path string, err error) *remote.Error {
+	kind := remote.Other
+	for _, k := range []struct {
+		errno syscall.Errno
+		kind  remote.Kind
+	}{
+		{unix.ENOENT, remote.NotExist}, {unix.EEXIST, remote.Exist}, {unix.ENOTDIR, remote.NotDir}, {unix.EISDIR, remote.IsDir},
+		{unix.ENOTEMPTY, remote.NotEmpty}, {unix.EACCES, remote.Permission}, {unix.EPERM, remote.Permission}, {unix.EROFS, remote.ReadOnly},
+		{unix.EOPNOTSUPP, remote.Unsupported}, {unix.ENOSYS, remote.Unsupported}, {unix.EINVAL, remote.Invalid}, {unix.EFBIG, remote.TooLarge},
+		{unix.E2BIG, remote.TooLarge}, {unix.ENAMETOOLONG, remote.TooLong}, {unix.ENOSPC, remote.NoSpace}, {unix.EDQUOT, remote.NoSpace},
+		{unix.ENODATA, remote.NoAttribute}, {unix.ERANGE, remote.Range}, {unix.EBUSY, remote.Busy},
+	} {
+		if errors.Is(err, k.errno) {
+			kind = k.kind
+			break
+		}
+	}
+	var p *os.PathError
+	if errors.As(err, &p) {
+		err = p.Err
+	}
+	return remote.E(op, path, kind, err)
+}

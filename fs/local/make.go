@@ -1,0 +1,138 @@
+package local
+
+import (
+	"context"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// make makes a dropping, with one pin on its node; nil and no error where the inner library has the name: the rest is its matter. The caller has
+// a claim on the folder.
+func (l *Library) make(ctx context.Context, op string, c vfs.Caller, parent vfs.ID, name string, mode uint32) (*node, error) {
+	hidden, err := l.hidden(ctx, parent, name)
+	if hidden || err != nil {
+		return nil, err
+	}
+	if err := l.mayChange(op, name); err != nil {
+		return nil, err
+	}
+	folder, err := l.folder(ctx, op, parent, name)
+	if err != nil {
+		return nil, err
+	}
+	r := record{uid: c.UID, gid: c.GID, mode: mode & permissions}
+	if folder.Mode&unix.S_ISGID != 0 {
+		r.gid = folder.GID
+	}
+	return l.add(parent, name, r)
+}
+
+// Create makes a file and opens it.
+func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+	if !l.dropping(parent, name) {
+		return l.inner.Create(ctx, c, parent, name, mode, flags)
+	}
+	release, err := l.claims.take(ctx, "create", parent)
+	if err != nil {
+		return vfs.Attr{}, nil, err
+	}
+	defer release()
+	n, err := l.make(ctx, "create", c, parent, name, mode)
+	if err != nil {
+		return vfs.Attr{}, nil, err
+	}
+	if n == nil {
+		return l.inner.Create(ctx, c, parent, name, mode, flags)
+	}
+	a, err := n.attr()
+	if err != nil {
+		l.unpin(n)
+		return vfs.Attr{}, nil, err
+	}
+	l.lookedUp(n)
+	return a, newFile(l, n, flags), nil
+}
+
+// Mknod makes a regular file, which may be a dropping, or a fifo, socket or device.
+func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32) (vfs.Attr, error) {
+	if t := mode & unix.S_IFMT; t != 0 && t != unix.S_IFREG {
+		return l.beside(ctx, "mknod", parent, name, func() (vfs.Attr, error) { return l.inner.Mknod(ctx, c, parent, name, mode, rdev) })
+	}
+	if !l.dropping(parent, name) {
+		return l.inner.Mknod(ctx, c, parent, name, mode, rdev)
+	}
+	release, err := l.claims.take(ctx, "mknod", parent)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	defer release()
+	n, err := l.make(ctx, "mknod", c, parent, name, mode)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	if n == nil {
+		return l.inner.Mknod(ctx, c, parent, name, mode, rdev)
+	}
+	defer l.unpin(n)
+	a, err := n.attr()
+	if err == nil {
+		l.lookedUp(n)
+	}
+	return a, err
+}
+
+// beside makes something in the inner library under a name that no dropping may have then.
+func (l *Library) beside(ctx context.Context, op string, parent vfs.ID, name string, make func() (vfs.Attr, error)) (vfs.Attr, error) {
+	if !l.dropping(parent, name) {
+		return make()
+	}
+	release, err := l.claims.take(ctx, op, parent)
+	if err != nil {
+		return vfs.Attr{}, err
+	}
+	defer release()
+	if taken, err := l.shows(ctx, parent, name); err != nil {
+		return vfs.Attr{}, err
+	} else if taken {
+		return vfs.Attr{}, remote.E(op, quoted(name), remote.Exist, nil)
+	}
+	return make()
+}
+
+// Mkdir makes a folder, which is nobody's dropping.
+func (l *Library) Mkdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode uint32) (vfs.Attr, error) {
+	return l.beside(ctx, "mkdir", parent, name, func() (vfs.Attr, error) { return l.inner.Mkdir(ctx, c, parent, name, mode) })
+}
+
+// Symlink makes a symlink, which is nobody's dropping.
+func (l *Library) Symlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, target []byte) (vfs.Attr, error) {
+	return l.beside(ctx, "symlink", parent, name, func() (vfs.Attr, error) { return l.inner.Symlink(ctx, c, parent, name, target) })
+}
+
+// Link gives a node of the inner library another name. A dropping has one name, and no file of the library gets a dropping's.
+func (l *Library) Link(ctx context.Context, c vfs.Caller, id, parent vfs.ID, name string) (vfs.Attr, error) {
+	if local(id) {
+		return vfs.Attr{}, apart("link", name)
+	}
+	if !l.dropping(parent, name) {
+		return l.inner.Link(ctx, c, id, parent, name)
+	}
+	return l.beside(ctx, "link", parent, name, func() (vfs.Attr, error) {
+		a, err := l.inner.GetAttr(ctx, id)
+		if err != nil {
+			return a, err
+		}
+		if a.Mode&unix.S_IFMT == unix.S_IFREG {
+			return vfs.Attr{}, apart("link", name)
+		}
+		return l.inner.Link(ctx, c, id, parent, name)
+	})
+}
+
+// apart is why a name cannot become another: programs take it as they do on two disks, and copy.
+func apart(op, name string) error {
+	return remote.E(op, quoted(name), remote.CrossDevice, nil).WithHint("a file of this name stays on this machine; copy the bytes")
+}

@@ -1,7 +1,6 @@
 package spool
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,18 +28,18 @@ type Description struct {
 	Mode       uint32 `json:"mode,omitempty"`
 	UID        uint32 `json:"uid"`
 	GID        uint32 `json:"gid"`
-	Media      []byte `json:"media,omitempty"`      // its media id
-	Dirty      bool   `json:"dirty"`                // bytes are here that no head in the log has
-	Base       string `json:"base,omitempty"`       // the head that these bytes were to replace, in its owner's words
-	Generation int64  `json:"generation,omitempty"` // of two files of one node the higher one is newer
-	Gone       bool   `json:"gone,omitempty"`       // the media was deleted here: nobody wants the bytes after this process
-	Boot       string `json:"boot,omitempty"`       // the kernel's boot id when the description was written
-	Synced     bool   `json:"synced,omitempty"`     // bytes and description survived a loss of power when they were like SyncedSize and SyncedMap tell
-	SyncedSize int64  `json:"synced_size,omitempty"`
-	SyncedMap  int    `json:"synced_map,omitempty"` // records of the journal
-	Content    string `json:"content,omitempty"`    // id under which they are being uploaded
-	MtimeSet   bool   `json:"mtime_set,omitempty"`  // the time was set by hand after the last write
-	Mtime      int64  `json:"mtime,omitempty"`      // seconds, with MtimeSet
+	Media      []byte `json:"media,omitempty"`       // its media id
+	Dirty      bool   `json:"dirty"`                 // bytes are here that no head in the log has
+	Base       string `json:"base,omitempty"`        // the head that these bytes were to replace, in its owner's words
+	Generation int64  `json:"generation,omitempty"`  // of two files of one node the higher one is newer
+	Gone       bool   `json:"gone,omitempty"`        // the media was deleted here: nobody wants the bytes after this process
+	Boot       string `json:"boot,omitempty"`        // the kernel's boot id when the description was written
+	Synced     bool   `json:"synced,omitempty"`      // bytes and description survived a loss of power when they were like SyncedSize and SyncedMap tell
+	SyncedSize int64  `json:"synced_size,omitempty"` // less, if the file was ever shorter since
+	SyncedMap  int    `json:"synced_map,omitempty"`  // records of the journal
+	Content    string `json:"content,omitempty"`     // id under which they are being uploaded
+	MtimeSet   bool   `json:"mtime_set,omitempty"`   // the time was set by hand after the last write
+	Mtime      int64  `json:"mtime,omitempty"`       // seconds, with MtimeSet
 	MtimeNS    uint32 `json:"mtime_ns,omitempty"`
 
 	Overlay bool   `json:"overlay,omitempty"` // bytes that the journal does not name are those of Under
@@ -145,147 +144,6 @@ func (s *Spool) create(d Description, more func(*File) error) (*File, error) {
 	}
 }
 
-// Recover opens what an earlier process left: files with a description that says they are dirty. Others are removed: their bytes are in the
-// store. A description that cannot be read is an error that names it; nothing is removed then.
-//
-// lost are files of edits of which a loss of power has left no record of what was written: nobody can tell what they hold. They are set aside under
-// names that end in LostSuffix.
-func (s *Spool) Recover() (files []*File, lost []string, err error) {
-	entries, err := os.ReadDir(s.dir)
-	if err != nil {
-		return nil, nil, wrap("read spool", s.dir, err)
-	}
-	for _, e := range entries {
-		name := filepath.Join(s.dir, e.Name())
-		path, isData := strings.CutSuffix(name, dataSuffix)
-		if !isData {
-			// What a crash left of making, describing or removing a file: nothing without bytes is wanted.
-			base, isMeta := strings.CutSuffix(name, metaSuffix)
-			if !isMeta {
-				base, isMeta = strings.CutSuffix(name, mapSuffix)
-			}
-			_, err := os.Lstat(base + dataSuffix)
-			if isMeta && errors.Is(err, os.ErrNotExist) || strings.HasSuffix(name, tmpSuffix) || strings.HasSuffix(name, LinkSuffix) {
-				os.Remove(name)
-			}
-			continue
-		}
-		b, err := readFile(path + metaSuffix)
-		if errors.Is(err, os.ErrNotExist) {
-			// Create was interrupted before the first byte.
-			if err := os.Remove(name); err != nil {
-				return nil, nil, wrap("clean spool", name, err)
-			}
-			continue
-		}
-		if err != nil {
-			return nil, nil, wrap("read spool", path, err)
-		}
-		// A loss of power leaves a description as it was, or empty, or zeros in the place of pages.
-		gone := len(b) == 0 || bytes.IndexByte(b, 0) >= 0
-		if _, merr := os.Lstat(path + mapSuffix); gone && merr == nil {
-			if err := setAside(path); err != nil {
-				return nil, nil, err
-			}
-			lost = append(lost, path+dataSuffix+LostSuffix)
-			continue
-		}
-		if gone {
-			// The description did not survive a power loss. What the file was to replace is not known: nothing is.
-			var d Description
-			if _, err := fmt.Sscanf(e.Name(), "%16x-", &d.Node); err == nil {
-				d.Format, d.Dirty = format, true
-				b, _ = json.Marshal(d)
-			}
-		}
-		d, err := decode(b)
-		if err != nil {
-			return nil, nil, remote.E("read spool", path+metaSuffix, remote.Corrupt, err).
-				WithHint("the bytes beside it may be the only copy of a file: keep both and mount with another catalog directory")
-		}
-		if !d.Dirty {
-			if err := remove(path); err != nil {
-				return nil, nil, err
-			}
-			continue
-		}
-		f, err := os.OpenFile(name, os.O_RDWR|unix.O_NOFOLLOW, 0)
-		if err != nil {
-			return nil, nil, wrap("open spool file", name, err)
-		}
-		file := &File{spool: s, path: path, f: f, d: d}
-		switch err := file.reopen(); {
-		case errors.Is(err, os.ErrNotExist): // the journal's
-			if err := errors.Join(f.Close(), setAside(path)); err != nil {
-				return nil, nil, err
-			}
-			lost = append(lost, path+dataSuffix+LostSuffix)
-			continue
-		case err != nil:
-			return nil, nil, err
-		}
-		files = append(files, file)
-	}
-	return files, lost, nil
-}
-
-// setAside keeps the files of an edit under other names.
-func setAside(path string) error {
-	for _, p := range []string{path + metaSuffix, path + mapSuffix, path + dataSuffix} {
-		if err := os.Rename(p, p+LostSuffix); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return wrap("set spool file aside", p, err)
-		}
-	}
-	return nil
-}
-
-// reopen brings a file that an earlier process left into the state that its description means. After a loss of power that is what was synced: what came
-// after at the end, and in the journal, may be there without its bytes.
-func (f *File) reopen() error {
-	if f.d.Synced && !f.SameBoot() {
-		st, err := f.Stat()
-		if err != nil {
-			return err
-		}
-		if st.Size > f.d.SyncedSize {
-			if err := f.f.Truncate(f.d.SyncedSize); err != nil {
-				return wrap("open spool file", f.path, err)
-			}
-		}
-		if f.d.Overlay {
-			if err := os.Truncate(f.path+mapSuffix, int64(f.d.SyncedMap)*mapRecord); err != nil {
-				return wrap("open spool file", f.path, err)
-			}
-		}
-	}
-	if f.d.Overlay {
-		return f.openOver()
-	}
-	return nil
-}
-
-// readFile is os.ReadFile that follows no link.
-func readFile(name string) ([]byte, error) {
-	f, err := os.OpenFile(name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	return io.ReadAll(f)
-}
-
-func decode(b []byte) (d Description, err error) {
-	dec := json.NewDecoder(strings.NewReader(string(b)))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&d); err != nil {
-		return d, err
-	}
-	if d.Format != format {
-		return d, fmt.Errorf("format %d", d.Format)
-	}
-	return d, nil
-}
-
 // Intact tells whether the bytes are what was written: no power was lost since, or they were synced before. What was written after a sync may then be there or
 // not, as on any disk, but for what it added to the end and to the journal: that is gone.
 func (f *File) Intact() bool { return f.d.Synced || f.SameBoot() }
@@ -382,7 +240,7 @@ func (f *File) describe(d Description) error {
 
 // stillTrue tells whether a description that a later boot will trust says nothing wrong once d is the newer one.
 func (d Description) stillTrue(was Description) bool {
-	return d.Synced == was.Synced && d.Dirty == was.Dirty && d.Gone == was.Gone && d.MtimeSet == was.MtimeSet && d.Mtime == was.Mtime && d.MtimeNS == was.MtimeNS
+	return d.Synced == was.Synced && d.SyncedSize >= was.SyncedSize && d.Dirty == was.Dirty && d.Gone == was.Gone && d.MtimeSet == was.MtimeSet && d.Mtime == was.Mtime && d.MtimeNS == was.MtimeNS
 }
 
 // writeFile replaces a file's bytes; synced before it returns, so that a rename over another that is leaves one of the two after a loss of power.
@@ -430,10 +288,43 @@ func (f *File) WriteAt(p []byte, off int64) (int, error) {
 
 // Truncate sets the size.
 func (f *File) Truncate(size int64) error {
-	if f.over != nil {
-		return f.truncateOver(size)
+	was, err := f.forgetSynced(size)
+	if err != nil {
+		return err
 	}
-	return wrap("truncate spool file", f.path, f.f.Truncate(size))
+	if f.over != nil {
+		err = f.truncateOver(size)
+	} else {
+		err = wrap("truncate spool file", f.path, f.f.Truncate(size))
+	}
+	if err != nil {
+		_, again := f.setSynced(was)
+		return errors.Join(err, again)
+	}
+	return nil
+}
+
+// forgetSynced has the disk know, before a file that was synced is cut, that no byte behind the cut counts as synced any more, whatever is written there next: the
+// end of that may reach the disk before what lies in front of it, which then reads as zeros. It tells how much counted before; -1: as much as now.
+func (f *File) forgetSynced(size int64) (was int64, err error) {
+	f.mu.Lock()
+	synced := f.d.Synced && size < f.d.SyncedSize
+	f.mu.Unlock()
+	if !synced {
+		return -1, nil
+	}
+	return f.setSynced(size)
+}
+
+func (f *File) setSynced(size int64) (was int64, err error) {
+	if size < 0 {
+		return -1, nil
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := f.d
+	was, d.SyncedSize = d.SyncedSize, size
+	return was, f.describe(d)
 }
 
 // Stat tells size, disk use in blocks of 512 bytes and modification time.

@@ -21,7 +21,7 @@ const (
 	KeyMedia     = 'm' // media id → Media
 	KeyFacts     = 'i' // node id → Facts
 	KeyAttached  = 'a' // media id, kind letter, which → Favorite, Vote, Comment, Binding, Link, Rendition
-	KeyEnded     = 'z' // media id → Ended
+	KeyEnded     = 'g' // media id → Ended: it is gone
 	KeyCondemned = 'k' // content id → when; written by garbage collection
 
 	KeyCounts = 'C' // folder id → Counts

@@ -22,7 +22,7 @@ func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 			return err
 		}
 	}
-	if flags != 0 {
+	if flags != 0 || parent == newParent && name == newName {
 		return inner() // replaces nothing
 	}
 	return l.replace(ctx, "rename", newParent, newName, inner)

@@ -29,11 +29,11 @@ func TestLife(t *testing.T) {
 	}
 	_, _, err = r.Create(bg, me, d, "._a.jpg", 0o600, 0)
 	r.is(err, remote.Exist)
-	f, err := r.Open(bg, me, id, unix.O_RDWR)
+	_, err = r.Open(bg, me, id, unix.O_RDWR)
 	r.is(err, remote.NotExist) // nobody has a reference
 	a, err := r.Lookup(bg, d, "._a.jpg")
 	r.ok(err)
-	f, err = r.Open(bg, me, a.ID, unix.O_WRONLY|unix.O_APPEND)
+	f, err := r.Open(bg, me, a.ID, unix.O_WRONLY|unix.O_APPEND)
 	r.ok(err)
 	r.write(f, " two", 0)
 	r.ok(f.Fsync(bg))

@@ -102,6 +102,8 @@ type Store struct {
 	lib    uuid.UUID
 	writer string // tells the checkpoint parts of this Store from those of any other; 16 hex digits
 	facts  remote.Facts
+	whole  object.Whole // the bucket that the library is a part of; nil: it ends where the library ends
+	prefix string       // of the library in whole
 	seen   sightings
 	clock  storeClock
 }
@@ -129,6 +131,9 @@ func newStore(b object.Bucket, opt Options, f format) *Store {
 			UniqueNames: true, SizesKnown: true, Ranges: true,
 			MaxName: 255, MaxSize: maxContent, Capacity: bf.Capacity, Free: bf.Free,
 		},
+	}
+	if r, ok := b.(object.Rooted); ok {
+		s.whole, s.prefix = r.Root()
 	}
 	s.seen.limit = opt.SeenLimit
 	return s
@@ -172,8 +177,12 @@ func (s *Store) heard(i object.Info) { s.clock.heard(i.Date, s.opt.Boot()) }
 
 // exists asks whether key is there; the answer "no" is no error.
 func (s *Store) exists(ctx context.Context, key string) (info object.Info, ok bool, err error) {
+	return s.existsIn(ctx, s.bucket, key)
+}
+
+func (s *Store) existsIn(ctx context.Context, from source, key string) (info object.Info, ok bool, err error) {
 	err = s.retry(ctx, func() (err error) {
-		info, err = s.bucket.Head(ctx, key)
+		info, err = from.Head(ctx, key)
 		return err
 	})
 	if errors.Is(err, remote.NotExist) {

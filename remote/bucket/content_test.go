@@ -65,7 +65,7 @@ func TestExternalContent(t *testing.T) {
 		// Keys that no library can hold are refused before a request.
 		bad.Reset()
 		for _, key := range []string{
-			"", "/leading", "trailing/", "a//b", ".", "..", "../up", "a/../b", "a/./b", "a/..", "nul\x00", "not \xff UTF-8",
+			"", "/", "//leading", "/..", "trailing/", "a//b", ".", "..", "../up", "a/../b", "a/./b", "a/..", "nul\x00", "not \xff UTF-8",
 			strings.Repeat("x", 256), strings.Repeat("x/", 600) + "x",
 		} {
 			id := External(key, "etag")

@@ -92,14 +92,18 @@ func (s *Store) StatContent(ctx context.Context, id remote.ContentID) (int64, er
 	if err != nil {
 		return 0, during(op, id.ID, err)
 	}
-	info, there, err := s.exists(ctx, key)
+	from, name, err := s.source(key)
+	if err != nil {
+		return 0, during(op, key, err)
+	}
+	info, there, err := s.existsIn(ctx, from, name)
 	switch {
 	case err != nil:
 		return 0, during(op, key, err)
 	case !there:
 		return 0, remote.E(op, key, remote.NotExist, nil)
 	case etag != "" && info.ETag != etag:
-		return 0, remote.E(op, key, remote.Stale, fmt.Errorf("its etag is %s, imported was %s", info.ETag, etag))
+		return 0, remote.E(op, key, remote.Stale, fmt.Errorf("%w: its etag is %s, imported was %s", replaced(), info.ETag, etag))
 	}
 	return info.Size, nil
 }

@@ -114,7 +114,12 @@ func ownKey(key string) bool {
 // externalPrefix begins the id of a content that was imported in place: the rest of the id is its key.
 const externalPrefix = "key:"
 
-// External is the id of an object that stays where it is, under a key of its own, as long as it has that etag.
+// fromRoot begins the key of an imported object that lies outside of the library's prefix; the rest is its key in the whole bucket. No other key
+// begins with it, since none has an empty segment.
+const fromRoot = "/"
+
+// External is the id of an object that stays where it is, under a key of its own, as long as it has that etag. A key that begins with a slash counts from the
+// root of the bucket.
 func External(key, etag string) remote.ContentID {
 	return remote.ContentID{ID: externalPrefix + key, Validator: etag}
 }

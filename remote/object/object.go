@@ -117,3 +117,27 @@ type Mover interface {
 	// it stays readable for whoever has it open. On an error of kind Unsupported the file is untouched: use Put.
 	PutFile(ctx context.Context, key, path string) (Info, error)
 }
+
+// Rooted is implemented by a bucket that is the part of a larger one below a prefix (s3), so that what others keep beside it can be read.
+type Rooted interface {
+	// Root is the larger bucket and the prefix that this one has in it: empty, or with a slash at its end. It is closed with this one.
+	Root() (whole Whole, prefix string)
+}
+
+// Whole is a bucket with all that is in it, whoever wrote it. It can only be read. Errors are as those of Bucket.
+type Whole interface {
+	Get(ctx context.Context, key string, opt GetOptions) (io.ReadCloser, Info, error)
+	Head(ctx context.Context, key string) (Info, error)
+	// Describe is Head with what Head leaves out.
+	Describe(ctx context.Context, key string) (Description, error)
+	// ListAll is List that leaves nothing out: keys that CheckKey refuses, as markers of folders (photos/) have them, are listed too. No other method
+	// takes such a key.
+	ListAll(ctx context.Context, prefix, after string, max int) (page []Info, more bool, err error)
+}
+
+// A Description is what a store keeps about an object that somebody else wrote.
+type Description struct {
+	Info
+	Type string            // media type; empty when the store does not say
+	Meta map[string]string // what the writer noted, by name in lower case, without the store's own prefix (x-amz-meta-)
+}

@@ -252,12 +252,17 @@ func (b *Bucket) stat(ctx context.Context, op, key, name, ifMatch string) (objec
 
 // List is one request (more when the server gives less than it was asked for) for at most 999 objects.
 func (b *Bucket) List(ctx context.Context, prefix, after string, max int) (page []object.Info, more bool, err error) {
+	if object.NoKeyBegins(prefix) {
+		return nil, false, object.CheckContext(ctx, "list objects", prefix)
+	}
+	return b.list(ctx, prefix, after, max, false)
+}
+
+// list gives one page; with all, keys that are none of ours too.
+func (b *Bucket) list(ctx context.Context, prefix, after string, max int, all bool) (page []object.Info, more bool, err error) {
 	const op = "list objects"
 	if err := object.CheckContext(ctx, op, prefix); err != nil {
 		return nil, false, err
-	}
-	if object.NoKeyBegins(prefix) {
-		return nil, false, nil
 	}
 	if max <= 0 || max >= pageSize {
 		max = pageSize - 1
@@ -272,7 +277,7 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, max int) (page 
 			return nil, false, b.convert(op, prefix, oi.Err, remote.Other)
 		}
 		key, ok := strings.CutPrefix(oi.Key, b.prefix)
-		if !ok || object.CheckKey(op, key) != nil {
+		if !ok || !all && object.CheckKey(op, key) != nil {
 			continue // a folder marker of another tool, or a name that is no key
 		}
 		if len(page) == max {

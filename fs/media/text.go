@@ -125,18 +125,24 @@ func listJSON(v reflect.Value) string {
 	return "[" + string(bytes.Join(entries, []byte(","))) + "]"
 }
 
-// line makes one line of at most limit bytes of any bytes: UTF-8, with control characters turned into spaces.
-func line(s string, limit int) string {
+// line makes one line of at most limit bytes of any bytes: UTF-8, with control characters turned into spaces. What an edit let in stays as it is.
+func line(s string, limit int) string { return cut(printable(s, limit, false), limit) }
+
+// paragraph does the same and leaves newlines and tabs.
+func paragraph(s string, limit int) string { return cut(printable(s, limit, true), limit) }
+
+// strippedLine is a line without the spaces that programs leave around what they write into a media.
+func strippedLine(s string, limit int) string {
 	return cut(strings.TrimSpace(printable(s, limit, false)), limit)
 }
 
-// paragraph does the same and leaves newlines and tabs.
-func paragraph(s string, limit int) string {
+// strippedParagraph is the same of a paragraph.
+func strippedParagraph(s string, limit int) string {
 	return cut(strings.TrimSpace(printable(s, limit, true)), limit)
 }
 
 func printable(s string, limit int, lines bool) string {
-	if len(s) > 2*limit+utf8.UTFMax { // what would be cut anyway costs nothing; spaces in front may go, so not at limit
+	if len(s) > 2*limit+utf8.UTFMax { // what would be cut anyway costs nothing; not at limit, as spaces in front may go
 		s = s[:2*limit+utf8.UTFMax]
 	}
 	s = strings.ToValidUTF8(s, "\uFFFD")

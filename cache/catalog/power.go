@@ -41,13 +41,12 @@ func (c *Catalog) distrust() error {
 	}
 	if err == nil && (boot == nil || !bytes.Equal(was, boot)) {
 		c.log.Warn("the power was lost while the library was mounted, it seems; reading the catalog from the store again")
+		// This needs no sync: should the power go again before Badger has it on disk, the next boot finds the marker of a boot that is not its own, the one that
+		// is there or the one that follows here, and comes by here again. Only Close takes the marker away, after Badger's own end.
 		err := c.updateLocal(func(tx *Tx) error {
 			tx.raw(localKey("loading"), []byte{1})
 			return nil
 		})
-		if err == nil {
-			err = c.sync()
-		}
 		if err != nil {
 			return err
 		}
@@ -56,6 +55,7 @@ func (c *Catalog) distrust() error {
 	if err != nil {
 		return local("open catalog", c.marker(), err)
 	}
+	// The folder is synced for its name: ext4 and XFS have that with the file's own sync, others need not.
 	err = errors.Join(second(f.Write(boot)), f.Sync(), f.Close(), syncFile(c.opt.Dir))
 	if err != nil {
 		return local("open catalog", c.marker(), err)

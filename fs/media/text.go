@@ -112,10 +112,13 @@ func listJSON(v reflect.Value) string {
 	size := 1
 	var entries [][]byte
 	for i := v.Len() - 1; i >= 0; i-- {
-		b, err := json.Marshal(v.Index(i).Interface())
-		if err != nil {
+		var one bytes.Buffer
+		enc := json.NewEncoder(&one)
+		enc.SetEscapeHTML(false) // addresses have '&' in them, and people read this
+		if enc.Encode(v.Index(i).Interface()) != nil {
 			continue
 		}
+		b := bytes.TrimSuffix(one.Bytes(), []byte("\n"))
 		if size += len(b) + 1; size > MaxValue {
 			break
 		}

@@ -129,6 +129,22 @@ func TestDamage(t *testing.T) {
 		{name: "byte altered, sums beside", data: true, damage: func(l *library) { l.replace(at('B'), flip(0)) },
 			found: []found{{AlteredContent, "/DCIM/film.mov", "1 of 2 blocks"}}},
 		{name: "external changed", damage: func(l *library) { l.replace("old/scan.tif", flip(3)) }, found: []found{{ChangedExternal, "/import.tif", "old/scan.tif"}}},
+		{name: "external of a version changed", damage: func(l *library) {
+			x := &record.Extent{Length: 17, Content: bytes.Repeat([]byte{'E'}, 16)}
+			w := writes{}
+			w.set(record.VersionKey(photoMedia, 1), &record.Version{Head: &record.Head{Size: 17, Extents: []*record.Extent{x}}, Node: photo})
+			w[string(record.NodeKey(import_))] = nil
+			w[string(record.DentryKey(record.Root, "import.tif"))] = nil
+			l.commit(w)
+			l.replace("old/scan.tif", flip(3))
+		}, found: []found{{PastExternal, "version 1 of /link.jpg", "replaced in the bucket"}}},
+		{name: "external in the trash deleted", damage: func(l *library) {
+			w := writes{}
+			w[string(record.DentryKey(record.Root, "import.tif"))] = nil
+			w.set(record.TrashKey(101), &record.TrashEntry{Node: import_, Parent: record.Root, Name: []byte("import.tif")})
+			l.commit(w)
+			l.delete("old/scan.tif")
+		}, found: []found{{PastExternal, "/import.tif (in the trash", "not there"}}},
 		{name: "external deleted", damage: func(l *library) { l.delete("old/scan.tif") }, found: []found{{ChangedExternal, "/import.tif", "not there"}}},
 
 		{name: "name without node", damage: func(l *library) { l.commit(writes{string(record.NodeKey(film)): nil}) },

@@ -47,6 +47,7 @@ const (
 	UnknownRecord Class = "record-of-later-format"
 	UnknownCoding Class = "content-of-later-format"
 	Unverified    Class = "content-without-checksums"
+	PastExternal  Class = "external-past"
 	ForeignObject Class = "foreign-object"
 	AbandonedLog  Class = "log-abandoned"
 )
@@ -87,6 +88,7 @@ var classes = map[Class]struct{ means, advice string }{
 	UnknownRecord: {"a later version of mediafs wrote it; it is kept and was not looked at", ""},
 	UnknownCoding: {"a later version of mediafs wrote it; its object was not looked at", ""},
 	Unverified:    {"it could be read, and nothing says whether it is what was stored", ""},
+	PastExternal:  {"a version or deleted media was an object of somebody else, who has replaced or deleted it: it cannot be read any more", ""},
 	ForeignObject: {"it is none of the library's, and is left alone", ""},
 	AbandonedLog:  {"commits that nobody reads: their author stopped before deleting them", ""},
 }

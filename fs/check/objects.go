@@ -315,7 +315,11 @@ func (c *checker) lookAgain(tx *catalog.Tx) error {
 		for _, u := range users[id] {
 			p := places[u.node]
 			p.Version = u.version
-			c.find.add(d.class, p, what, "%s", d.why)
+			class := d.class
+			if class == ChangedExternal && (p.Version != 0 || p.Trash) {
+				class = PastExternal // objects that are not ours change: only what a media holds now counts
+			}
+			c.find.add(class, p, what, "%s", d.why)
 		}
 	}
 	c.report.Damaged += c.beyond

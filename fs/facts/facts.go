@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"mediafs/remote"
 )
@@ -53,7 +52,7 @@ func Extract(ctx context.Context, src Source, limits Limits) (remote.MediaFacts,
 		limits: limits,
 	}
 	x.facts.Version = Version
-	x.facts.Read = time.Now().UTC().Truncate(time.Millisecond)
+	x.facts.Read = now()
 
 	x.attempt("its first bytes", x.sniff)
 	if read := readers[x.facts.Type]; read != nil {
@@ -84,7 +83,7 @@ var errDamaged = errors.New("damaged")
 func (x *extraction) attempt(what string, f func() error) {
 	defer func() {
 		if r := recover(); r != nil {
-			x.complain(what, fmt.Errorf("panic: %v", r))
+			x.complain(what, fmt.Errorf("the reader panicked: %v", r))
 		}
 	}()
 	if err := f(); err != nil {

@@ -37,7 +37,7 @@ func FuzzExtract(f *testing.F) {
 // checkModel holds facts to the bounds of the model.
 func checkModel(t testing.TB, f remote.MediaFacts, doc *remote.FactsDocument) {
 	t.Helper()
-	if strings.Contains(f.Error, "panic") {
+	if strings.Contains(f.Error, "panicked") {
 		t.Errorf("error %q", f.Error)
 	}
 	if f.Type == "" || f.Class == "" {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -21,11 +22,16 @@ const (
 	lastYear    = 2200
 )
 
+// isType matches media types as the registry has them.
+var isType = regexp.MustCompile(`^[a-z]+/[a-z0-9][a-z0-9.+_-]{0,126}$`)
+
 // tidy puts facts and their document into the bounds of the model, from whatever source they are: it runs in the child, and again in the
 // parent on what the child answered. It returns nil for an empty document, and sets the fields of the facts that speak of it.
 func tidy(f *remote.MediaFacts, doc *remote.FactsDocument, limits Limits) *remote.FactsDocument {
 	f.Version = Version
-	f.Type = line(f.Type, 128)
+	if !isType.MatchString(f.Type) {
+		f.Type = "application/octet-stream"
+	}
 	if !slices.Contains(remote.Classes(), f.Class) {
 		f.Class = remote.ClassData
 	}

@@ -12,8 +12,9 @@ import (
 // gets more at once.
 const (
 	blockSize   = 64 << 10
-	maxReadHead = 1 << 20 // most that is fetched in one request
-	maxBlocks   = 64      // kept, 4 MiB
+	maxReadHead = 1 << 20  // most that is fetched in one request
+	maxBlocks   = 64       // kept, 4 MiB
+	maxField    = 16 << 20 // no field of any format that is read here is larger
 )
 
 // errBudget is returned by reads past what one extraction may read.
@@ -128,7 +129,7 @@ func (w *window) bytes(off, n int64) ([]byte, error) {
 	if off > w.size || n > w.size-off {
 		return nil, io.ErrUnexpectedEOF
 	}
-	if n > maxBlocks*blockSize*4 { // no field of any format that is read here is larger than 16 MiB
+	if n > maxField {
 		return nil, errDamaged
 	}
 	p := make([]byte, n)
@@ -138,9 +139,18 @@ func (w *window) bytes(off, n int64) ([]byte, error) {
 	return p, nil
 }
 
-// upTo returns at most n bytes from off on: fewer at the end.
+// upTo returns at most n bytes from off on: fewer at the end, also where that comes before the size that was said.
 func (w *window) upTo(off, n int64) ([]byte, error) {
-	return w.bytes(off, max(0, min(n, w.size-off)))
+	n = min(n, w.size-off)
+	if off < 0 || n <= 0 || n > maxField {
+		return w.bytes(off, max(0, n))
+	}
+	p := make([]byte, n)
+	got, err := w.ReadAt(p, off)
+	if err == io.EOF {
+		err = nil
+	}
+	return p[:got], err
 }
 
 func (w *window) be32(off int64) (uint32, error) {

@@ -251,18 +251,45 @@ func (k *torture) powerOff(d *testDisk, pid int, later time.Duration, between fu
 	k.t.Helper()
 	d.cut()
 	time.Sleep(later)
+	k.killDead(pid)
+	between()
+	k.boot(d)
+}
+
+// killDead kills a daemon whose lock lies on a disk that is gone.
+func (k *torture) killDead(pid int) {
+	k.t.Helper()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		k.t.Fatal(err)
 	}
-	// Its lock lies on the disk that is gone.
 	if !eventually(func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || zombie(pid) }) {
 		k.t.Fatal("killed, and still there")
 	}
-	between()
+}
+
+// boot mounts the disk of a daemon that is dead again, as after another boot.
+func (k *torture) boot(d *testDisk) {
+	k.t.Helper()
 	k.must(unix.Unmount(k.m.mnt, unix.MNT_DETACH))
 	d.unmount()
 	d.mount()
 	d.reboot(k.round)
+}
+
+// onlyHere mounts a library on S3 with uploads behind, none of which ever ends: the only copy of what is written lies on the disk.
+func onlyHere(t *testing.T, kind string) (*testDisk, *torture) {
+	t.Helper()
+	d := newDisk(t, kind)
+	k := newTorture(t, "s3", rand.New(rand.NewPCG(1, 1)))
+	k.uploads = []string{"background"}
+	k.flags = []string{"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache")}
+	k.mount("")
+	k.wire.tap.Before(func(r *wiretap.Request) {
+		if r.Method != http.MethodGet && strings.HasPrefix(r.Key, "content/") {
+			r.Drop()
+		}
+	})
+	return d, k
 }
 
 // What is done after a close with uploads behind survives a loss of power that comes at once as well: a deletion, and a time that was set.
@@ -270,16 +297,7 @@ func TestPowerLossAfterClose(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			d := newDisk(t, kind)
-			k := newTorture(t, "s3", rand.New(rand.NewPCG(1, 1)))
-			k.uploads = []string{"background"}
-			k.flags = []string{"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache")}
-			k.mount("")
-			k.wire.tap.Before(func(r *wiretap.Request) {
-				if r.Method != http.MethodGet && strings.HasPrefix(r.Key, "content/") {
-					r.Drop() // the only copy is here
-				}
-			})
+			d, k := onlyHere(t, kind)
 			deleted, timed, closed := filepath.Join(k.m.mnt, "deleted"), filepath.Join(k.m.mnt, "timed"), filepath.Join(k.m.mnt, "closed")
 			for _, name := range []string{deleted, timed, closed} {
 				write(t, name, "bytes of "+name)
@@ -310,16 +328,7 @@ func TestPowerLossAfterCutting(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			d := newDisk(t, kind)
-			k := newTorture(t, "s3", rand.New(rand.NewPCG(1, 1)))
-			k.uploads = []string{"background"}
-			k.flags = []string{"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache")}
-			k.mount("")
-			k.wire.tap.Before(func(r *wiretap.Request) {
-				if r.Method != http.MethodGet && strings.HasPrefix(r.Key, "content/") {
-					r.Drop() // the only copy is here
-				}
-			})
+			d, k := onlyHere(t, kind)
 			const kept = 4 * 4096
 			old, later := bytes.Repeat([]byte("old "), 5000), bytes.Repeat([]byte("new"), 1000)
 			name := filepath.Join(k.m.mnt, "cut")
@@ -344,6 +353,53 @@ func TestPowerLossAfterCutting(t *testing.T) {
 			k.must(err)
 			if !bytes.Equal(is, old[:kept]) {
 				t.Error(firstDifference(is, old[:kept]))
+			}
+			k.umount()
+		})
+	}
+}
+
+// A disk that dies below a daemon which lives on, and reaches the store again, gives it nothing to send: a file system that was shut down answers each read, and each
+// description of a spool file, with an error and never with zeros. What was confirmed is sent at the next mount.
+func TestDiskDiesBelowADaemon(t *testing.T) {
+	for _, kind := range []string{"ext4", "xfs"} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			d, k := onlyHere(t, kind)
+			files := map[string]string{"small": "bytes", "pages": strings.Repeat("page", 30_000), "open": strings.Repeat("part", 5000)}
+			for name, data := range files {
+				write(t, filepath.Join(k.m.mnt, name), data)
+			}
+			f, err := os.OpenFile(filepath.Join(k.m.mnt, "open"), os.O_RDWR, 0)
+			k.must(err)
+			_, err = f.WriteAt([]byte(strings.Repeat("more", 5000)), 20_000)
+			k.must(err)
+			pid := k.m.status().PID
+			d.cut()
+			k.wire.tap.Before(nil)
+			logs := func() string {
+				names, _ := filepath.Glob(filepath.Join(k.m.home, ".local/state/mediafs/*.log"))
+				b, _ := os.ReadFile(strings.Join(names, ""))
+				return string(b)
+			}
+			if !eventually(func() bool { return strings.Count(logs(), "input/output error") >= len(files) }) {
+				t.Errorf("nothing was tried on the dead disk:\n%s", logs())
+			}
+			other := k.wire.machine()
+			other.do("mount", k.store, other.mnt)
+			for name := range files {
+				if b, err := os.ReadFile(filepath.Join(other.mnt, name)); err != nil || len(b) > 0 {
+					t.Errorf("%s was sent from the dead disk: %d bytes, %v", name, len(b), err)
+				}
+			}
+			other.do("umount", other.mnt)
+			k.killDead(pid)
+			f.Close()
+			k.boot(d)
+			k.mount("")
+			k.m.do("flush", k.m.mnt)
+			for name, data := range files {
+				mustRead(t, filepath.Join(k.m.mnt, name), data)
 			}
 			k.umount()
 		})

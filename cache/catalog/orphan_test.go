@@ -261,7 +261,7 @@ func TestManyLargeOrphans(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	var ids []uint64
-	for id := range uint64(12) {
+	for id := range uint64(9) {
 		ids = append(ids, 100+id)
 	}
 	a := w.openEnding(t.TempDir(), ids...)

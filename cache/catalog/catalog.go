@@ -47,6 +47,8 @@ type Options struct {
 	Referenced func(node uint64) bool
 	// HashName gives the place of a name in a folder's listing; nil: a keyed hash.
 	HashName func(name string) uint64
+	// NoIndex leaves out the index under which media are found. When the directory is opened without it, the index is made anew.
+	NoIndex bool
 
 	PollInterval    time.Duration // how often the log is read when nothing happens; default 2 s
 	AppendTimeout   time.Duration // how long Update waits for the log; default 5 min
@@ -95,6 +97,7 @@ type Catalog struct {
 		closed    bool
 		fatal     error // the catalog takes no more writes
 		loading   error // not nil: what is in Badger is no catalog, and why; text only, its kind means nothing
+		index     indexState
 	}
 
 	// snap is held shared by who reads a snapshot for long, exclusively by who drops records; taken before mu.
@@ -104,10 +107,12 @@ type Catalog struct {
 	marked  bool // this process's marker of use is in the directory
 	mounted bool // Open is over; set before the goroutine that reads it starts
 	wake    chan struct{}
-	drain   *sync.Cond // signalled with mu held when pending shrinks
-	cancel  context.CancelCauseFunc
-	done    sync.WaitGroup
-	ctx     context.Context
+	// reindexed is signalled when the builder of the index has something to do.
+	reindexed chan struct{}
+	drain     *sync.Cond // signalled with mu held when pending shrinks
+	cancel    context.CancelCauseFunc
+	done      sync.WaitGroup
+	ctx       context.Context
 }
 
 // Open opens or makes the catalog in opt.Dir and brings it up to the store's newest commit. It fails with Busy when another process has the
@@ -133,7 +138,7 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 		l.SetOutput(io.Discard)
 		opt.Log = logrus.NewEntry(l)
 	}
-	c := &Catalog{opt: opt, log: opt.Log, store: opt.Store, wake: make(chan struct{}, 1)}
+	c := &Catalog{opt: opt, log: opt.Log, store: opt.Store, wake: make(chan struct{}, 1), reindexed: make(chan struct{}, 1)}
 	c.drain = sync.NewCond(&c.mu)
 	c.st.undo = make(map[string][]byte)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
@@ -145,8 +150,9 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 		return nil, errors.Join(err, c.closeDir())
 	}
 	c.mounted = true
-	c.done.Add(1)
+	c.done.Add(2)
 	go c.follow()
+	go c.build()
 	return c, nil
 }
 
@@ -223,6 +229,9 @@ func (c *Catalog) start(ctx context.Context) error {
 		return err
 	}
 	if err := c.loadLocal(); err != nil {
+		return err
+	}
+	if err := c.openIndex(); err != nil {
 		return err
 	}
 	if c.st.loading == nil { // a load drops the undo records

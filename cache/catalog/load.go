@@ -251,6 +251,7 @@ func (c *Catalog) replace(ctx context.Context, d *download) error {
 	}
 	err := c.updateLocal(func(tx *Tx) error {
 		tx.raw(localKey("loading"), []byte{1})
+		tx.resetIndex(d.records == 0)
 		return nil
 	})
 	if err != nil {
@@ -263,6 +264,7 @@ func (c *Catalog) replace(ctx context.Context, d *download) error {
 		return err
 	}
 	c.st.loading = nil
+	c.wakeBuilder()
 	return nil
 }
 

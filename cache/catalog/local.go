@@ -18,6 +18,7 @@ import (
 //	applied       number of the applied commit, size of the log since the checkpoint, size of that, the commit's hash
 //	sessions      under which this directory appends, 16 bytes each, oldest first
 //	ids, ops      the counters' reserved upper bounds
+//	index, postings   of the index (index.go)
 //	loading       present while a checkpoint is being loaded: what is there is not a catalog
 //	orphan/<node> a deleted node that is still referenced; with a name after it, one of its attributes (orphan.go)
 //	outbox/<n>    operation n: its session (16 bytes), its intent

@@ -203,6 +203,9 @@ func (c *Catalog) undoAll() error {
 		var piece []string
 		size := 0
 		for k, v := range c.st.undo {
+			if k[0] == classRecord {
+				tx.reindex([]byte(k[1:]), tx.get([]byte(k)), v)
+			}
 			tx.raw([]byte(k), v)
 			tx.raw(full(classUndo, []byte(k)), nil)
 			piece = append(piece, k)

@@ -20,6 +20,8 @@ type Status struct {
 	Loading    string    `json:"loading,omitempty"`    // why there is no catalog to read now
 	Dropped    int       `json:"dropped,omitempty"`    // operations that could not be carried out after a restart
 	Checkpoint uint64    `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
+	Indexed    uint64    `json:"indexed,omitempty"`    // while the index is made: records that are in it
+	ToIndex    uint64    `json:"to_index,omitempty"`   // while the index is made: records in all, about; 0: it is ready, or not kept
 }
 
 // A statusBox is the status under a lock of its own, so that asking for it waits for nothing.
@@ -61,6 +63,10 @@ func (c *Catalog) publish() {
 	c.status.set(func(s *Status) {
 		s.Client, s.Applied, s.Outbox = c.st.client, c.st.seq, len(c.st.pending)
 		s.Fatal, s.Loading = text(c.st.fatal), text(c.st.loading)
+		s.Indexed, s.ToIndex = 0, 0
+		if done, total, ready := c.indexReady(); !ready && !c.opt.NoIndex {
+			s.Indexed, s.ToIndex = done, max(total, 1)
+		}
 	})
 }
 

@@ -36,6 +36,8 @@ type Tx struct {
 	err      error
 	keys     [][]byte // replicated keys changed; for announcements
 	cost     int      // bytes of replicated writes
+	index    *reindexer
+	cursors  []*badger.Iterator // closed with the transaction
 }
 
 type change struct {
@@ -50,7 +52,7 @@ func (c *Catalog) View(fn func(tx *Tx) error) error {
 		return err
 	}
 	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
-	defer tx.txn.Discard()
+	defer tx.discard()
 	if err := fn(tx); err != nil {
 		return err
 	}
@@ -62,17 +64,30 @@ func (c *Catalog) begin() *Tx {
 	return &Tx{c: c, txn: c.db.NewTransaction(true), update: true, changes: make(map[string]*change)}
 }
 
-func (tx *Tx) discard() { tx.txn.Discard() }
+func (tx *Tx) discard() {
+	for _, it := range tx.cursors {
+		it.Close()
+	}
+	tx.index.close()
+	tx.txn.Discard()
+}
 
 // commit makes the change happen in Badger: atomic, and on disk after a crash of this process.
 func (tx *Tx) commit() error {
+	defer tx.discard()
 	tx.flushUsage()
 	if tx.err != nil {
-		tx.txn.Discard()
 		return tx.err
+	}
+	owed, err := tx.flushIndex()
+	if err != nil {
+		return err
 	}
 	if err := tx.txn.Commit(); err != nil {
 		return remote.E("write catalog", tx.c.opt.Dir, localKind(err), err)
+	}
+	if owed {
+		tx.c.oweJournal()
 	}
 	return nil
 }
@@ -177,6 +192,7 @@ func (tx *Tx) write(key, value []byte) {
 	tx.cost += len(key) + len(value)
 	tx.keys = append(tx.keys, key)
 	tx.derive(key, old, value)
+	tx.reindex(key, old, value)
 }
 
 // scan yields full keys with a prefix from a start on, ascending. The key is valid until the next step; the value is a copy.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
@@ -217,7 +218,7 @@ func idText(id []byte) string {
 }
 
 func object(b []byte) json.RawMessage {
-	if len(b) > remote.MaxMetadata || !isObject(b) {
+	if len(b) > remote.MaxMetadata || !utf8.Valid(b) || !isObject(b) {
 		return nil
 	}
 	return slices.Clone(b)

@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -156,6 +157,9 @@ func (f *Field) does(d Do) bool {
 
 // edit changes the field in m; changed says whether m is another than before.
 func (f *Field) edit(m *record.Media, do Do, value string) (changed bool, err error) {
+	if !utf8.ValidString(value) { // also of a clear: operations are stored as UTF-8
+		return false, errors.New("it is not UTF-8")
+	}
 	at, fd := f.message(m)
 	if do == Clear {
 		changed = at.Has(fd)

@@ -189,7 +189,7 @@ func TestReadOnlyFields(t *testing.T) {
 }
 
 func TestCheckRefuses(t *testing.T) {
-	for _, e := range []Edit{{"titel", Set, "x"}, {"", Set, "x"}, {"user.plain", Set, "x"}, {"title", Add, "x"}, {"rating", Remove, "1"}, {"counts.anonymous", Set, "5"}, {"title", 9, "x"}, {"tags", Remove, "a/b"}} {
+	for _, e := range []Edit{{"titel", Set, "x"}, {"", Set, "x"}, {"user.plain", Set, "x"}, {"title", Add, "x"}, {"rating", Remove, "1"}, {"counts.anonymous", Set, "5"}, {"title", 9, "x"}, {"tags", Remove, "a/b"}, {"title", Clear, "\xff"}, {"events", Add, "\xff"}} {
 		err := Check([]Edit{e})
 		if !errors.Is(err, remote.Invalid) || strings.Contains(err.Error(), "panic") {
 			t.Errorf("%v: %v", e, err)

@@ -53,6 +53,7 @@ func FuzzAssemble(f *testing.F) {
 	f.Add(edits, facts, []byte("ada"), []byte{8, 1}, byte('v'), "/a/b.jpg")
 	f.Add([]byte(nil), []byte(nil), []byte{0, 0, 0, 0, 0, 0, 0, 1}, []byte("\x12\x01x"), byte('c'), "")
 	f.Add([]byte("\x5a\x0a\x0a\x08\x08\xfe\xff\xff\xff\xff\xff\xff\x7f"), []byte("\x99\x01\x00\x00\x00\x00\x00\x00\xf0\x7f"), []byte("m\x00o"), []byte{}, byte('b'), "\xff")
+	f.Add([]byte("\x72\x09{\"a\":\"\xff\"}"), []byte(nil), []byte{}, []byte{}, byte(0), "/m") // metadata that is not UTF-8
 	f.Fuzz(func(t *testing.T, edits, facts, which, value []byte, kind byte, name string) {
 		e, fr := new(record.Media), new(record.Facts)
 		if proto.Unmarshal(edits, e) != nil || proto.Unmarshal(facts, fr) != nil {

@@ -111,17 +111,14 @@ func (f *Field) parse(s string, fd protoreflect.FieldDescriptor) (none protorefl
 	return none, fmt.Errorf("nothing is read as %s", f.Type)
 }
 
-// checkText finds what no value may have in it. JSON is bytes that a parser judges, but UTF-8 as well.
+// checkText finds what no value may have in it.
 func (f *Field) checkText(s string) error {
 	limit := f.max
 	if limit == 0 {
 		limit = remote.MaxText
 	}
-	switch {
-	case len(s) > limit:
+	if len(s) > limit {
 		return fmt.Errorf("it has %d bytes", len(s))
-	case !utf8.ValidString(s):
-		return errors.New("it is not UTF-8")
 	}
 	for _, r := range s {
 		if unicode.IsControl(r) && (f.Type != Lines && f.Type != JSON || r != '\n' && r != '\t') && (f.Type != JSON || r != '\r') {
@@ -292,9 +289,6 @@ func parseWord(s string) (string, error) {
 // editList edits a list without duplicates by a value of items that commas separate: set replaces it, add appends what is not there, remove takes out.
 // Spaces around items do not count, empty items neither.
 func editList[T comparable](old []T, do Do, value string, parse func(string) (T, error), limit int) ([]T, error) {
-	if !utf8.ValidString(value) {
-		return nil, errors.New("it is not UTF-8")
-	}
 	seen := make(map[T]bool)
 	var list []T
 	for s := range strings.SplitSeq(value, ",") {

@@ -146,6 +146,48 @@ func TestBusy(t *testing.T) {
 	}
 }
 
+// What several programs append is all there.
+func TestAppend(t *testing.T) {
+	r := newRig(t)
+	a, f, err := r.Create(bg, me, vfs.Root, "._log", 0o600, unix.O_WRONLY|unix.O_APPEND)
+	r.ok(err)
+	defer r.Forget(a.ID, 1)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for range 200 {
+				if _, err := f.Write(bg, []byte("line\n"), 0, false); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	f.Release()
+	if a := r.stat(vfs.Root, "._log"); a.Size != 8*200*5 {
+		t.Errorf("%d bytes of %d", a.Size, 8*200*5)
+	}
+}
+
+// unchanged is a library that says yes and removes nothing, as when the folder had gone elsewhere in between.
+type unchanged struct{ vfs.Library }
+
+func (unchanged) Rmdir(context.Context, vfs.Caller, vfs.ID, string) error { return nil }
+
+// Only what belongs to a folder that is gone is deleted behind an rmdir.
+func TestNothingIsSweptOfAFolderThatIsThere(t *testing.T) {
+	r := newRig(t)
+	d := r.mkdir(vfs.Root, "d")
+	r.create(d, "._a", "a")
+	r.ok(r.Library.Close())
+	lib, err := local.New(unchanged{r.inner}, local.Options{Dir: r.dir, KeepFree: 1, Names: []string{".DS_Store"}})
+	r.ok(err)
+	r.ok(lib.Rmdir(bg, me, vfs.Root, "d"))
+	r.ok(lib.Close())
+	r.reopen()
+	r.holds(d, "._a", "a")
+}
+
 // slow is a library whose Rmdir waits for the test.
 type slow struct {
 	vfs.Library

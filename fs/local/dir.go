@@ -23,7 +23,7 @@ type dir struct {
 
 	mu struct {
 		sync.Mutex
-		epoch, end uint64 // droppings that were made since the listing began are not in it: who renames what they list comes to an end
+		end uint64 // droppings that were made since the listing began are not in it: who renames what they list comes to an end
 	}
 }
 
@@ -131,8 +131,8 @@ func (d *dir) after(place uint64, begin bool, max int) ([]entry, error) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if begin || d.mu.epoch != t.epoch {
-		d.mu.epoch, d.mu.end = t.epoch, t.next
+	if begin {
+		d.mu.end = t.next
 	}
 	return t.after(place, d.mu.end, max), nil
 }

@@ -149,6 +149,14 @@ func TestPlanted(t *testing.T) {
 			t.Errorf("id %#x, was %#x", a.ID, id)
 		}
 	}
+	r.reopen(func(o *local.Options) { o.ReadOnly = true }) // which opens for reading, and would wait at a fifo
+	r.holds(d, "._mine", "mine")
+	r.ok(os.Rename(mine, filepath.Join(folder, "aside")))
+	r.ok(unix.Mkfifo(mine, 0o600))
+	if a, err := r.Lookup(bg, d, "._mine"); err == nil {
+		t.Errorf("found %+v", a)
+	}
+	r.reopen()
 	r.ok(os.Remove(mine))
 	r.gone(d, "._mine")
 	r.create(d, "._mine", "again")

@@ -224,6 +224,10 @@ func TestRename(t *testing.T) {
 	r.mkdir(d, "folder")
 	move := func(name, newName string, flags uint32) error { return r.Rename(bg, me, d, name, e, newName, flags) }
 	r.is(move("._a", "x.jpg", 0), remote.CrossDevice)
+	r.is(r.Rename(bg, me, d, "._a", d, "folder", 0), remote.IsDir)
+	r.is(r.Rename(bg, me, d, "._a", d, "folder", vfs.RenameExchange), remote.CrossDevice)
+	_, err := r.Lookup(bg, r.stat(d, "._a").ID, "x")
+	r.is(err, remote.NotDir)
 	r.is(move("media", "._x", 0), remote.CrossDevice)
 	r.is(move("media", "._b", 0), remote.CrossDevice)
 	r.is(move("media", "._b", vfs.RenameNoReplace), remote.Exist)
@@ -339,6 +343,35 @@ func TestUnlinkedAndOpen(t *testing.T) {
 		} else {
 			r.ok(r.Unlink(bg, me, vfs.Root, "._b"))
 		}
+	}
+}
+
+// The same where nobody has it open: the kernel may open it by its id as long as it knows that.
+func TestUnlinkedAndKnown(t *testing.T) {
+	r := newRig(t)
+	for name, end := range map[string]func() error{
+		"unlink": func() error { return r.Unlink(bg, me, vfs.Root, "._a") },
+		"rename": func() error { return r.Rename(bg, me, vfs.Root, "._b", vfs.Root, "._a", 0) },
+	} {
+		r.create(vfs.Root, "._a", "bytes")
+		r.create(vfs.Root, "._b", "other")
+		a, err := r.Lookup(bg, vfs.Root, "._a")
+		r.ok(err)
+		r.ok(end())
+		f, err := r.Open(bg, me, a.ID, unix.O_RDONLY)
+		r.ok(err)
+		p := make([]byte, 9)
+		if n, err := f.Read(bg, p, 0); err != nil || string(p[:n]) != "bytes" {
+			t.Errorf("%s: %q, %v", name, p[:n], err)
+		}
+		f.Release()
+		r.Forget(a.ID, 1)
+		for _, left := range r.names(r, vfs.Root) {
+			r.ok(r.Unlink(bg, me, vfs.Root, left))
+		}
+	}
+	if n := r.References(); n != 0 {
+		t.Errorf("%d droppings are still known", n)
 	}
 }
 

@@ -11,6 +11,6 @@ func (l *Library) References() int {
 func (l *Library) SetEndPlaces(folder uint64, end uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lists[folder] = newList(l.nextEpoch(), end)
+	l.lists[folder] = newList(end)
 	l.setHas(folder, true)
 }

@@ -13,11 +13,6 @@ import (
 // maxListed is how many names of droppings are kept in memory when nobody lists their folders: some 10 MiB.
 const maxListed = 1 << 16
 
-func (l *Library) nextEpoch() uint64 {
-	l.epoch++
-	return l.epoch
-}
-
 // list gives the droppings of a folder, read from the disk where this process has not yet; nil when it has no directory. mu is held.
 func (l *Library) list(folder vfs.ID) (*list, error) {
 	if t := l.lists[folder]; t != nil {
@@ -42,10 +37,10 @@ func (l *Library) list(folder vfs.ID) (*list, error) {
 	if err != nil {
 		return nil, wrap("list local files", l.disk.path+"/"+folderName(folder), err)
 	}
-	t := newList(l.nextEpoch(), endPlaces)
+	t := newList(endPlaces)
 	for _, f := range files {
 		if l.names.match(f.name) && !t.full() {
-			t.set(f.name, f.ino, l.nextEpoch)
+			t.set(f.name, f.ino)
 		}
 	}
 	l.lists[folder] = t
@@ -124,7 +119,7 @@ func (l *Library) ready(op string, folder vfs.ID, name string) (*list, *os.File,
 // put enters a name into a list. mu is held.
 func (l *Library) put(t *list, name string, ino uint64) {
 	l.listed -= len(t.names)
-	t.set(name, ino, l.nextEpoch)
+	t.set(name, ino)
 	l.listed += len(t.names)
 }
 

@@ -53,7 +53,6 @@ type Library struct {
 	lists  map[vfs.ID]*list // of folders that were asked for; a part of seen.has
 	listed int              // names in all of lists
 	nodes  map[vfs.ID]*node // that the kernel knows, or that are open
-	epoch  uint64           // the last one given to a list
 	closed bool
 }
 
@@ -146,17 +145,23 @@ func (l *Library) setHas(folder vfs.ID, has bool) {
 	}
 }
 
-// hidden tells whether the inner library has a file of this name, which then is the one that everybody sees.
+// hidden tells whether the inner library has something of this name, which then is what everybody sees.
 func (l *Library) hidden(ctx context.Context, folder vfs.ID, name string) (bool, error) {
+	kind, err := l.innerKind(ctx, folder, name)
+	return kind != 0, err
+}
+
+// innerKind gives the type bits of what the inner library has of this name; 0 when it has nothing.
+func (l *Library) innerKind(ctx context.Context, folder vfs.ID, name string) (uint32, error) {
 	a, err := l.inner.Lookup(ctx, folder, name)
 	switch {
 	case err == nil:
 		l.inner.Forget(a.ID, 1)
-		return true, nil
+		return a.Mode & unix.S_IFMT, nil
 	case remote.KindOf(err) == remote.NotExist:
-		return false, nil
+		return 0, nil
 	}
-	return false, err
+	return 0, err
 }
 
 // shows tells whether a name means a dropping.
@@ -193,6 +198,9 @@ func quoted(name string) string {
 
 // folder gives the attributes of a folder in which something is to be made.
 func (l *Library) folder(ctx context.Context, op string, id vfs.ID, name string) (vfs.Attr, error) {
+	if local(id) {
+		return vfs.Attr{}, remote.E(op, quoted(name), remote.NotDir, nil)
+	}
 	a, err := l.inner.GetAttr(ctx, id)
 	switch {
 	case err != nil:
@@ -207,6 +215,9 @@ func (l *Library) folder(ctx context.Context, op string, id vfs.ID, name string)
 
 // Lookup finds a name: the inner library's, or else a dropping.
 func (l *Library) Lookup(ctx context.Context, parent vfs.ID, name string) (vfs.Attr, error) {
+	if local(parent) {
+		return vfs.Attr{}, remote.E("lookup", quoted(name), remote.NotDir, nil)
+	}
 	a, err := l.inner.Lookup(ctx, parent, name)
 	if err == nil || !l.dropping(parent, name) || !l.has(parent) || remote.KindOf(err) != remote.NotExist {
 		return a, err

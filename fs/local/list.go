@@ -28,26 +28,25 @@ type list struct {
 	gone  int      // how many of order were removed
 	next  uint64   // place of the next new name
 	end   uint64   // places are below
-	epoch uint64   // changes when places begin anew: a listing under way must not trust its own any more
 }
 
-func newList(epoch, end uint64) *list {
-	return &list{names: make(map[string]*entry), next: firstPlace, end: end, epoch: epoch}
+func newList(end uint64) *list {
+	return &list{names: make(map[string]*entry), next: firstPlace, end: end}
 }
 
 // full tells that no other name has room.
 func (l *list) full() bool { return uint64(len(l.names)) >= l.end-firstPlace }
 
 // set makes name mean the file ino. l is not full, or the name is there.
-func (l *list) set(name string, ino uint64, epoch func() uint64) {
+func (l *list) set(name string, ino uint64) {
 	if e := l.names[name]; e != nil {
 		e.ino = ino
 		return
 	}
 	if l.next == l.end {
-		// Every place was used once: they are dealt out anew.
+		// Every place was used once: they are dealt out anew, and a listing under way may miss some. That is once in a million names.
 		l.compact()
-		l.next, l.epoch = firstPlace, epoch()
+		l.next = firstPlace
 		for _, e := range l.order {
 			e.place = l.next
 			l.next++

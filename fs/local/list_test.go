@@ -22,8 +22,7 @@ func (l *list) all(t *testing.T) (names []string) {
 
 // A name keeps its place as long as it is there; a listing from any place gives what lies behind it, whatever was removed.
 func TestPlacesOfDroppings(t *testing.T) {
-	l := newList(1, 1<<20)
-	epoch := func() uint64 { t.Fatal("places were dealt out anew"); return 0 }
+	l := newList(1 << 20)
 	rnd := rand.New(rand.NewPCG(1, 2))
 	places := map[string]uint64{}
 	for i := range 5000 {
@@ -32,7 +31,7 @@ func TestPlacesOfDroppings(t *testing.T) {
 			l.remove(name)
 			delete(places, name)
 		} else {
-			l.set(name, uint64(i), epoch)
+			l.set(name, uint64(i))
 			if was, ok := places[name]; ok && was != l.names[name].place {
 				t.Fatalf("%q moved from %d to %d", name, was, l.names[name].place)
 			}
@@ -61,25 +60,23 @@ func TestPlacesOfDroppings(t *testing.T) {
 
 // When all places were used they are dealt out anew, in the same order, and a full list says so.
 func TestPlacesRunOut(t *testing.T) {
-	l := newList(1, firstPlace+4)
-	last := uint64(1)
-	epoch := func() uint64 { last++; return last }
+	l := newList(firstPlace + 4)
 	for i, name := range []string{"a", "b", "c", "d"} {
-		l.set(name, uint64(i), epoch)
+		l.set(name, uint64(i))
 	}
 	if !l.full() {
 		t.Error("there is room for a fifth of four")
 	}
 	l.remove("b")
-	if l.full() || l.epoch != 1 {
-		t.Errorf("full %v, epoch %d", l.full(), l.epoch)
+	if l.full() {
+		t.Error("there is no room for a fourth")
 	}
-	l.set("e", 9, epoch)
-	if got := l.all(t); !slices.Equal(got, []string{"a", "c", "d", "e"}) || l.epoch != 2 {
-		t.Errorf("%q, epoch %d", got, l.epoch)
+	l.set("e", 9)
+	if got := l.all(t); !slices.Equal(got, []string{"a", "c", "d", "e"}) {
+		t.Errorf("%q", got)
 	}
 	l.remove("nobody")
-	l.set("a", 7, epoch)
+	l.set("a", 7)
 	if l.names["a"].ino != 7 || !l.full() {
 		t.Errorf("%+v, full %v", l.names["a"], l.full())
 	}

@@ -2,7 +2,10 @@ package local_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"testing"
 
 	"mediafs/fs/local"
@@ -82,6 +85,9 @@ func TestListingWhileChanging(t *testing.T) {
 		cookie = some[0].Cookie
 		name := some[0].Name
 		if seen[name]++; len(name) != 4 {
+			if name[0] == '.' && len(name) > 4 {
+				r.ok(r.Rename(bg, me, vfs.Root, name, vfs.Root, name+"x", 0))
+			}
 			continue
 		}
 		r.create(vfs.Root, name+".tmp", "new") // a save by rename keeps the place
@@ -177,6 +183,9 @@ func TestListChanges(t *testing.T) {
 	r.holds(d, "._a", "a")
 	r.reopen(func(o *local.Options) { o.Names = []string{".DS_Store"} })
 	r.ok(r.Rmdir(bg, me, vfs.Root, "d")) // for all to see it is empty; what is out of sight goes with it
+	if _, err := os.Stat(filepath.Join(r.dir, strconv.FormatUint(d, 16))); err == nil {
+		t.Error("what was out of sight is still there")
+	}
 	r.reopen()
 	d2 := r.mkdir(vfs.Root, "d")
 	r.gone(d2, "._a")

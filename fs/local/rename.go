@@ -82,10 +82,13 @@ func (l *Library) renameDropping(ctx context.Context, parent vfs.ID, name string
 		return err
 	}
 	if !to {
-		taken, err := l.hidden(ctx, newParent, newName)
+		kind, err := l.innerKind(ctx, newParent, newName)
+		taken := kind != 0
 		switch {
 		case err != nil:
 			return err
+		case kind == unix.S_IFDIR && flags == 0:
+			return remote.E("rename", quoted(newName), remote.IsDir, nil)
 		case taken && flags == vfs.RenameNoReplace:
 			return remote.E("rename", quoted(newName), remote.Exist, nil)
 		case !taken && flags == vfs.RenameExchange:

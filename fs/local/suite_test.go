@@ -14,8 +14,8 @@ import (
 // What is about no dropping behaves as without a Library in front, references and the place of everything in listings included. A dropping lies in
 // the root meanwhile.
 func TestSuite(t *testing.T) {
-	if testing.Short() {
-		t.Skip("-short")
+	if testing.Short() || raceEnabled {
+		t.Skip("too long with -short or the race detector; the library below runs it with that")
 	}
 	b, dir := mem.New(mem.Options{}), filepath.Join(t.TempDir(), "local")
 	var inner *vfs.FS

@@ -21,15 +21,16 @@ var arrows = []arrow{
 	{"cmd/...", []string{"cmd/...", "fs/...", "cache/...", "remote/..."}},
 	{"fs/daemon/...", []string{"fs/...", "cache/...", "remote/..."}},
 	{"fs/fuse/...", []string{"fs/fuse/...", "fs/vfs", "fs/media", "fs/query", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
-	{"fs/view/...", []string{"fs/view/...", "fs/vfs", "fs/media", "fs/query", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
+	{"fs/view/...", []string{"fs/view/...", "fs/vfs", "fs/media", "fs/query", "fs/facts", "cache/*", "remote/bucket/record", "remote/terms", "remote"}},
 	{"fs/local/...", []string{"fs/local/...", "fs/vfs", "cache/*", "remote/bucket/record", "remote"}},
 	{"fs/vfs/vfstest", []string{"fs/vfs", "fs/facts", "cache/*", "remote/..."}}, // a suite: it builds whole libraries in memory
-	{"fs/vfs/...", []string{"fs/vfs/...", "fs/media", "fs/query", "fs/facts", "cache/...", "remote/bucket/record", "remote"}},
+	{"fs/vfs/...", []string{"fs/vfs/...", "fs/media", "fs/query", "fs/facts", "cache/...", "remote/bucket/record", "remote/terms", "remote"}},
 	{"fs/check/...", []string{"fs/vfs", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}}, // it compares the catalog with the bucket
-	{"fs/query/...", []string{"fs/query/...", "fs/media", "remote/bucket/record", "remote"}},
+	{"fs/query/...", []string{"fs/query/...", "fs/media", "remote/bucket/record", "remote/terms", "remote"}},
 	{"fs/media/...", []string{"fs/media/...", "remote/bucket/record", "remote"}},
 	{"fs/facts/...", []string{"fs/facts/...", "remote/bucket/record", "remote"}},
-	{"cache/catalog", []string{"cache/catalog/index", "remote/bucket/record", "remote"}},
+	{"cache/catalog", []string{"cache/catalog/index", "remote/bucket/record", "remote/terms", "remote"}},
+	{"cache/catalog/index", []string{"remote/bucket/record", "remote/terms", "remote"}},
 	{"cache/...", []string{"remote/bucket/record", "remote"}},
 	{"remote", nil},
 	{"remote/transport/...", []string{"remote"}},
@@ -39,10 +40,11 @@ var arrows = []arrow{
 	{"remote/object/s3/...", []string{"remote/object/...", "remote/transport", "remote"}}, // servers for tests
 	{"remote/object/*", []string{"remote/object", "remote"}},
 	{"remote/bucket/record", []string{"remote"}},
+	{"remote/terms", nil}, // how media are found: for who keeps the index and who asks it
 	{"remote/bucket/...", []string{"remote/bucket/...", "remote/object", "remote"}},
 	{"remote/storetest", []string{"remote/object", "remote/object/mem", "remote/bucket/...", "remote"}}, // its reference is a bucket in memory
-	{"remote/storetest/wiretap", nil},                                                                   // a proxy: it knows nothing of what passes
-	{"remote/*", []string{"remote/transport", "remote"}},                                                // services
+	{"remote/storetest/wiretap", nil},                    // a proxy: it knows nothing of what passes
+	{"remote/*", []string{"remote/transport", "remote"}}, // services
 	{"scripts/...", []string{"fs/...", "cache/...", "remote/..."}},
 }
 

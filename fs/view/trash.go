@@ -1,0 +1,255 @@
+package view
+
+import (
+	"context"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// trash is trash/: what was deleted, under the names it had, for who deleted it, who owns it, and root. A rename out of it restores, a rename from the
+// tree into it deletes, and removing an entry deletes for good. Nothing in it is replaced: what comes under a name that is taken
+// is shown with its number.
+type trash struct{ l *Library }
+
+func (f *trash) key() string { return "trash" }
+
+func (f *trash) attr(ctx context.Context) (vfs.Attr, error) { return f.l.folderAttr(ctx, 0o777) }
+
+func (f *trash) bin(who *asker) bin {
+	return bin{f.l, audience{root: who.root(), uid: who.caller.UID}}
+}
+
+func (f *trash) lookup(ctx context.Context, who *asker, name string) (entry, error) {
+	return f.bin(who).lookup(ctx, name)
+}
+
+func (f *trash) list(ctx context.Context, who *asker, s *listing, after uint64, emit func(entry) bool) error {
+	return f.bin(who).list(ctx, s, after, emit)
+}
+
+func (f *trash) take(ctx context.Context, who *asker, parent vfs.ID, name, newName string) error {
+	return f.bin(who).take(ctx, who, parent, name, newName)
+}
+
+func (f *trash) give(ctx context.Context, who *asker, name string, to place, _ uint32) error {
+	return f.bin(who).give(ctx, who, name, to)
+}
+
+func (f *trash) unlink(ctx context.Context, who *asker, name string) error {
+	return f.bin(who).purge(ctx, who, name, false)
+}
+
+func (f *trash) rmdir(ctx context.Context, who *asker, name string) error {
+	return f.bin(who).purge(ctx, who, name, true)
+}
+
+// A bin is the trash for an audience: what trash/ and the files/ of a desktop's trash have in common.
+type bin struct {
+	l  *Library
+	to audience
+}
+
+func (b bin) shown(ctx context.Context) (*shown, error) {
+	n, err := b.l.trashNow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return n.to(b.to), nil
+}
+
+// find gives the trash entry with a name.
+func (b bin) find(ctx context.Context, name string) (vfs.TrashEntry, error) {
+	s, err := b.shown(ctx)
+	if err != nil {
+		return vfs.TrashEntry{}, err
+	}
+	e, ok := s.find(b.to, name)
+	if !ok {
+		return e, missing(name)
+	}
+	return e, nil
+}
+
+func (b bin) lookup(ctx context.Context, name string) (entry, error) {
+	e, err := b.find(ctx, name)
+	if err != nil {
+		return entry{}, err
+	}
+	return b.l.deleted(name, e.Node, e.Attr.Mode), nil
+}
+
+func (b bin) list(ctx context.Context, s *listing, after uint64, emit func(entry) bool) error {
+	return s.entries(after, emit, func() ([]entry, error) {
+		t, err := b.shown(ctx)
+		if err != nil {
+			return nil, err
+		}
+		es := make([]entry, len(t.entries))
+		for i, e := range t.entries {
+			es[i] = b.l.deleted(t.names[i], e.Node, e.Attr.Mode)
+		}
+		return es, nil
+	})
+}
+
+func (b bin) take(ctx context.Context, who *asker, parent vfs.ID, name, newName string) error {
+	n, err := b.l.TrashName(ctx, who.caller, parent, name)
+	b.l.trash.changed()
+	if err != nil {
+		return err
+	}
+	if newName != name || b.to.desktop {
+		b.l.trash.choose(n, newName)
+	}
+	return nil
+}
+
+func (b bin) give(ctx context.Context, who *asker, name string, to place) error {
+	e, err := b.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	defer b.l.trash.changed()
+	switch to.view.(type) {
+	case nil:
+		return b.l.Restore(ctx, who.caller, e.Entry, to.parent, to.name)
+	case *expunged:
+		return b.l.Purge(ctx, who.caller, e.Entry)
+	}
+	return refused("rename", name, "move it to a folder of the tree to restore it")
+}
+
+// purge deletes an entry for good; a folder must be empty, as for rmdir, which programs that delete whole trees see to.
+func (b bin) purge(ctx context.Context, who *asker, name string, dir bool) error {
+	e, err := b.find(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := b.l.emptyFolder(ctx, name, e.Node, e.Attr.Mode, dir); err != nil {
+		return err
+	}
+	defer b.l.trash.changed()
+	return b.l.Purge(ctx, who.caller, e.Entry)
+}
+
+// emptyFolder fails when something cannot be removed by unlink, or with dir by rmdir.
+func (l *Library) emptyFolder(ctx context.Context, name string, id vfs.ID, mode uint32, dir bool) error {
+	is := mode&unix.S_IFMT == unix.S_IFDIR
+	switch {
+	case is && !dir:
+		return remote.E("delete", quoted(name), remote.IsDir, nil)
+	case !is && dir:
+		return remote.E("delete", quoted(name), remote.NotDir, nil)
+	case !is:
+		return nil
+	}
+	empty := true
+	err := l.children(ctx, id, 0, func(vfs.DirEntry) (bool, error) {
+		empty = false
+		return false, nil
+	})
+	if err == nil && !empty {
+		err = remote.E("delete", quoted(name), remote.NotEmpty, nil)
+	}
+	return err
+}
+
+// deleted is the entry of a node in the trash.
+func (l *Library) deleted(name string, id vfs.ID, mode uint32) entry {
+	switch kind := mode & unix.S_IFMT; kind {
+	case unix.S_IFREG:
+		return entry{name: name, media: id}
+	case unix.S_IFDIR:
+		return entry{name: name, spot: &relicFolder{relic{l, id}}}
+	default:
+		return entry{name: name, spot: &relic{l, id}, mode: kind}
+	}
+}
+
+// A relic is a node in the trash that is neither media nor folder.
+type relic struct {
+	l  *Library
+	id vfs.ID
+}
+
+func (f *relic) key() string { return "relic/" + strconv.FormatUint(f.id, 16) }
+
+func (f *relic) attr(ctx context.Context) (vfs.Attr, error) {
+	a, err := f.l.MediaLibrary.GetAttr(ctx, f.id)
+	size, rdev := a.Size, a.Rdev
+	a = virtual(a, a.Mode, size)
+	a.Rdev = rdev
+	return a, err
+}
+
+// A relicFolder is a folder in the trash, or in one that is. What is removed in it is deleted for good at once, and what is moved out of it into
+// the tree is restored: it becomes an entry of the trash for a moment, and stays one if it cannot go where it should.
+type relicFolder struct{ relic }
+
+func (f *relicFolder) lookup(ctx context.Context, _ *asker, name string) (entry, error) {
+	a, err := f.child(ctx, name)
+	if err != nil {
+		return entry{}, err
+	}
+	return f.l.deleted(name, a.ID, a.Mode), nil
+}
+
+func (f *relicFolder) child(ctx context.Context, name string) (vfs.Attr, error) {
+	a, err := f.l.MediaLibrary.Lookup(ctx, f.id, name)
+	if err == nil {
+		f.l.MediaLibrary.Forget(a.ID, 1)
+	}
+	return a, err
+}
+
+func (f *relicFolder) list(ctx context.Context, _ *asker, _ *listing, after uint64, emit func(entry) bool) error {
+	return f.l.children(ctx, f.id, after, func(d vfs.DirEntry) (bool, error) {
+		e := f.l.deleted(d.Name, d.ID, d.Mode)
+		e.cookie = d.Cookie
+		return emit(e), nil
+	})
+}
+
+func (f *relicFolder) unlink(ctx context.Context, who *asker, name string) error {
+	return f.purge(ctx, who, name, false)
+}
+
+func (f *relicFolder) rmdir(ctx context.Context, who *asker, name string) error {
+	return f.purge(ctx, who, name, true)
+}
+
+func (f *relicFolder) purge(ctx context.Context, who *asker, name string, dir bool) error {
+	a, err := f.child(ctx, name)
+	if err != nil {
+		return err
+	}
+	if err := f.l.emptyFolder(ctx, name, a.ID, a.Mode, dir); err != nil {
+		return err
+	}
+	defer f.l.trash.changed()
+	n, err := f.l.TrashName(ctx, who.caller, f.id, name)
+	if err != nil || n == 0 {
+		return err
+	}
+	return f.l.Purge(ctx, who.caller, n)
+}
+
+func (f *relicFolder) give(ctx context.Context, who *asker, name string, to place, _ uint32) error {
+	_, expunge := to.view.(*expunged)
+	if to.view != nil && !expunge {
+		return refused("rename", name, "move it to a folder of the tree to restore it")
+	}
+	defer f.l.trash.changed()
+	n, err := f.l.TrashName(ctx, who.caller, f.id, name)
+	switch {
+	case err != nil:
+		return err
+	case expunge:
+		return f.l.Purge(ctx, who.caller, n)
+	}
+	return f.l.Restore(ctx, who.caller, n, to.parent, to.name)
+}

@@ -1,0 +1,166 @@
+package view
+
+import (
+	"context"
+	"path"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// archives is zip/: the folders of the tree, and for each media and each folder below the root <name>.zip, the archive of it and all that is below.
+// Nothing of an archive is stored: where its bytes are follows from names and sizes, and they are made when they are read.
+func (l *Library) archives() spot {
+	m := &mirrored{l: l, name: "zip", ending: ".zip"}
+	m.item = func(id vfs.ID, kind uint32) spot {
+		if kind != unix.S_IFREG && kind != unix.S_IFDIR {
+			return nil
+		}
+		return &archive{l: l, id: id}
+	}
+	return &mirror{m, vfs.Root}
+}
+
+// sizeAge is how long the size of an archive is believed that nobody has open: a look at it goes through all that is below its folder, and programs look
+// several times before they open.
+const sizeAge = time.Second
+
+// An archive is a media or folder as a zip file. Each open file has what was there at its open, in memory: names, sizes, times and modes. The bytes of media
+// are read when they are asked for; one that has changed since then fails rather than giving an archive that is wrong.
+type archive struct {
+	l  *Library
+	id vfs.ID
+
+	mu     sync.Mutex // guards what is below
+	opened int
+	size   int64     // of the archive that was opened last, or looked at
+	at     time.Time // when it was looked at
+}
+
+func (f *archive) key() string { return "archive/" + strconv.FormatUint(f.id, 16) }
+
+// attr gives the exact size.
+func (f *archive) attr(ctx context.Context) (vfs.Attr, error) {
+	a, err := f.quick(ctx)
+	if err != nil {
+		return a, err
+	}
+	now := f.l.opt.Now()
+	f.mu.Lock()
+	known := f.opened > 0 || !f.at.IsZero() && now.Sub(f.at) < sizeAge && !now.Before(f.at)
+	size := f.size
+	f.mu.Unlock()
+	if !known {
+		z, err := f.l.scan(ctx, &asker{l: f.l, own: true}, f.id)
+		if err != nil {
+			return a, err
+		}
+		size = z.size
+		f.mu.Lock()
+		if f.opened == 0 {
+			f.size, f.at = size, now
+		}
+		f.mu.Unlock()
+	}
+	return virtual(a, a.Mode, size), nil
+}
+
+// quick gives the attributes without the size, for listings and lookups: what stat shows is asked for apart.
+func (f *archive) quick(ctx context.Context) (vfs.Attr, error) {
+	a, err := f.l.MediaLibrary.GetAttr(ctx, f.id)
+	return virtual(a, unix.S_IFREG|a.Mode&0o444, 0), err
+}
+
+// open reads what there is. Permission names the first file or folder that the caller may not read.
+func (f *archive) open(ctx context.Context, who *asker) (vfs.File, error) {
+	z, err := f.l.scan(ctx, who, f.id)
+	if err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	f.opened++
+	f.size = z.size
+	f.mu.Unlock()
+	return &zipFile{readOnly: readOnly{f.key()}, archive: f, zip: z, caller: who.caller}, nil
+}
+
+// scan lays out the archive of a node.
+func (l *Library) scan(ctx context.Context, who *asker, id vfs.ID) (*zipLayout, error) {
+	paths, err := l.Paths(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if len(paths) == 0 {
+		return nil, remote.E("archive", strconv.FormatUint(id, 16), remote.NotExist, nil)
+	}
+	a, err := l.MediaLibrary.GetAttr(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	s := &zipScan{l: l, who: who, z: new(zipLayout)}
+	if err := s.add(ctx, path.Base(paths[0]), a); err != nil {
+		return nil, err
+	}
+	s.z.finish()
+	return s.z, nil
+}
+
+// A zipScan goes through a folder for an archive.
+type zipScan struct {
+	l   *Library
+	who *asker
+	z   *zipLayout
+}
+
+func (s *zipScan) add(ctx context.Context, name string, a vfs.Attr) error {
+	closed := func() error {
+		return remote.E("archive", quoted(name), remote.Permission, nil).WithHint("an archive holds only what its reader may read")
+	}
+	m := member{name: name, id: a.ID, mode: a.Mode, mtime: a.Mtime, ctime: a.Ctime}
+	switch a.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		if !s.who.may(&a, mayRead) {
+			return closed()
+		}
+		m.size = a.Size
+	case unix.S_IFLNK:
+		target, err := s.l.MediaLibrary.Readlink(ctx, a.ID)
+		if err != nil {
+			return err
+		}
+		m.target, m.size = target, int64(len(target))
+	case unix.S_IFDIR:
+		if !s.who.may(&a, mayRead|maySearch) {
+			return closed()
+		}
+		m.name += "/"
+	default:
+		return nil // nothing that an archive could hold
+	}
+	if len(m.name) > maxMemberName {
+		return remote.E("archive", quoted(m.name[:100]+"…"), remote.TooLong, nil).WithHint("paths in an archive have at most 65535 bytes; archive a folder below")
+	}
+	if len(s.z.members) >= s.l.opt.ZipEntries {
+		return remote.E("archive", quoted(s.z.members[0].name), remote.TooLarge, nil).
+			WithHint("it would have more than " + strconv.Itoa(s.l.opt.ZipEntries) + " entries; archive the folders below")
+	}
+	s.z.members = append(s.z.members, m)
+	if a.Mode&unix.S_IFMT != unix.S_IFDIR {
+		return nil
+	}
+	return s.l.children(ctx, a.ID, 0, func(e vfs.DirEntry) (bool, error) {
+		c, err := s.l.MediaLibrary.GetAttr(ctx, e.ID)
+		if remote.KindOf(err) == remote.NotExist {
+			return true, nil // it went meanwhile
+		}
+		if err != nil {
+			return false, err
+		}
+		return true, s.add(ctx, m.name+e.Name, c)
+	})
+}

@@ -33,6 +33,7 @@ var arrows = []arrow{
 	{"cache/catalog/index", []string{"remote/bucket/record", "remote/terms", "remote"}},
 	{"cache/...", []string{"remote/bucket/record", "remote"}},
 	{"remote", nil},
+	{"remote/terms", []string{"remote"}},
 	{"remote/transport/...", []string{"remote"}},
 	{"remote/object", []string{"remote"}},
 	{"remote/object/open", []string{"remote/object/...", "remote/transport", "remote"}}, // a URL to the implementation it names

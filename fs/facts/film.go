@@ -3,6 +3,7 @@ package facts
 import (
 	"encoding/binary"
 	"encoding/hex"
+	"errors"
 	"io"
 	"math"
 	"strconv"
@@ -45,9 +46,15 @@ type track struct {
 
 const maxBoxes = 50_000
 
+// errEnough ends a walk over boxes or elements before their end: what follows is not wanted.
+var errEnough = errors.New("enough")
+
 func (x *extraction) film() error {
 	r := &filmReader{x: x, tags: tagMap{}}
 	err := r.walk(0, x.w.size, r.top)
+	if errors.Is(err, errEnough) {
+		err = nil
+	}
 	if !r.found && err == nil {
 		err = io.ErrUnexpectedEOF
 	}
@@ -106,7 +113,7 @@ func (r *filmReader) top(kind string, off, end int64) error {
 		return r.uuid(off, end)
 	case "moof":
 		if r.found {
-			return io.EOF // fragments to the end: what they hold in all is said before
+			return errEnough // fragments to the end: what they hold in all is said before
 		}
 	}
 	return nil

@@ -89,7 +89,7 @@ func app1(body []byte) []byte {
 var bombs = sync.OnceValue(makeBombs)
 
 func makeBombs() map[string][]byte {
-	big := deflated(128 << 20)
+	big := deflated(32 << 20)
 	ftyp := box("ftyp", []byte("isom\x00\x00\x00\x00isom"))
 	png := []byte("\x89PNG\r\n\x1a\n")
 	ihdr := chunk("IHDR", []byte{0, 0, 1, 0, 0, 0, 1, 0, 8, 2, 0, 0, 0})
@@ -161,7 +161,7 @@ func makeBombs() map[string][]byte {
 		"iccp.png":              slices.Concat(png, ihdr, chunk("iCCP", append([]byte("icc\x00\x00"), big...)), chunk("IEND", nil)),
 		"chunks.png":            slices.Concat(png, ihdr, bytes.Repeat(chunk("tEXt", []byte("k\x00v")), 200_000)),
 		"negative chunk.png":    slices.Concat(png, ihdr, []byte("\xff\xff\xff\xfctEXt")),
-		"blocks.gif":            append([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02"), bytes.Repeat([]byte{1, 0xff}, 4<<20)...),
+		"blocks.gif":            append([]byte("GIF89a\x01\x00\x01\x00\x00\x00\x00\x2c\x00\x00\x00\x00\x01\x00\x01\x00\x00\x02"), bytes.Repeat([]byte{1, 0xff}, 1<<20)...),
 		"chunks.webp":           append([]byte("RIFF\xff\xff\xff\xffWEBPVP8X\x0a\x00\x00\x00\xff\x00\x00\x00\xff\xff\xff\xff\xff\xff"), bytes.Repeat([]byte("ANMF\x00\x00\x00\x00"), 200_000)...),
 		"info.wav":              append([]byte("RIFF\xff\xff\xff\xffWAVELIST\xff\xff\xff\xffINFO"), bytes.Repeat([]byte("INAM\x00\x00\x00\x00"), 200_000)...),
 		"huge tag.mp3":          id3([]byte("TIT2\x7f\xff\xff\xff\x00\x00\x01")),

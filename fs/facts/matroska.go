@@ -2,6 +2,7 @@ package facts
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"math"
@@ -67,7 +68,7 @@ type matroskaReader struct {
 func (x *extraction) matroska() error {
 	r := &matroskaReader{x: x, done: map[uint32]bool{}, scale: 1_000_000, tags: tagMap{}}
 	err := r.walk(0, x.w.size, r.top)
-	if err == io.EOF {
+	if errors.Is(err, errEnough) {
 		err = nil
 	}
 	r.finish()
@@ -151,13 +152,13 @@ func (r *matroskaReader) top(id uint32, off, end int64) error {
 	if err := r.walk(off, end, r.part); err != nil {
 		return err
 	}
-	return io.EOF
+	return errEnough
 }
 
 func (r *matroskaReader) part(id uint32, off, end int64) error {
 	switch id {
 	case mkCluster:
-		return io.EOF // pictures and sound from here on
+		return errEnough // pictures and sound from here on
 	case mkSeekHead:
 		return r.walk(off, end, r.seek)
 	case mkInfo, mkTracks, mkTags, mkAttachments:

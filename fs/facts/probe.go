@@ -20,7 +20,7 @@ const maxProbed = 8 << 20
 // probe asks ffprobe about a film or sound of which nothing here knows how it is coded or how long it is. It gets the first bytes through a pipe, and
 // may open nothing else. Whatever it says or does wrong, the facts stay what they were.
 func (w *Worker) probe(ctx context.Context, src Source, f remote.MediaFacts, doc *remote.FactsDocument) (remote.MediaFacts, *remote.FactsDocument, error) {
-	known := readers[f.Type] != nil || f.Class != remote.ClassVideo && f.Class != remote.ClassAudio
+	known := readers[f.Type] != nil && f.Type != "video/ogg" || f.Class != remote.ClassVideo && f.Class != remote.ClassAudio
 	if known || w.opt.Probe == "none" || strings.HasPrefix(f.Type, "text/") || strings.HasPrefix(f.Type, "application/vnd.apple.mpegurl") {
 		return f, doc, nil
 	}
@@ -119,10 +119,16 @@ func mergeProbe(f *remote.MediaFacts, doc *remote.FactsDocument, out []byte, siz
 		setFloat(&f.Duration, rational(s.Duration))
 		doc.Streams = append(doc.Streams, map[string]any{"kind": s.Kind, "codec": s.Codec, "width": s.Width, "height": s.Height, "sample_rate": number(s.SampleRate), "channels": s.Channels})
 	}
-	if f.Duration > 0 {
-		f.BitRate = int64(float64(size) * 8 / f.Duration)
-	} else if n, err := strconv.ParseInt(p.Format.BitRate, 10, 64); err == nil {
+	if n, err := strconv.ParseInt(p.Format.BitRate, 10, 64); err == nil && f.Duration == 0 && n > 0 {
 		f.BitRate = n
+		if f.Class == remote.ClassAudio { // frames without an index: all of the media is sound
+			f.Duration = float64(size) * 8 / float64(n)
+		}
+	} else if f.Duration > 0 {
+		f.BitRate = int64(float64(size) * 8 / f.Duration)
+	}
+	if f.Type == "video/x-ms-asf" && f.VideoCodec == "" && f.AudioCodec != "" {
+		f.Type, f.Class = "audio/x-ms-wma", remote.ClassAudio
 	}
 	if len(p.Format.Tags) == 0 {
 		return

@@ -461,8 +461,8 @@ func someBytes(name string, want, is *modelNode, behind bool) string {
 		return exactBytes(name, &modelNode{data: want.states[0], mtime: want.mtime}, is)
 	}
 	shortest, longest := want.states[0], want.states[0]
-	for _, s := range want.states {
-		if bytes.Equal(s, is.data) {
+	for i, s := range want.states {
+		if bytes.Equal(s, is.data) || i > 0 && halfWritten(is.data, want.states[i-1], s) {
 			return ""
 		}
 		if len(s) < len(shortest) {
@@ -483,4 +483,14 @@ func someBytes(name string, want, is *modelNode, behind bool) string {
 	}
 	return fmt.Sprintf("%s holds what it never held in %d states since it was confirmed; against the last: %s; against the confirmed: %s", name, len(want.states),
 		firstDifference(is.data, want.states[len(want.states)-1]), firstDifference(is.data, want.states[0]))
+}
+
+// halfWritten tells whether a file is what it was in the middle of a write: the kernel hands a long one on in pieces, and what another process flushes
+// then is what was written by then.
+func halfWritten(is, old, now []byte) bool {
+	n := 0
+	for n < min(len(is), len(now)) && is[n] == now[n] {
+		n++
+	}
+	return bytes.Equal(is[n:], old[min(n, len(old)):])
 }

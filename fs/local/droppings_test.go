@@ -115,6 +115,12 @@ func TestListOfNames(t *testing.T) {
 		if _, err := local.New(inner, local.Options{Dir: t.TempDir(), Names: []string{name}}); remote.KindOf(err) != remote.Invalid {
 			t.Errorf("%q: %v", name, err)
 		}
+		if err := local.CheckNames([]string{"._*", name}); remote.KindOf(err) != remote.Invalid {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	if err := local.CheckNames(local.DefaultNames()); err != nil {
+		t.Error(err)
 	}
 	dir := filepath.Join(t.TempDir(), "local")
 	l, err := local.New(inner, local.Options{Dir: dir, Names: []string{}})

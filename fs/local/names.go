@@ -27,6 +27,12 @@ type patterns struct {
 	first [256]bool // with what a name may begin: most are told apart by that
 }
 
+// CheckNames tells what is wrong with a list, as New would: Invalid, or nil.
+func CheckNames(names []string) error {
+	_, err := parseNames(names)
+	return err
+}
+
 // parseNames reads a list. A star may stand at the end. Systems whose names begin with a dot tell case apart, those that drop others do not:
 // so a name that begins with a dot is compared as it is, any other without regard to the case of ASCII letters.
 func parseNames(names []string) (p patterns, err error) {

@@ -26,6 +26,9 @@ type child struct {
 	served int // media it answered
 }
 
+// startTimeout is how long a child may take to say hello, at least. It is a program starting, maybe on a machine that has much to do.
+const startTimeout = 20 * time.Second
+
 // startChild starts a child and waits for its hello. Errors are Unavailable: there is something wrong with the program, not with a media.
 func startChild(ctx context.Context, opt Options) (*child, error) {
 	c, err := launch(opt)
@@ -33,7 +36,7 @@ func startChild(ctx context.Context, opt Options) (*child, error) {
 		return nil, remote.E("start the child that reads facts", opt.Command[0], remote.Unavailable, err)
 	}
 	defer context.AfterFunc(ctx, c.kill)()
-	_ = c.stdout.SetReadDeadline(time.Now().Add(opt.Timeout))
+	_ = c.stdout.SetReadDeadline(time.Now().Add(max(opt.Timeout, startTimeout)))
 	kind, b, err := readFrame(c.stdout, func(byte) int { return 16 })
 	if err == nil && (kind != frameHello || string(b) != strconv.Itoa(Version)) {
 		err = fmt.Errorf("it says %q", b)

@@ -124,7 +124,12 @@ func (c *Client) follow(ctx context.Context, op, path string, each func(Pending)
 }
 
 func (c *Client) do(ctx context.Context, op, method, path string) (io.ReadCloser, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://daemon"+protocol+path, nil)
+	return c.send(ctx, op, method, path, nil)
+}
+
+// send is do with a body.
+func (c *Client) send(ctx context.Context, op, method, path string, content io.Reader) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://daemon"+protocol+path, content)
 	if err != nil {
 		return nil, remote.E(op, c.dir, remote.Invalid, err)
 	}

@@ -43,6 +43,8 @@ func (p *program) exportCommand() *cobra.Command {
 		switch {
 		case len(rest) > 1:
 			return usage(cmd, "too many arguments: %s", cmd.UseLine())
+		case len(rest) == 1 && strings.Contains(rest[0], "://"):
+			return usage(cmd, "%s: a store is named with --library", rest[0])
 		case len(rest) == 1:
 			folder += "/" + rest[0]
 		}
@@ -116,14 +118,12 @@ func (ch *choice) flags(f *pflag.FlagSet) []string {
 // without STORE.
 func (p *program) choose(ch *choice, f *pflag.FlagSet, names, given []string) (rest []string, err error) {
 	var named []string
-	switch {
+	switch rest = given; {
 	case ch.library != "":
-		named, rest = []string{string(ch.library)}, given
-	case len(given) > 0 && strings.Contains(given[0], "://"):
-		return nil, &exitError{exitUsage, fmt.Errorf("%s: a store is named with --library", given[0])}
-	case len(given) > 0:
+		named = []string{string(ch.library)}
+	case len(given) > 0 && !strings.Contains(given[0], "://"):
 		place, _, findErr := p.find(given[0], true)
-		if rest = given; findErr == nil {
+		if findErr == nil {
 			named, rest, ch.place = given[:1], given[1:], place
 		}
 	}

@@ -13,6 +13,10 @@ func (fs *FS) Announce(a Announcer) {
 }
 
 func (fs *FS) announceKey(key []byte) {
+	if key[0] == record.KeySetting {
+		fs.readSettings()
+		return
+	}
 	id, rest, ok := record.NumberOf(key)
 	if !ok {
 		return
@@ -38,6 +42,11 @@ func (fs *FS) announceKey(key []byte) {
 		a.Node(id, fs.pagesStale(ino))
 	}
 }
+
+// announceNode and announceName tell the kernel of a change that did not come from it.
+func (fs *FS) announceNode(id ID) { fs.announceKey(record.NodeKey(id)) }
+
+func (fs *FS) announceName(folder ID, name string) { fs.announceKey(record.DentryKey(folder, name)) }
 
 // announcePages has the kernel drop what it keeps of a media's bytes.
 func (fs *FS) announcePages(id ID) {

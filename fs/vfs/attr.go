@@ -24,7 +24,7 @@ func (fs *FS) Lookup(_ context.Context, parent ID, name string) (a Attr, err err
 			return remote.E("lookup", name[:32], remote.TooLong, nil)
 		}
 		d := tx.Dentry(parent, name)
-		if d == nil || !possible(parent, name, d.Node) {
+		if d == nil || !fs.possible(parent, name, d.Node) {
 			return remote.E("lookup", name, remote.NotExist, tx.Err())
 		}
 		if n = tx.Node(d.Node); n == nil {

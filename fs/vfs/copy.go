@@ -29,6 +29,9 @@ func (f *file) CopyRange(ctx context.Context, from File, fromOff, off, n int64) 
 	if n <= 0 || fromOff < 0 || off < 0 || off+n < 0 {
 		return 0, nil
 	}
+	if fromOff == 0 && off == 0 {
+		f.copiedFrom(src)
+	}
 	if n >= copyBelow && src.ino != f.ino {
 		done, err := f.refer(ctx, src, fromOff, off, n)
 		if done > 0 || err != nil {
@@ -42,6 +45,25 @@ func (f *file) CopyRange(ctx context.Context, from File, fromOff, off, n int64) 
 	}
 	m, err = f.Write(ctx, p[:m], off, false)
 	return int64(m), err
+}
+
+// copiedFrom notes which media a new file is being made a copy of.
+func (f *file) copiedFrom(src *file) {
+	if src.ino == f.ino {
+		return
+	}
+	var id []byte
+	_ = f.fs.cat.View(func(tx *catalog.Tx) error {
+		if n, to := tx.Node(src.ino.id), tx.Node(f.ino.id); n != nil && to != nil && to.Head.GetSize() == 0 {
+			id = n.MediaId
+		}
+		return nil
+	})
+	f.ino.mu.Lock()
+	defer f.ino.mu.Unlock()
+	if !f.ino.local || f.ino.size == 0 {
+		f.ino.copyOf = id
+	}
 }
 
 // refer does a copy without bytes; 0 when it must be done with them.
@@ -78,6 +100,9 @@ func (f *file) refer(ctx context.Context, src *file, fromOff, off, n int64) (int
 		return 0, err
 	}
 	defer ino.unlock()
+	if err := f.alive("copy"); err != nil {
+		return 0, err
+	}
 	if err := fs.room(ctx, ino, 0); err != nil {
 		return 0, err
 	}

@@ -83,7 +83,7 @@ func (d *dir) Read(_ context.Context, cookie uint64, attrs bool, emit func([]Dir
 			if len(group) > 0 && group[0].Cookie != l.Hash && !take() {
 				return tx.Err()
 			}
-			if !possible(d.ino.id, l.Name, l.Node) {
+			if !d.fs.possible(d.ino.id, l.Name, l.Node) {
 				continue
 			}
 			e := DirEntry{Name: l.Name, ID: l.Node, Mode: l.Kind << 12, Cookie: l.Hash}
@@ -103,8 +103,8 @@ func (d *dir) Read(_ context.Context, cookie uint64, attrs bool, emit func([]Dir
 
 // possible tells whether a name can be in a folder, and a node under it. A log can say what it likes; what no operation makes is not shown: the
 // kernel would refuse the whole listing, or programs take it for another file.
-func possible(folder ID, name string, node ID) bool {
-	return checkName("list", folder, name) == nil && node > Root && node < record.ViewBit
+func (fs *FS) possible(folder ID, name string, node ID) bool {
+	return fs.checkName("list", folder, name) == nil && node > Root && node < record.ViewBit
 }
 
 func (fs *FS) entry(tx *catalog.Tx, name string, id ID, cookie uint64, attrs bool) DirEntry {

@@ -35,6 +35,8 @@ type file struct {
 	wrote   atomic.Bool // has bytes that no flush of its opener has sent
 	readers readers
 	done    atomic.Bool
+
+	cancelled int // as the inode's when it was opened
 }
 
 // Open opens a media.
@@ -81,6 +83,7 @@ func (fs *FS) Open(ctx context.Context, c Caller, id ID, flags uint32) (File, er
 	}
 	f.keep = ino.pages == head
 	ino.pages = head
+	f.cancelled = ino.cancelled
 	ino.mu.Unlock()
 	return f, nil
 }
@@ -168,6 +171,9 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved boo
 		return 0, false, err
 	}
 	defer ino.unlock()
+	if err := f.alive("write"); err != nil {
+		return 0, false, err
+	}
 	if err := f.fs.room(ctx, ino, int64(len(p))); err != nil {
 		return 0, false, err
 	}
@@ -191,6 +197,16 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved boo
 		f.fs.streamOn(ino, w)
 	}
 	return n, moved, err
+}
+
+// alive refuses changes through a file whose bytes were given up since it was opened: half a file must not look like a whole one.
+func (f *file) alive(op string) error {
+	f.ino.mu.Lock()
+	defer f.ino.mu.Unlock()
+	if f.cancelled != f.ino.cancelled {
+		return remote.E(op, "", remote.Other, errCancelled)
+	}
+	return nil
 }
 
 // grow makes a media at least size bytes long. inode.up is held.
@@ -252,6 +268,9 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 		return err
 	}
 	defer ino.unlock()
+	if err := f.alive("allocate"); err != nil {
+		return err
+	}
 	if mode&AllocatePunchHole == 0 {
 		if err := f.fs.room(ctx, ino, n); err != nil {
 			return err
@@ -284,11 +303,16 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 
 // Seek finds data (3) or a hole (4) from off on.
 func (f *file) Seek(ctx context.Context, off int64, whence uint32) (int64, error) {
-	const seekData, seekHole = 3, 4
 	segs, size, err := f.segments()
 	if err != nil {
 		return 0, err
 	}
+	return seek(segs, size, off, whence)
+}
+
+// seek finds the next data or hole among the segments of a media.
+func seek(segs []spool.Segment, size, off int64, whence uint32) (int64, error) {
+	const seekData, seekHole = 3, 4
 	if off < 0 || off >= size {
 		return 0, remote.E("seek", fmt.Sprint(off), remote.Invalid, ErrNoData)
 	}
@@ -324,18 +348,23 @@ func (f *file) segments() ([]spool.Segment, int64, error) {
 		if n == nil {
 			return missing(tx, "seek", f.ino.id)
 		}
-		size = int64(n.Head.GetSize())
-		for _, e := range n.Head.GetExtents() {
-			s := spool.Segment{Offset: int64(e.Offset), Length: int64(e.Length)}
-			if i := len(segs) - 1; i >= 0 && segs[i].Offset+segs[i].Length == s.Offset {
-				segs[i].Length += s.Length
-				continue
-			}
-			segs = append(segs, s)
-		}
+		segs, size = headSegments(n.Head)
 		return nil
 	})
 	return segs, size, err
+}
+
+// headSegments lists the data of a head between its holes.
+func headSegments(h *record.Head) (segs []spool.Segment, size int64) {
+	for _, e := range h.GetExtents() {
+		s := spool.Segment{Offset: int64(e.Offset), Length: int64(e.Length)}
+		if i := len(segs) - 1; i >= 0 && segs[i].Offset+segs[i].Length == s.Offset {
+			segs[i].Length += s.Length
+			continue
+		}
+		segs = append(segs, s)
+	}
+	return segs, int64(h.GetSize())
 }
 
 func (fs *FS) spoolSegments(ino *inode) (segs []spool.Segment, size int64, ok bool, err error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -38,6 +39,10 @@ type Options struct {
 	FlushDelay    time.Duration // when what another process's close left is uploaded; default 2 s
 	RetryInterval time.Duration // first pause after a failed upload, doubling up to a minute; default 1 s
 	TrashInterval time.Duration // how often the trash is looked through; default 1 h
+	FactsDelay    time.Duration // how long after an upload the facts of a media are read; default 2 s
+
+	// Facts reads what the bytes of media say; nil: nobody does.
+	Facts FactsReader
 
 	// ThreadGroup gives the process that a thread belongs to, 0 when it cannot be told; default: /proc.
 	ThreadGroup func(tid uint32) uint32
@@ -57,12 +62,16 @@ type FS struct {
 	store remote.Store
 	spool *spool.Spool
 
+	refusals   refusals
+	viewFolder atomic.Pointer[string] // as the library's settings had it when they were last read
+
 	mu        sync.Mutex
 	inodes    map[ID]*inode
 	announcer Announcer
 
 	uploads *uploader
 	rewrite *rewriter
+	facts   *factsAgent
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // goes up under mu, and not once closed is set
@@ -77,7 +86,7 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	opt.defaults()
 	fs := &FS{opt: opt, log: opt.Log, store: opt.Store, inodes: make(map[ID]*inode)}
 	fs.ctx, fs.cancel = context.WithCancel(context.Background())
-	fs.uploads, fs.rewrite = newUploader(fs), newRewriter(fs)
+	fs.uploads, fs.rewrite, fs.facts = newUploader(fs), newRewriter(fs), newFactsAgent(fs)
 	log, ok := opt.Store.(remote.Log)
 	if !ok {
 		return nil, remote.E("open library", opt.Store.Facts().URL, remote.Unsupported, errors.New("the store keeps no log"))
@@ -108,6 +117,7 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	if err != nil {
 		return nil, errors.Join(err, fs.cache.Close(), fs.cat.Close())
 	}
+	fs.readSettings()
 	fs.hold(Root) // the kernel always knows it
 	for _, id := range fs.cache.Pinned() {
 		fs.cache.Unpin(id) // a file is adopted after its commit was seen: the process died in between
@@ -116,7 +126,9 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	go fs.uploads.loop()
 	fs.wg.Add(1)
 	go fs.rewrite.loop()
-	if !opt.ReadOnly && opt.Trash > 0 {
+	fs.wg.Add(1)
+	go fs.facts.loop()
+	if !opt.ReadOnly {
 		fs.wg.Add(1)
 		go fs.sweepTrash()
 	}
@@ -131,6 +143,7 @@ func (o *Options) defaults() {
 	}
 	set(&o.UploadTimeout, 5*time.Minute)
 	set(&o.FlushDelay, 2*time.Second)
+	set(&o.FactsDelay, 2*time.Second)
 	set(&o.RetryInterval, time.Second)
 	set(&o.TrashInterval, time.Hour)
 	set(&o.RewriteAfter, 10*time.Minute)
@@ -258,7 +271,7 @@ func (fs *FS) sweepTrash() {
 	t := time.NewTicker(fs.opt.TrashInterval)
 	defer t.Stop()
 	for {
-		if err := fs.emptyTrash(fs.ctx); err != nil && fs.ctx.Err() == nil {
+		if err := errors.Join(fs.emptyTrash(fs.ctx), fs.sweepEnded(fs.ctx)); err != nil && fs.ctx.Err() == nil {
 			fs.log.WithError(err).Warn("the trash could not be emptied of what is past its time; it will be tried again")
 		}
 		select {

@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
+	"mediafs/fs/media"
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
@@ -35,6 +36,9 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: in.Node, Mtime: n.Mtime, Reason: replacedByEdit})
 	}
 	storeContents(tx, in)
+	if n.Head.GetSize() == 0 {
+		came(tx, n.MediaId, in.Value)
+	}
 	n.Head = head
 	if in.Change.GetMtime() != nil && (in.Was == nil || unstamp(in.Was) == unstamp(n.Mtime)) {
 		n.Mtime = in.Change.Mtime
@@ -43,6 +47,25 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	tx.Store(record.NodeKey(in.Node), n)
 	r.attr = attrOf(tx, in.Node, n)
 	return nil
+}
+
+// came notes that the first bytes of a media have come: an upload that was cancelled is not incomplete any more, and a copy says of what.
+func came(tx *catalog.Tx, id, copyOf []byte) {
+	m := new(record.Media)
+	known := tx.Load(record.MediaKey(id), m)
+	if m.GetStatus() == remote.StatusIncomplete {
+		m.Status = nil
+	} else if len(copyOf) == 0 {
+		return
+	}
+	if len(copyOf) > 0 {
+		m.CopiedFrom = copyOf
+	}
+	if !media.Empty(m) {
+		tx.Store(record.MediaKey(id), m)
+	} else if known {
+		tx.Delete(record.MediaKey(id))
+	}
 }
 
 func storeContents(tx *catalog.Tx, in *intent.Intent) {

@@ -42,6 +42,11 @@ type inode struct {
 	saved   bool  // w is of an earlier process and not what the media holds now: it becomes a version
 	cramped bool  // its writer waits for room in the spool
 	gives   bool  // with cramped: that writer has bytes to send, which will make some
+
+	copyOf []byte // the media that its bytes are a copy of, until a head says so
+
+	cancel    context.CancelCauseFunc // ends the upload that runs; nil: none does
+	cancelled int                     // uploads cancelled so far: files that were opened before the last write no more
 }
 
 func newInode(id ID) *inode { return &inode{id: id, up: make(chan struct{}, 1)} }

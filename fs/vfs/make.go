@@ -13,7 +13,7 @@ import (
 )
 
 func (fs *FS) make(ctx context.Context, op string, c Caller, parent ID, name string, mode, rdev uint32, target []byte) (Attr, error) {
-	if err := checkName(op, parent, name); err != nil {
+	if err := fs.checkName(op, parent, name); err != nil {
 		return Attr{}, err
 	}
 	if len(target) > record.MaxTarget {
@@ -150,7 +150,7 @@ func (fs *FS) Create(ctx context.Context, c Caller, parent ID, name string, mode
 
 // Link gives a node another name.
 func (fs *FS) Link(ctx context.Context, c Caller, id, parent ID, name string) (Attr, error) {
-	if err := checkName("link", parent, name); err != nil {
+	if err := fs.checkName("link", parent, name); err != nil {
 		return Attr{}, err
 	}
 	if err := fs.cat.View(func(tx *catalog.Tx) error { return mayMake(tx, "link", parent, name) }); err != nil {

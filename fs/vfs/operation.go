@@ -69,6 +69,10 @@ func sound(in *intent.Intent) error {
 				return lacks("what its content is")
 			}
 		}
+	case intent.Kind_IMPORT:
+		if in.Head == nil || len(in.Contents) != 1 || len(in.Contents[0].Id) == 0 || in.Contents[0].Content == nil || len(in.MediaId) == 0 {
+			return lacks("a head and its content")
+		}
 	}
 	return nil
 }
@@ -100,6 +104,24 @@ func run(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		err = runRemoveXattr(tx, in)
 	case intent.Kind_EMPTY_TRASH:
 		err = runEmptyTrash(tx, in)
+	case intent.Kind_EDIT_MEDIA:
+		err = runEditMedia(tx, in)
+	case intent.Kind_TRASH:
+		err = runTrash(tx, in, r)
+	case intent.Kind_RESTORE:
+		err = runRestore(tx, in)
+	case intent.Kind_PURGE:
+		err = runPurge(tx, in)
+	case intent.Kind_RESTORE_VERSION:
+		err = runRestoreVersion(tx, in)
+	case intent.Kind_SET_FACTS:
+		err = runSetFacts(tx, in)
+	case intent.Kind_SWEEP:
+		err = runSweep(tx)
+	case intent.Kind_IMPORT:
+		err = runImport(tx, in, r)
+	case intent.Kind_SET_SETTING:
+		err = runSetSetting(tx, in)
 	default:
 		err = remote.E("run operation", in.Kind.String(), remote.Unsupported, nil).
 			WithHint("the outbox was written by a newer mediafs: mount with that one")
@@ -140,20 +162,26 @@ func isFolder(n *record.Node) bool { return n.Mode&typeMask == typeFolder }
 func isMedia(n *record.Node) bool  { return n.Mode&typeMask == typeMedia }
 
 // checkName refuses what can be no name. The store's and other machines' names go through it as well before the kernel sees them.
-func checkName(op string, parent ID, name string) error {
+func checkName(op, name string) error {
 	switch {
 	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
 		return remote.E(op, fmt.Sprintf("%q", name), remote.Invalid, nil)
 	case len(name) > record.MaxName:
 		return remote.E(op, fmt.Sprintf("%.40q…", name), remote.TooLong, fmt.Errorf("%d bytes, at most %d", len(name), record.MaxName))
-	case parent == Root && name == viewFolder:
-		return remote.E(op, name, remote.Permission, nil).WithHint("this name is kept for the library's views")
 	}
 	return nil
 }
 
-// viewFolder is the name at the root under which views appear.
-const viewFolder = ".media"
+// checkName refuses what can be no name here.
+func (fs *FS) checkName(op string, parent ID, name string) error {
+	if err := checkName(op, name); err != nil {
+		return err
+	}
+	if parent == Root && name == fs.ViewFolder() {
+		return remote.E(op, name, remote.Permission, nil).WithHint("this name is kept for the library's views")
+	}
+	return nil
+}
 
 // folder reads a node that must be a folder of the tree.
 func folder(tx *catalog.Tx, op string, id ID) (*record.Node, error) {

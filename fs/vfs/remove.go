@@ -132,21 +132,45 @@ func nameLost(tx *catalog.Tx, in *intent.Intent, id, parent ID, name string) {
 
 // endNode deletes a node that has no name any more. versions tells whether its media ends with it.
 func endNode(tx *catalog.Tx, id ID, n *record.Node, versions bool) {
-	prefixes := [][]byte{record.XattrKey(id, "")}
-	if versions && len(n.MediaId) > 0 {
-		prefixes = append(prefixes, record.VersionPrefix(n.MediaId))
-		tx.Delete(record.MediaKey(n.MediaId))
+	deleteAll(tx, record.XattrKey(id, ""), maxXattrs)
+	if tx.Get(record.FactsKey(id)) != nil {
+		tx.Delete(record.FactsKey(id))
 	}
-	for _, p := range prefixes {
-		var keys [][]byte
-		for k := range tx.Records(p) {
-			keys = append(keys, k)
-		}
-		for _, k := range keys {
-			tx.Delete(k)
-		}
+	if versions && len(n.MediaId) > 0 {
+		endMedia(tx, n.MediaId, n.Ctime)
 	}
 	tx.Delete(record.NodeKey(id))
+}
+
+// deleteAll deletes the records of a prefix, at most limit of them, and tells whether that were all.
+func deleteAll(tx *catalog.Tx, prefix []byte, limit int) (all bool) {
+	var keys [][]byte
+	all = true
+	for k := range tx.Records(prefix) {
+		if len(keys) == limit {
+			all = false
+			break
+		}
+		keys = append(keys, k)
+	}
+	for _, k := range keys {
+		tx.Delete(k)
+	}
+	return all
+}
+
+// endedBatch is how many attached records go with a media at once; the rest goes behind.
+const endedBatch = 100
+
+// endMedia deletes all that is known of a media that is gone: what people said of it, its versions, what is attached to it.
+func endMedia(tx *catalog.Tx, media []byte, now *record.Time) {
+	if tx.Get(record.MediaKey(media)) != nil {
+		tx.Delete(record.MediaKey(media))
+	}
+	deleteAll(tx, record.VersionPrefix(media), maxVersions)
+	if !deleteAll(tx, record.AttachedKey(media, 0), endedBatch) {
+		tx.Store(record.EndedKey(media), &record.Ended{Time: now})
+	}
 }
 
 // Rmdir removes an empty folder.
@@ -176,59 +200,6 @@ func runRmdir(tx *catalog.Tx, in *intent.Intent) error {
 	touch(tx, in.Parent, pn, in.Time)
 	if n := tx.Node(d.Node); n != nil {
 		endNode(tx, d.Node, n, false)
-	}
-	return nil
-}
-
-// trashBatch bounds the writes of one emptying, well within a commit.
-const trashBatch = 500
-
-// emptyTrash deletes trash entries older than the retention; it returns when none is left or the log is not reached.
-func (fs *FS) emptyTrash(ctx context.Context) error {
-	if fs.opt.Trash <= 0 {
-		return nil
-	}
-	cutoff := stamp(TimeOf(fs.opt.Now().Add(-fs.opt.Trash)))
-	for {
-		due := false
-		err := fs.cat.View(func(tx *catalog.Tx) error {
-			due = len(expired(tx, cutoff, 1)) > 0
-			return tx.Err()
-		})
-		if err != nil || !due {
-			return err
-		}
-		in := fs.newIntent(intent.Kind_EMPTY_TRASH, Caller{})
-		in.Change = &intent.Change{Mtime: cutoff}
-		if _, err := fs.do(ctx, in); err != nil {
-			return err
-		}
-	}
-}
-
-func expired(tx *catalog.Tx, cutoff *record.Time, limit int) (keys [][]byte) {
-	for k := range tx.Records([]byte{record.KeyTrash}) {
-		var e record.TrashEntry
-		if tx.Load(k, &e) && age(cutoff, e.Deleted) > 0 {
-			if keys = append(keys, k); len(keys) == limit {
-				break
-			}
-		}
-	}
-	return keys
-}
-
-func runEmptyTrash(tx *catalog.Tx, in *intent.Intent) error {
-	for _, k := range expired(tx, in.Change.GetMtime(), 100) {
-		if tx.Writes() > trashBatch {
-			break
-		}
-		var e record.TrashEntry
-		tx.Load(k, &e)
-		tx.Delete(k)
-		if n := tx.Node(e.Node); n != nil && tx.Links(e.Node) == 0 {
-			endNode(tx, e.Node, n, true)
-		}
 	}
 	return nil
 }

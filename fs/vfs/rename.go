@@ -7,6 +7,9 @@ import (
 	"fmt"
 	"time"
 
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
+
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
@@ -24,7 +27,7 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 	if flags&^(RenameNoReplace|RenameExchange) != 0 || flags == RenameNoReplace|RenameExchange {
 		return remote.E("rename", fmt.Sprintf("%q", name), remote.Invalid, fmt.Errorf("flags %#x", flags))
 	}
-	if err := errors.Join(checkName("rename", newParent, newName), checkName("rename", parent, name)); err != nil {
+	if err := errors.Join(fs.checkName("rename", newParent, newName), fs.checkName("rename", parent, name)); err != nil {
 		return err
 	}
 	in := fs.newIntent(intent.Kind_RENAME, c)
@@ -138,7 +141,8 @@ func replaced(tx *catalog.Tx, in *intent.Intent, src, dst ID, name string) {
 		nameLost(tx, in, dst, in.NewParent, name)
 		return
 	}
-	n.MediaId = old.MediaId
+	mergeSaid(tx, n.MediaId, old.MediaId)
+	n.MediaId, n.Btime = old.MediaId, old.Btime // it is as old as the media: it goes to the trash when it is deleted
 	tx.Store(record.NodeKey(src), n)
 	if old.Head.GetSize() > 0 {
 		addVersion(tx, old.MediaId, &record.Version{Head: old.Head, Time: in.Time, Node: dst, Mtime: old.Mtime, Reason: replacedByRename})
@@ -161,7 +165,31 @@ func takesOver(tx *catalog.Tx, in *intent.Intent, src ID, n *record.Node, dst ID
 	if k, _ := tx.Last(record.VersionPrefix(n.MediaId)); k != nil {
 		return false
 	}
-	return tx.Get(record.MediaKey(n.MediaId)) == nil
+	for range tx.Records(record.AttachedKey(n.MediaId, 0)) {
+		return false
+	}
+	m := new(record.Media)
+	return !tx.Load(record.MediaKey(n.MediaId), m) || copiedOnly(m)
+}
+
+// mergeSaid gives a media what was said of the fresh one that takes its place: what a program that copies attributes has set (rsync -X, cp -a). It wins over what
+// was said before; all else stays.
+func mergeSaid(tx *catalog.Tx, from, to []byte) {
+	said := new(record.Media)
+	if !tx.Load(record.MediaKey(from), said) {
+		return
+	}
+	m := new(record.Media)
+	tx.Load(record.MediaKey(to), m)
+	said.CopiedFrom = nil
+	said.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
+		m.ProtoReflect().Set(fd, v)
+		return true
+	})
+	tx.Delete(record.MediaKey(from))
+	if proto.Size(m) > 0 {
+		tx.Store(record.MediaKey(to), m)
+	}
 }
 
 // inside tells whether folder id lies in (or is) folder top. Where folders lie in a ring, which no operation makes, it says yes, so that nothing is moved there.

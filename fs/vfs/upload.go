@@ -55,7 +55,9 @@ func (fs *FS) uploadHeld(ctx context.Context, ino *inode) (err error) {
 	if ino.w == nil || !ino.isDirty() {
 		return nil
 	}
+	ctx, ended := ino.cancellable(ctx)
 	defer func() {
+		ended()
 		ino.mu.Lock()
 		ino.lastErr = err
 		ino.mu.Unlock()
@@ -89,9 +91,10 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing) error {
 		in.Contents = []*intent.Content{{Id: c.id, Content: c.record}}
 	}
 	ino.mu.Lock()
-	mtime := ino.mtime
+	mtime, copyOf := ino.mtime, ino.copyOf
 	ino.mu.Unlock()
 	in.Change = &intent.Change{Mtime: stamp(mtime)}
+	in.Value = copyOf
 	fs.opt.Step("set head")
 	if _, err := fs.do(ctx, in); err != nil {
 		return err
@@ -182,10 +185,12 @@ func (fs *FS) uploaded(ino *inode, w *writing) error {
 		fs.rewrite.queue(ino.id)
 	}
 	w.dirty.Clear()
+	fs.facts.queue(ino.id)
 	ino.mu.Lock()
 	if ino.pages == spooled {
 		ino.pages = w.base
 	}
+	ino.copyOf = nil
 	ino.mu.Unlock()
 	ino.clean()
 	return nil

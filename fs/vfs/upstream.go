@@ -81,6 +81,25 @@ func (u *upstream) streams() bool {
 	return u.done != nil && !u.halted
 }
 
+// progress is how many bytes of it are in the store.
+func (u *upstream) progress() (n int64) {
+	if u == nil {
+		return 0
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.up == nil {
+		return 0
+	}
+	chunk := u.up.Needs().ChunkSize
+	for i := 0; int64(i)*chunk < max(u.size, u.high); i++ {
+		if u.up.Has(i) && !u.stale[i] {
+			n += chunk
+		}
+	}
+	return n
+}
+
 // fits tells whether it has the runs of a media of size bytes.
 func (u *upstream) fits(segs []spool.Segment, size int64) bool {
 	whole := len(segs) == 1 && segs[0] == spool.Segment{Offset: 0, Length: size}

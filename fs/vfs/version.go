@@ -1,10 +1,15 @@
 package vfs
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"time"
 
 	"mediafs/cache/catalog"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
 
@@ -13,7 +18,10 @@ const (
 	replacedByEdit   = 1
 	replacedByRename = 2
 	lateBytes        = 3
+	replacedByOlder  = 4 // a version was made the head again
 )
+
+var versionReasons = map[uint32]string{replacedByEdit: "edit", replacedByRename: "rename", lateBytes: "late", replacedByOlder: "restore"}
 
 // maxVersions is how many versions a media keeps at most, so that it can be deleted in one commit; the oldest go first.
 const maxVersions = 50
@@ -66,4 +74,149 @@ func addVersion(tx *catalog.Tx, media []byte, v *record.Version) {
 		}
 	}
 	tx.Store(record.VersionKey(media, n), v)
+}
+
+func versionNumber(key []byte) uint64 {
+	if len(key) != 1+record.MediaIDSize+8 {
+		return 0
+	}
+	return binary.BigEndian.Uint64(key[1+record.MediaIDSize:])
+}
+
+// Versions lists the kept versions of a media, oldest first.
+func (fs *FS) Versions(_ context.Context, id ID) (vs []Version, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "list versions", id)
+		}
+		if len(n.MediaId) == 0 {
+			return remote.E("list versions", fmt.Sprint(id), remote.Unsupported, errors.New("only media have versions"))
+		}
+		for k := range tx.Records(record.VersionPrefix(n.MediaId)) {
+			var v record.Version
+			if !tx.Load(k, &v) || versionNumber(k) == 0 {
+				continue
+			}
+			out := Version{Number: versionNumber(k), Size: int64(v.Head.GetSize()), Mtime: unstamp(v.Mtime), Time: unstamp(v.Time), Reason: versionReasons[v.Reason]}
+			for _, e := range v.Head.GetExtents() {
+				out.Blocks += int64(e.Length+511) / 512
+			}
+			vs = append(vs, out)
+		}
+		return tx.Err()
+	})
+	return vs, err
+}
+
+// A versionFile is a version that is being read. It stays readable when the version is dropped meanwhile: contents outlive their last reference by days.
+type versionFile struct {
+	head    *record.Head
+	layout  layout
+	readers readers
+}
+
+// OpenVersion opens a version for reading.
+func (fs *FS) OpenVersion(_ context.Context, id ID, number uint64) (File, error) {
+	f := &versionFile{readers: readers{cache: fs.cache}}
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "open version", id)
+		}
+		var v record.Version
+		if !tx.Load(record.VersionKey(n.MediaId, number), &v) {
+			return remote.E("open version", fmt.Sprint(number), remote.NotExist, tx.Err())
+		}
+		f.head = v.Head
+		var err error
+		f.layout, err = fs.layoutOf(tx, v.Head, 0, int64(v.Head.GetSize()))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *versionFile) KeepCache() bool { return true } // a version never changes
+
+func (f *versionFile) Read(ctx context.Context, p []byte, off int64) (int, error) {
+	return f.layout.readAt(ctx, &f.readers, p, off)
+}
+
+func (f *versionFile) Write(context.Context, []byte, int64, bool) (int, error) {
+	return 0, errVersion("write")
+}
+func (f *versionFile) Allocate(context.Context, uint32, int64, int64) error {
+	return errVersion("allocate")
+}
+func (f *versionFile) CopyRange(context.Context, File, int64, int64, int64) (int64, error) {
+	return 0, errVersion("copy")
+}
+func (f *versionFile) Flush(context.Context, Caller) error { return nil }
+func (f *versionFile) Fsync(context.Context) error         { return nil }
+func (f *versionFile) Release()                            { f.readers.close() }
+
+// Seek finds data and holes by the version's extents.
+func (f *versionFile) Seek(_ context.Context, off int64, whence uint32) (int64, error) {
+	segs, size := headSegments(f.head)
+	return seek(segs, size, off, whence)
+}
+
+func errVersion(op string) error {
+	return remote.E(op, "", remote.Permission, errors.New("a version is not changed")).WithHint("mediafs versions restore makes it the head")
+}
+
+// RestoreVersion makes a version the head again; the present head is kept as one.
+func (fs *FS) RestoreVersion(ctx context.Context, c Caller, id ID, number uint64) error {
+	ino := fs.hold(id)
+	defer fs.release(ino)
+	if err := fs.lock(ctx, ino); err != nil {
+		return err
+	}
+	defer ino.unlock()
+	if err := fs.uploadHeld(ctx, ino); err != nil {
+		return err
+	}
+	if ino.isLocal() {
+		return remote.E("restore version", fmt.Sprint(number), remote.Busy, errors.New("the media is being written"))
+	}
+	in := fs.newIntent(intent.Kind_RESTORE_VERSION, c)
+	in.Node, in.Number = id, number
+	if _, err := fs.do(ctx, in); err != nil {
+		return err
+	}
+	fs.announceNode(id)
+	fs.facts.queue(id)
+	return nil
+}
+
+func runRestoreVersion(tx *catalog.Tx, in *intent.Intent) error {
+	n := tx.Node(in.Node)
+	if n == nil || tx.Orphan(in.Node) {
+		return missing(tx, "restore version", in.Node)
+	}
+	key := record.VersionKey(n.MediaId, in.Number)
+	var v record.Version
+	if len(n.MediaId) == 0 || !tx.Load(key, &v) {
+		return remote.E("restore version", fmt.Sprint(in.Number), remote.NotExist, tx.Err())
+	}
+	if n.Head.GetSize() > 0 {
+		addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: in.Node, Mtime: n.Mtime, Reason: replacedByOlder})
+	}
+	if tx.Get(key) != nil {
+		tx.Delete(key)
+	}
+	head := v.Head
+	if head == nil {
+		head = new(record.Head)
+	}
+	head.Time, head.Client = in.Time, in.Client
+	n.Head, n.Ctime = head, in.Time
+	if v.Mtime != nil {
+		n.Mtime = v.Mtime
+	}
+	tx.Store(record.NodeKey(in.Node), n)
+	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 
 	"google.golang.org/protobuf/proto"
 
@@ -17,6 +18,13 @@ import (
 
 // GetXattr reads an extended attribute, also of a node without a name that is still open; NoAttribute when it is not set.
 func (fs *FS) GetXattr(_ context.Context, id ID, name string) (value []byte, err error) {
+	if value, known, err := fs.mediaAttribute(id, name); known || err != nil {
+		return value, err
+	}
+	return fs.plainXattr(id, name)
+}
+
+func (fs *FS) plainXattr(id ID, name string) (value []byte, err error) {
 	err = fs.cat.View(func(tx *catalog.Tx) error {
 		x := tx.Xattr(id, name)
 		if x == nil {
@@ -34,8 +42,11 @@ func (fs *FS) GetXattr(_ context.Context, id ID, name string) (value []byte, err
 // ListXattr names the extended attributes of a node, also of one without a name that is still open.
 func (fs *FS) ListXattr(_ context.Context, id ID) (names []string, err error) {
 	err = fs.cat.View(func(tx *catalog.Tx) error {
+		names = listAttributes(tx, id)
 		for name := range tx.Xattrs(id) {
-			names = append(names, name)
+			if !slices.Contains(names, name) {
+				names = append(names, name)
+			}
 		}
 		return tx.Err()
 	})
@@ -57,6 +68,9 @@ func (fs *FS) SetXattr(ctx context.Context, c Caller, id ID, name string, value 
 		return remote.E("setxattr", name[:32], remote.Range, nil)
 	case len(value) > record.MaxXattrValue:
 		return remote.E("setxattr", name, remote.TooLarge, fmt.Errorf("%d bytes, at most %d", len(value), record.MaxXattrValue))
+	}
+	if known, err := fs.setMediaAttribute(ctx, c, id, name, value, flags, false); known || err != nil {
+		return err
 	}
 	in := fs.newIntent(intent.Kind_SET_XATTR, c)
 	in.Node, in.Name, in.Value, in.Flags = id, []byte(name), value, flags
@@ -120,7 +134,10 @@ func setXattr(in *intent.Intent, n *record.Node, old *record.Xattr, all iter.Seq
 
 // RemoveXattr removes an extended attribute.
 func (fs *FS) RemoveXattr(ctx context.Context, c Caller, id ID, name string) error {
-	if _, err := fs.GetXattr(ctx, id, name); err != nil {
+	if known, err := fs.setMediaAttribute(ctx, c, id, name, nil, 0, true); known || err != nil {
+		return err
+	}
+	if _, err := fs.plainXattr(id, name); err != nil {
 		return err
 	}
 	in := fs.newIntent(intent.Kind_REMOVE_XATTR, c)

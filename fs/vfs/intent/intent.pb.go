@@ -29,19 +29,28 @@ const (
 type Kind int32
 
 const (
-	Kind_NONE         Kind = 0
-	Kind_MAKE         Kind = 1  // node, parent, name, mode, rdev, target, media_id
-	Kind_LINK         Kind = 2  // node, parent, name
-	Kind_UNLINK       Kind = 3  // node, parent, name, spare_id, trash
-	Kind_RMDIR        Kind = 4  // parent, name
-	Kind_RENAME       Kind = 5  // node, parent, name, over, new_parent, new_name, flags, spare_id, trash
-	Kind_SET_ATTR     Kind = 6  // node, change
-	Kind_SET_HEAD     Kind = 7  // node, head, contents, change (mtime), parent and name as they were, mode, media_id
-	Kind_SET_XATTR    Kind = 8  // node, name, value, flags
-	Kind_REMOVE_XATTR Kind = 9  // node, name
-	Kind_EMPTY_TRASH  Kind = 10 // change.mtime: entries older than this
-	Kind_LATE_VERSION Kind = 11 // media_id, node, head, contents: bytes of a media whose node lost it
-	Kind_REWRITE      Kind = 12 // node, value (hash of the head), head, contents: the same bytes in fewer extents
+	Kind_NONE            Kind = 0
+	Kind_MAKE            Kind = 1  // node, parent, name, mode, rdev, target, media_id
+	Kind_LINK            Kind = 2  // node, parent, name
+	Kind_UNLINK          Kind = 3  // node, parent, name, spare_id, trash
+	Kind_RMDIR           Kind = 4  // parent, name
+	Kind_RENAME          Kind = 5  // node, parent, name, over, new_parent, new_name, flags, spare_id, trash
+	Kind_SET_ATTR        Kind = 6  // node, change
+	Kind_SET_HEAD        Kind = 7  // node, head, contents, change (mtime), parent and name as they were, mode, media_id, value (the media it is a copy of)
+	Kind_SET_XATTR       Kind = 8  // node, name, value, flags
+	Kind_REMOVE_XATTR    Kind = 9  // node, name
+	Kind_EMPTY_TRASH     Kind = 10 // change.mtime: entries older than this
+	Kind_LATE_VERSION    Kind = 11 // media_id, node, head, contents: bytes of a media whose node lost it
+	Kind_REWRITE         Kind = 12 // node, value (hash of the head), head, contents: the same bytes in fewer extents
+	Kind_EDIT_MEDIA      Kind = 13 // node, edits, attached
+	Kind_TRASH           Kind = 14 // node, parent, name, spare_id
+	Kind_RESTORE         Kind = 15 // spare_id: the entry; new_parent, new_name, node
+	Kind_PURGE           Kind = 16 // spare_id: the entry
+	Kind_RESTORE_VERSION Kind = 17 // node, number
+	Kind_SET_FACTS       Kind = 18 // facts
+	Kind_SWEEP           Kind = 19 // what ended media left behind
+	Kind_IMPORT          Kind = 20 // node, parent, name, mode, media_id, head, contents, change.mtime: an object that was there before
+	Kind_SET_SETTING     Kind = 21 // name, value; absent: none
 )
 
 // Enum value maps for Kind.
@@ -60,21 +69,39 @@ var (
 		10: "EMPTY_TRASH",
 		11: "LATE_VERSION",
 		12: "REWRITE",
+		13: "EDIT_MEDIA",
+		14: "TRASH",
+		15: "RESTORE",
+		16: "PURGE",
+		17: "RESTORE_VERSION",
+		18: "SET_FACTS",
+		19: "SWEEP",
+		20: "IMPORT",
+		21: "SET_SETTING",
 	}
 	Kind_value = map[string]int32{
-		"NONE":         0,
-		"MAKE":         1,
-		"LINK":         2,
-		"UNLINK":       3,
-		"RMDIR":        4,
-		"RENAME":       5,
-		"SET_ATTR":     6,
-		"SET_HEAD":     7,
-		"SET_XATTR":    8,
-		"REMOVE_XATTR": 9,
-		"EMPTY_TRASH":  10,
-		"LATE_VERSION": 11,
-		"REWRITE":      12,
+		"NONE":            0,
+		"MAKE":            1,
+		"LINK":            2,
+		"UNLINK":          3,
+		"RMDIR":           4,
+		"RENAME":          5,
+		"SET_ATTR":        6,
+		"SET_HEAD":        7,
+		"SET_XATTR":       8,
+		"REMOVE_XATTR":    9,
+		"EMPTY_TRASH":     10,
+		"LATE_VERSION":    11,
+		"REWRITE":         12,
+		"EDIT_MEDIA":      13,
+		"TRASH":           14,
+		"RESTORE":         15,
+		"PURGE":           16,
+		"RESTORE_VERSION": 17,
+		"SET_FACTS":       18,
+		"SWEEP":           19,
+		"IMPORT":          20,
+		"SET_SETTING":     21,
 	}
 )
 
@@ -132,6 +159,10 @@ type Intent struct {
 	Over          uint64                 `protobuf:"varint,23,opt,name=over,proto3" json:"over,omitempty"`                      // what new_name meant when the caller asked; node is what name meant
 	Restore       bool                   `protobuf:"varint,24,opt,name=restore,proto3" json:"restore,omitempty"`                // SET_HEAD: the media comes back if it is gone
 	Was           *record.Time           `protobuf:"bytes,25,opt,name=was,proto3" json:"was,omitempty"`                         // SET_HEAD: the media's mtime when it was asked for: one that was set since stays
+	Edits         []*Edit                `protobuf:"bytes,26,rep,name=edits,proto3" json:"edits,omitempty"`
+	Attached      []*Attached            `protobuf:"bytes,27,rep,name=attached,proto3" json:"attached,omitempty"`
+	Number        uint64                 `protobuf:"varint,28,opt,name=number,proto3" json:"number,omitempty"` // of a version
+	Facts         []*Facts               `protobuf:"bytes,29,rep,name=facts,proto3" json:"facts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -341,6 +372,217 @@ func (x *Intent) GetWas() *record.Time {
 	return nil
 }
 
+func (x *Intent) GetEdits() []*Edit {
+	if x != nil {
+		return x.Edits
+	}
+	return nil
+}
+
+func (x *Intent) GetAttached() []*Attached {
+	if x != nil {
+		return x.Attached
+	}
+	return nil
+}
+
+func (x *Intent) GetNumber() uint64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Intent) GetFacts() []*Facts {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
+// Edit is a change of one field of a media, as text.
+type Edit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Field         string                 `protobuf:"bytes,1,opt,name=field,proto3" json:"field,omitempty"`
+	Do            uint32                 `protobuf:"varint,2,opt,name=do,proto3" json:"do,omitempty"` // as fs/media numbers them
+	Value         string                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Edit) Reset() {
+	*x = Edit{}
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Edit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Edit) ProtoMessage() {}
+
+func (x *Edit) ProtoReflect() protoreflect.Message {
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Edit.ProtoReflect.Descriptor instead.
+func (*Edit) Descriptor() ([]byte, []int) {
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Edit) GetField() string {
+	if x != nil {
+		return x.Field
+	}
+	return ""
+}
+
+func (x *Edit) GetDo() uint32 {
+	if x != nil {
+		return x.Do
+	}
+	return 0
+}
+
+func (x *Edit) GetValue() string {
+	if x != nil {
+		return x.Value
+	}
+	return ""
+}
+
+// Attached is something that is attached to a media, or taken off.
+type Attached struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          uint32                 `protobuf:"varint,1,opt,name=kind,proto3" json:"kind,omitempty"` // letter of the record's key
+	Which         []byte                 `protobuf:"bytes,2,opt,name=which,proto3" json:"which,omitempty"`
+	Value         []byte                 `protobuf:"bytes,3,opt,name=value,proto3" json:"value,omitempty"`
+	Remove        bool                   `protobuf:"varint,4,opt,name=remove,proto3" json:"remove,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Attached) Reset() {
+	*x = Attached{}
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Attached) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Attached) ProtoMessage() {}
+
+func (x *Attached) ProtoReflect() protoreflect.Message {
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Attached.ProtoReflect.Descriptor instead.
+func (*Attached) Descriptor() ([]byte, []int) {
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Attached) GetKind() uint32 {
+	if x != nil {
+		return x.Kind
+	}
+	return 0
+}
+
+func (x *Attached) GetWhich() []byte {
+	if x != nil {
+		return x.Which
+	}
+	return nil
+}
+
+func (x *Attached) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *Attached) GetRemove() bool {
+	if x != nil {
+		return x.Remove
+	}
+	return false
+}
+
+// Facts are what was read out of the bytes of a node.
+type Facts struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          uint64                 `protobuf:"varint,1,opt,name=node,proto3" json:"node,omitempty"`
+	Facts         *record.Facts          `protobuf:"bytes,2,opt,name=facts,proto3" json:"facts,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Facts) Reset() {
+	*x = Facts{}
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[3]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Facts) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Facts) ProtoMessage() {}
+
+func (x *Facts) ProtoReflect() protoreflect.Message {
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[3]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Facts.ProtoReflect.Descriptor instead.
+func (*Facts) Descriptor() ([]byte, []int) {
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{3}
+}
+
+func (x *Facts) GetNode() uint64 {
+	if x != nil {
+		return x.Node
+	}
+	return 0
+}
+
+func (x *Facts) GetFacts() *record.Facts {
+	if x != nil {
+		return x.Facts
+	}
+	return nil
+}
+
 // Change is what an attribute change sets; absent fields stay.
 type Change struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -356,7 +598,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[1]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -368,7 +610,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[1]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -381,7 +623,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{1}
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Change) GetMode() uint32 {
@@ -437,7 +679,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -449,7 +691,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -462,7 +704,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{2}
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Content) GetId() []byte {
@@ -483,7 +725,7 @@ var File_fs_vfs_intent_intent_proto protoreflect.FileDescriptor
 
 const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\n" +
-	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\xc3\x05\n" +
+	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\xea\x06\n" +
 	"\x06Intent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.mediafs.intent.KindR\x04kind\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -511,7 +753,23 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x04host\x18\x16 \x01(\tR\x04host\x12\x12\n" +
 	"\x04over\x18\x17 \x01(\x04R\x04over\x12\x18\n" +
 	"\arestore\x18\x18 \x01(\bR\arestore\x12&\n" +
-	"\x03was\x18\x19 \x01(\v2\x14.mediafs.record.TimeR\x03was\"\xec\x01\n" +
+	"\x03was\x18\x19 \x01(\v2\x14.mediafs.record.TimeR\x03was\x12*\n" +
+	"\x05edits\x18\x1a \x03(\v2\x14.mediafs.intent.EditR\x05edits\x124\n" +
+	"\battached\x18\x1b \x03(\v2\x18.mediafs.intent.AttachedR\battached\x12\x16\n" +
+	"\x06number\x18\x1c \x01(\x04R\x06number\x12+\n" +
+	"\x05facts\x18\x1d \x03(\v2\x15.mediafs.intent.FactsR\x05facts\"B\n" +
+	"\x04Edit\x12\x14\n" +
+	"\x05field\x18\x01 \x01(\tR\x05field\x12\x0e\n" +
+	"\x02do\x18\x02 \x01(\rR\x02do\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\"b\n" +
+	"\bAttached\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
+	"\x05which\x18\x02 \x01(\fR\x05which\x12\x14\n" +
+	"\x05value\x18\x03 \x01(\fR\x05value\x12\x16\n" +
+	"\x06remove\x18\x04 \x01(\bR\x06remove\"H\n" +
+	"\x05Facts\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\x04R\x04node\x12+\n" +
+	"\x05facts\x18\x02 \x01(\v2\x15.mediafs.record.FactsR\x05facts\"\xec\x01\n" +
 	"\x06Change\x12\x17\n" +
 	"\x04mode\x18\x01 \x01(\rH\x00R\x04mode\x88\x01\x01\x12\x15\n" +
 	"\x03uid\x18\x02 \x01(\rH\x01R\x03uid\x88\x01\x01\x12\x15\n" +
@@ -524,7 +782,7 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x04_gid\"L\n" +
 	"\aContent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x121\n" +
-	"\acontent\x18\x02 \x01(\v2\x17.mediafs.record.ContentR\acontent*\xb4\x01\n" +
+	"\acontent\x18\x02 \x01(\v2\x17.mediafs.record.ContentR\acontent*\xb3\x02\n" +
 	"\x04Kind\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04MAKE\x10\x01\x12\b\n" +
@@ -541,7 +799,18 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\vEMPTY_TRASH\x10\n" +
 	"\x12\x10\n" +
 	"\fLATE_VERSION\x10\v\x12\v\n" +
-	"\aREWRITE\x10\fB\x17Z\x15mediafs/fs/vfs/intentb\x06proto3"
+	"\aREWRITE\x10\f\x12\x0e\n" +
+	"\n" +
+	"EDIT_MEDIA\x10\r\x12\t\n" +
+	"\x05TRASH\x10\x0e\x12\v\n" +
+	"\aRESTORE\x10\x0f\x12\t\n" +
+	"\x05PURGE\x10\x10\x12\x13\n" +
+	"\x0fRESTORE_VERSION\x10\x11\x12\r\n" +
+	"\tSET_FACTS\x10\x12\x12\t\n" +
+	"\x05SWEEP\x10\x13\x12\n" +
+	"\n" +
+	"\x06IMPORT\x10\x14\x12\x0f\n" +
+	"\vSET_SETTING\x10\x15B\x17Z\x15mediafs/fs/vfs/intentb\x06proto3"
 
 var (
 	file_fs_vfs_intent_intent_proto_rawDescOnce sync.Once
@@ -556,32 +825,40 @@ func file_fs_vfs_intent_intent_proto_rawDescGZIP() []byte {
 }
 
 var file_fs_vfs_intent_intent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fs_vfs_intent_intent_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_fs_vfs_intent_intent_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_fs_vfs_intent_intent_proto_goTypes = []any{
 	(Kind)(0),              // 0: mediafs.intent.Kind
 	(*Intent)(nil),         // 1: mediafs.intent.Intent
-	(*Change)(nil),         // 2: mediafs.intent.Change
-	(*Content)(nil),        // 3: mediafs.intent.Content
-	(*record.Time)(nil),    // 4: mediafs.record.Time
-	(*record.Head)(nil),    // 5: mediafs.record.Head
-	(*record.Content)(nil), // 6: mediafs.record.Content
+	(*Edit)(nil),           // 2: mediafs.intent.Edit
+	(*Attached)(nil),       // 3: mediafs.intent.Attached
+	(*Facts)(nil),          // 4: mediafs.intent.Facts
+	(*Change)(nil),         // 5: mediafs.intent.Change
+	(*Content)(nil),        // 6: mediafs.intent.Content
+	(*record.Time)(nil),    // 7: mediafs.record.Time
+	(*record.Head)(nil),    // 8: mediafs.record.Head
+	(*record.Facts)(nil),   // 9: mediafs.record.Facts
+	(*record.Content)(nil), // 10: mediafs.record.Content
 }
 var file_fs_vfs_intent_intent_proto_depIdxs = []int32{
 	0,  // 0: mediafs.intent.Intent.kind:type_name -> mediafs.intent.Kind
-	4,  // 1: mediafs.intent.Intent.time:type_name -> mediafs.record.Time
-	2,  // 2: mediafs.intent.Intent.change:type_name -> mediafs.intent.Change
-	5,  // 3: mediafs.intent.Intent.head:type_name -> mediafs.record.Head
-	3,  // 4: mediafs.intent.Intent.contents:type_name -> mediafs.intent.Content
-	4,  // 5: mediafs.intent.Intent.was:type_name -> mediafs.record.Time
-	4,  // 6: mediafs.intent.Change.atime:type_name -> mediafs.record.Time
-	4,  // 7: mediafs.intent.Change.mtime:type_name -> mediafs.record.Time
-	4,  // 8: mediafs.intent.Change.ctime:type_name -> mediafs.record.Time
-	6,  // 9: mediafs.intent.Content.content:type_name -> mediafs.record.Content
-	10, // [10:10] is the sub-list for method output_type
-	10, // [10:10] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	7,  // 1: mediafs.intent.Intent.time:type_name -> mediafs.record.Time
+	5,  // 2: mediafs.intent.Intent.change:type_name -> mediafs.intent.Change
+	8,  // 3: mediafs.intent.Intent.head:type_name -> mediafs.record.Head
+	6,  // 4: mediafs.intent.Intent.contents:type_name -> mediafs.intent.Content
+	7,  // 5: mediafs.intent.Intent.was:type_name -> mediafs.record.Time
+	2,  // 6: mediafs.intent.Intent.edits:type_name -> mediafs.intent.Edit
+	3,  // 7: mediafs.intent.Intent.attached:type_name -> mediafs.intent.Attached
+	4,  // 8: mediafs.intent.Intent.facts:type_name -> mediafs.intent.Facts
+	9,  // 9: mediafs.intent.Facts.facts:type_name -> mediafs.record.Facts
+	7,  // 10: mediafs.intent.Change.atime:type_name -> mediafs.record.Time
+	7,  // 11: mediafs.intent.Change.mtime:type_name -> mediafs.record.Time
+	7,  // 12: mediafs.intent.Change.ctime:type_name -> mediafs.record.Time
+	10, // 13: mediafs.intent.Content.content:type_name -> mediafs.record.Content
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_fs_vfs_intent_intent_proto_init() }
@@ -589,14 +866,14 @@ func file_fs_vfs_intent_intent_proto_init() {
 	if File_fs_vfs_intent_intent_proto != nil {
 		return
 	}
-	file_fs_vfs_intent_intent_proto_msgTypes[1].OneofWrappers = []any{}
+	file_fs_vfs_intent_intent_proto_msgTypes[4].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fs_vfs_intent_intent_proto_rawDesc), len(file_fs_vfs_intent_intent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   3,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -1,0 +1,180 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+
+	"google.golang.org/protobuf/proto"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/media"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// Attributes of media: names of the model (fs/media) are not stored as attributes but read from, and written to, the media's record. On anything but a media, and
+// for all other names, extended attributes are just kept.
+
+// desktopNames are the names of the model that do not begin with media.AttributePrefix.
+var desktopNames = func() map[string]bool {
+	names := make(map[string]bool)
+	for _, f := range media.Fields() {
+		for _, a := range f.Attributes {
+			names[a] = true
+		}
+	}
+	return names
+}()
+
+// modelled tells whether a name is one of the model; the rest never costs more than this.
+func modelled(name string) bool {
+	return strings.HasPrefix(name, media.AttributePrefix) || desktopNames[name]
+}
+
+// mediaAttribute reads an attribute of the model. known is false when it is none, or the node is no media.
+func (fs *FS) mediaAttribute(id ID, name string) (value []byte, known bool, err error) {
+	if name == media.AttributeError {
+		if text, ok := fs.refusals.get(id); ok {
+			return []byte(text), true, nil
+		}
+		return nil, true, remote.E("getxattr", name, remote.NoAttribute, nil)
+	}
+	if !modelled(name) {
+		return nil, false, nil
+	}
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "getxattr", id)
+		}
+		if len(n.MediaId) == 0 {
+			return tx.Err()
+		}
+		value, known = media.Attribute(fs.whole(tx, id, n, pathsOf(tx, id)), name)
+		if known && value == nil {
+			return remote.E("getxattr", name, remote.NoAttribute, tx.Err())
+		}
+		return tx.Err()
+	})
+	return value, known, err
+}
+
+// listAttributes names the attributes of the model that people have set.
+func listAttributes(tx *catalog.Tx, id ID) []string {
+	n := tx.Node(id)
+	if n == nil || len(n.MediaId) == 0 {
+		return nil
+	}
+	m := new(record.Media)
+	if !tx.Load(record.MediaKey(n.MediaId), m) {
+		return nil
+	}
+	return media.Listed(m)
+}
+
+// setMediaAttribute sets an attribute of the model, or takes it away. known is false when it is none, or the node is no media.
+func (fs *FS) setMediaAttribute(ctx context.Context, c Caller, id ID, name string, value []byte, flags uint32, remove bool) (known bool, err error) {
+	if name == media.AttributeError {
+		return true, remote.E("setxattr", name, remote.Permission, errors.New("it only tells why another was refused"))
+	}
+	if !modelled(name) {
+		return false, nil
+	}
+	isMedia, set := false, false
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "setxattr", id)
+		}
+		isMedia = len(n.MediaId) > 0 && !tx.Orphan(id)
+		set = slices.Contains(listAttributes(tx, id), name)
+		return tx.Err()
+	})
+	if err != nil || !isMedia {
+		return false, err
+	}
+	edits, requests, known, err := media.EditsFor(name, value, remove)
+	switch {
+	case err == nil && !known:
+		return false, nil
+	case err != nil:
+	case set && flags&XattrCreate != 0:
+		return true, remote.E("setxattr", name, remote.Exist, nil)
+	case !set && (flags&XattrReplace != 0 || remove) && len(requests) == 0:
+		return true, remote.E("setxattr", name, remote.NoAttribute, nil)
+	default:
+		ch := MediaChange{Edits: edits}
+		for _, r := range requests {
+			a, aerr := r.Attachment(UserName(c.UID), stamp(TimeOf(fs.opt.Now())))
+			err = errors.Join(err, aerr)
+			ch.Attached = append(ch.Attached, a)
+		}
+		if err == nil {
+			err = fs.EditMedia(ctx, c, id, ch)
+		}
+	}
+	if k := remote.KindOf(err); k == remote.Invalid || k == remote.Permission {
+		fs.refusals.put(id, err.Error())
+	} else if err == nil {
+		fs.refusals.put(id, "")
+	}
+	return true, err
+}
+
+// copiedOnly tells whether all that is said of a media is what programs that copy attributes carry over.
+func copiedOnly(m *record.Media) bool {
+	c := proto.CloneOf(m)
+	c.CopiedFrom = nil
+	for _, name := range media.Listed(m) {
+		edits, _, known, err := media.EditsFor(name, nil, true)
+		if !known || err != nil || media.Apply(c, c.Edited, edits) != nil {
+			return false
+		}
+	}
+	c.Edited = nil
+	return media.Empty(c)
+}
+
+// refusals remember why setting attributes was refused, of the last few nodes.
+type refusals struct {
+	mu    sync.Mutex
+	text  map[ID]string
+	order []ID
+}
+
+// maxRefusals is how many nodes they remember.
+const maxRefusals = 256
+
+func (r *refusals) get(id ID) (string, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	t, ok := r.text[id]
+	return t, ok
+}
+
+func (r *refusals) put(id ID, text string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.text[id]
+	if text == "" {
+		if known {
+			delete(r.text, id)
+			r.order = slices.DeleteFunc(r.order, func(o ID) bool { return o == id })
+		}
+		return
+	}
+	if r.text == nil {
+		r.text = make(map[ID]string)
+	}
+	r.text[id] = text
+	if known {
+		return
+	}
+	if r.order = append(r.order, id); len(r.order) > maxRefusals {
+		delete(r.text, r.order[0])
+		r.order = r.order[1:]
+	}
+}

@@ -1,0 +1,122 @@
+package vfs
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os/user"
+	"strconv"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/media"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// EditMedia changes what people say of a media, all of it or nothing.
+func (fs *FS) EditMedia(ctx context.Context, c Caller, id ID, ch MediaChange) error {
+	if len(ch.Edits) == 0 && len(ch.Attached) == 0 {
+		return nil
+	}
+	if err := media.Check(ch.Edits); err != nil {
+		return err
+	}
+	if err := fs.mayEdit(c, id, ch.Edits); err != nil {
+		return err
+	}
+	in := fs.newIntent(intent.Kind_EDIT_MEDIA, c)
+	in.Node = id
+	for _, e := range ch.Edits {
+		in.Edits = append(in.Edits, &intent.Edit{Field: e.Field, Do: uint32(e.Do), Value: e.Value})
+	}
+	for _, a := range ch.Attached {
+		in.Attached = append(in.Attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove})
+	}
+	_, err := fs.do(ctx, in)
+	if err == nil {
+		fs.announceNode(id)
+	}
+	return err
+}
+
+// mayEdit refuses what only the owner of the file and root may write.
+func (fs *FS) mayEdit(c Caller, id ID, edits []media.Edit) error {
+	if c.UID == 0 {
+		return nil
+	}
+	return fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "edit", id)
+		}
+		for _, e := range edits {
+			if media.OwnerOnly(e.Field) && n.Uid != c.UID {
+				return remote.E("edit", e.Field, remote.Permission, errors.New("only the owner of the file and root may set it"))
+			}
+		}
+		return nil
+	})
+}
+
+func runEditMedia(tx *catalog.Tx, in *intent.Intent) error {
+	n := tx.Node(in.Node)
+	if n == nil || tx.Orphan(in.Node) {
+		return missing(tx, "edit", in.Node)
+	}
+	if len(n.MediaId) == 0 {
+		return remote.E("edit", fmt.Sprint(in.Node), remote.Unsupported, errors.New("only media have titles, tags and the like"))
+	}
+	key := record.MediaKey(n.MediaId)
+	m := new(record.Media)
+	tx.Load(key, m)
+	edits := make([]media.Edit, len(in.Edits))
+	for i, e := range in.Edits {
+		edits[i] = media.Edit{Field: e.Field, Do: media.Do(e.Do), Value: e.Value}
+	}
+	if err := media.Apply(m, in.Time, media.OverFacts(m, factsOf(tx, in.Node, n), edits)); err != nil {
+		return err
+	}
+	for _, a := range in.Attached {
+		attach(tx, n.MediaId, m, a)
+	}
+	if media.Empty(m) {
+		if tx.Get(key) != nil {
+			tx.Delete(key)
+		}
+	} else {
+		tx.Store(key, m)
+	}
+	n.Ctime = in.Time
+	tx.Store(record.NodeKey(in.Node), n)
+	return nil
+}
+
+// attach puts something to a media or takes it off. A new comment or link gets its number here, where nobody else takes the same.
+func attach(tx *catalog.Tx, id []byte, m *record.Media, in *intent.Attached) {
+	a := media.Attachment{Kind: byte(in.Kind), Which: in.Which, Value: in.Value, Remove: in.Remove}
+	a.Number(m)
+	if a.Kind == record.AttachedLink && len(a.Which) == 0 {
+		n := uint64(1)
+		if k, _ := tx.Last(record.AttachedKey(id, a.Kind)); len(k) == 1+len(id)+1+8 {
+			n = binary.BigEndian.Uint64(k[len(k)-8:]) + 1
+		}
+		a.Which = binary.BigEndian.AppendUint64(nil, n)
+	}
+	key := record.AttachedKey(id, a.Kind, a.Which...)
+	if !a.Remove {
+		tx.Put(key, a.Value)
+	} else if tx.Get(key) != nil {
+		tx.Delete(key)
+	}
+}
+
+// UserName is how favourites, votes and comments name a user of this machine: the login name, or the number when there is none.
+func UserName(uid uint32) string {
+	n := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(n); err == nil && u.Username != "" && len(u.Username) <= remote.MaxUser {
+		return u.Username
+	}
+	return n
+}

@@ -1,0 +1,327 @@
+package vfs
+
+import (
+	"context"
+	"crypto/md5"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"io"
+	"sync"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/facts"
+	"mediafs/fs/media"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// A FactsReader reads what the bytes of a media say: fs/facts, in a process of its own.
+type FactsReader interface {
+	Extract(ctx context.Context, src facts.Source) (remote.MediaFacts, *remote.FactsDocument, error)
+}
+
+// factsBatch is how many media's facts go into one operation; the first waits Options.FactsDelay for others. A card of ten thousand
+// pictures must not make ten thousand commits more.
+const factsBatch = 64
+
+// orphanedFacts is how old a head of another machine is when this one reads its facts: that one is gone.
+const orphanedFacts = time.Hour
+
+// A factsAgent reads facts of heads that were set, one media at a time, and writes them in batches. It keeps no list on disk: at a mount it looks through
+// the library for heads without facts.
+type factsAgent struct {
+	fs   *FS
+	wake chan struct{}
+
+	mu sync.Mutex
+	// Guarded by mu:
+	due     map[ID]time.Time
+	batch   []*intent.Facts
+	since   time.Time // when the batch began
+	busy    bool
+	scanned bool
+	failed  map[ID]int // how often in a row
+}
+
+func newFactsAgent(fs *FS) *factsAgent {
+	return &factsAgent{fs: fs, wake: make(chan struct{}, 1), due: make(map[ID]time.Time), failed: make(map[ID]int)}
+}
+
+// queue has the facts of a media read when nobody has changed it for a moment.
+func (a *factsAgent) queue(id ID) { a.queueIn(id, a.fs.opt.FactsDelay) }
+
+func (a *factsAgent) queueIn(id ID, delay time.Duration) {
+	if a.fs.opt.Facts == nil || a.fs.opt.ReadOnly {
+		return
+	}
+	a.mu.Lock()
+	a.due[id] = time.Now().Add(delay)
+	a.mu.Unlock()
+	select {
+	case a.wake <- struct{}{}:
+	default:
+	}
+}
+
+// loop reads facts until the file system closes.
+func (a *factsAgent) loop() {
+	defer a.fs.wg.Done()
+	if a.fs.opt.Facts == nil || a.fs.opt.ReadOnly {
+		return
+	}
+	a.scan()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for a.fs.ctx.Err() == nil {
+		id, wait := a.next()
+		if id != 0 {
+			a.read(id)
+			continue
+		}
+		timer.Reset(wait)
+		select {
+		case <-a.fs.ctx.Done():
+		case <-a.wake:
+		case <-timer.C:
+		}
+		if a.batchDue() {
+			a.write()
+		}
+	}
+}
+
+// next takes a media that is due, or tells how long to wait.
+func (a *factsAgent) next() (ID, time.Duration) {
+	if a.batchDue() {
+		a.write()
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	wait := time.Hour
+	if len(a.batch) > 0 {
+		wait = max(time.Until(a.since.Add(a.fs.opt.FactsDelay)), time.Millisecond)
+	}
+	for id, due := range a.due {
+		if d := time.Until(due); d > 0 {
+			wait = min(wait, d)
+			continue
+		}
+		delete(a.due, id)
+		a.busy = true
+		return id, 0
+	}
+	return 0, wait
+}
+
+func (a *factsAgent) batchDue() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.batch) >= factsBatch || len(a.batch) > 0 && time.Since(a.since) >= a.fs.opt.FactsDelay
+}
+
+// write makes the batch one operation. What fails for good is found again by the next look through the library.
+func (a *factsAgent) write() {
+	a.mu.Lock()
+	batch := a.batch
+	a.batch = nil
+	a.mu.Unlock()
+	if len(batch) == 0 {
+		return
+	}
+	in := a.fs.newIntent(intent.Kind_SET_FACTS, Caller{})
+	in.Facts = batch
+	if _, err := a.fs.do(a.fs.ctx, in); err != nil && a.fs.ctx.Err() == nil {
+		a.fs.log.WithError(err).Warn("facts of media were not written; the next mount reads them again")
+	}
+}
+
+// idle tells whether nothing is due or under way.
+func (a *factsAgent) idle() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.scanned && len(a.due) == 0 && len(a.batch) == 0 && !a.busy
+}
+
+// read reads the facts of one media and puts them into the batch.
+func (a *factsAgent) read(id ID) {
+	f, err := a.fs.readFacts(a.fs.ctx, id)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.busy = false
+	switch {
+	case err == nil:
+		delete(a.failed, id)
+		if f != nil {
+			if len(a.batch) == 0 {
+				a.since = time.Now()
+			}
+			a.batch = append(a.batch, &intent.Facts{Node: id, Facts: f})
+		}
+	case a.fs.ctx.Err() != nil || errors.Is(err, remote.NotExist):
+	case a.failed[id] < 8:
+		a.failed[id]++
+		a.due[id] = time.Now().Add(a.fs.opt.RetryInterval << a.failed[id])
+	default:
+		delete(a.failed, id)
+		a.fs.log.WithError(err).WithField("node", id).Info("what the bytes of a media say could not be read; the next mount tries again")
+	}
+}
+
+// readFacts reads the facts of a media's head; nil when they are there, or the media is being written.
+func (fs *FS) readFacts(ctx context.Context, id ID) (*record.Facts, error) {
+	var head *record.Head
+	var l layout
+	var name string
+	external, own, client := false, false, fs.cat.Client()
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil || tx.Orphan(id) || len(n.MediaId) == 0 || n.Head.GetSize() == 0 {
+			return tx.Err()
+		}
+		if f := factsOf(tx, id, n); f != nil && f.Version >= facts.Version {
+			return tx.Err()
+		}
+		var err error
+		if l, err = fs.layoutOf(tx, n.Head, 0, int64(n.Head.Size)); err != nil {
+			return err
+		}
+		for nm := range tx.Names(id) {
+			name = nm.Name
+			break
+		}
+		head = n.Head
+		if c := tx.Content(head.Extents[0].Content); len(head.Extents) > 0 && c != nil {
+			external = c.External != nil
+		}
+		own = head.Client == client && !external
+		return tx.Err()
+	})
+	if err != nil || head == nil {
+		return nil, err
+	}
+	r := readers{cache: fs.cache}
+	defer r.close()
+	src := layoutReader{ctx, &l, &r}
+	mf, doc, err := fs.opt.Facts.Extract(ctx, facts.Source{ReaderAt: src, Size: l.size, Name: name})
+	if err != nil {
+		return nil, err
+	}
+	mf.Version = facts.Version
+	mf.Read = fs.opt.Now().UTC()
+	f := media.FactsRecord(&mf, media.HeadHash(head))
+	if own && fs.sumsAreCheap(&l) {
+		s, m := sha256.New(), md5.New()
+		if _, err := io.Copy(io.MultiWriter(s, m), io.NewSectionReader(src, 0, l.size)); err != nil {
+			return nil, err
+		}
+		f.Sha256, f.Md5 = s.Sum(nil), m.Sum(nil)
+	}
+	if doc != nil && len(head.Extents) > 0 {
+		if err := fs.putDocument(ctx, f, l.extents[0].content.ID, head.Extents[0].Content, doc); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// sumsAreCheap tells whether the whole of a media can be read without the network, and without hours of holes.
+func (fs *FS) sumsAreCheap(l *layout) bool {
+	bytes := int64(0)
+	for _, x := range l.extents {
+		bytes += x.n
+	}
+	limit := fs.opt.Cache.MaxBytes
+	if limit == 0 {
+		limit = 10 << 30 // as the cache has it then
+	}
+	return l.size-bytes <= 1<<30 && (fs.store.Facts().Local || bytes <= limit/4)
+}
+
+// putDocument stores the long part of facts beside the content that a head begins with.
+func (fs *FS) putDocument(ctx context.Context, f *record.Facts, at remote.ContentID, content []byte, doc *remote.FactsDocument) error {
+	side, ok := fs.store.(sideStore)
+	if !ok {
+		return nil
+	}
+	b, err := json.Marshal(doc)
+	if err != nil {
+		return remote.E("encode facts", at.ID, remote.Invalid, err)
+	}
+	if err := side.PutSide(ctx, at, factsSuffix, b); err != nil {
+		return err
+	}
+	sum := sha256.Sum256(b)
+	f.Document, f.DocumentSum = content, sum[:]
+	return nil
+}
+
+func sumIs(b, sum []byte) bool {
+	got := sha256.Sum256(b)
+	return string(got[:]) == string(sum)
+}
+
+func runSetFacts(tx *catalog.Tx, in *intent.Intent) error {
+	for _, f := range in.Facts {
+		n := tx.Node(f.Node)
+		if n == nil || tx.Orphan(f.Node) || string(media.HeadHash(n.Head)) != string(f.Facts.GetHead()) {
+			continue // it was edited or deleted meanwhile
+		}
+		have := new(record.Facts)
+		if tx.Load(record.FactsKey(f.Node), have) && proto.Equal(have, f.Facts) {
+			continue
+		}
+		tx.Store(record.FactsKey(f.Node), f.Facts)
+	}
+	return nil
+}
+
+// scanPage is how many nodes a look through the library takes at once.
+const scanPage = 1000
+
+// scan queues the media whose head has no facts: of this machine, and of others that had an hour for it.
+func (a *factsAgent) scan() {
+	fs := a.fs
+	from, client := record.NodeKey(0), fs.cat.Client()
+	for fs.ctx.Err() == nil {
+		var found []ID
+		read := 0
+		err := fs.cat.View(func(tx *catalog.Tx) error {
+			for k := range tx.RecordsFrom([]byte{record.KeyNode}, from) {
+				from = append(k, 0)
+				read++
+				id, _, _ := record.NumberOf(k)
+				if n := tx.Node(id); n != nil && len(n.MediaId) > 0 && n.Head.GetSize() > 0 {
+					late := fs.opt.Now().Sub(unstamp(n.Head.Time).Std()) > orphanedFacts
+					if f := factsOf(tx, id, n); (f == nil || f.Version < facts.Version) && (late || n.Head.Client == client) {
+						found = append(found, id)
+					}
+				}
+				if read == scanPage {
+					break
+				}
+			}
+			return tx.Err()
+		})
+		if err != nil {
+			fs.log.WithError(err).Info("the library could not be looked through for media without facts; the next mount does it")
+			break
+		}
+		for _, id := range found {
+			a.queueIn(id, 0)
+		}
+		if read < scanPage {
+			break
+		}
+	}
+	a.mu.Lock()
+	a.scanned = true
+	a.mu.Unlock()
+}
+
+// FactsIdle tells whether the facts of all media are read: for tests and for who waits for them.
+func (fs *FS) FactsIdle() bool { return fs.facts.idle() }

@@ -1,0 +1,264 @@
+package vfs
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/media"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// Media tells all that is known of a media, also of one in the trash.
+func (fs *FS) Media(_ context.Context, id ID) (m *remote.Media, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		switch {
+		case n == nil:
+			return missing(tx, "look up media", id)
+		case len(n.MediaId) == 0:
+			return remote.E("look up media", fmt.Sprint(id), remote.Unsupported, errors.New("it is no media"))
+		}
+		m = fs.whole(tx, id, n, pathsOf(tx, id))
+		return tx.Err()
+	})
+	return m, err
+}
+
+// whole puts together what is known of a media.
+func (fs *FS) whole(tx *catalog.Tx, id ID, n *record.Node, paths []string) *remote.Media {
+	p := media.Parts{ID: n.MediaId, Node: id, Rec: n, Names: paths, Edits: new(record.Media)}
+	if !tx.Load(record.MediaKey(n.MediaId), p.Edits) {
+		p.Edits = nil
+	}
+	p.Facts = factsOf(tx, id, n)
+	p.Attached = func(yield func(kind byte, which, value []byte) bool) {
+		skip := 1 + len(n.MediaId)
+		for k, v := range tx.Records(record.AttachedKey(n.MediaId, 0)) {
+			if len(k) > skip && !yield(k[skip], k[skip+1:], v) {
+				return
+			}
+		}
+	}
+	for k := range tx.Records(record.VersionPrefix(n.MediaId)) {
+		p.Versions++
+		p.LastVersion = versionNumber(k)
+	}
+	if len(paths) == 0 {
+		p.Trash = trashOf(tx, id)
+	}
+	if es := n.Head.GetExtents(); len(es) == 1 {
+		if c := tx.Content(es[0].Content); c != nil {
+			p.External = c.External != nil
+		}
+	}
+	a := fs.overlay(attrOf(tx, id, n))
+	p.Pending = fs.isPending(id)
+	p.OwnerName = UserName(n.Uid)
+	m := media.Assemble(p)
+	m.Size, m.Modified = a.Size, a.Mtime.Std().UTC()
+	return m
+}
+
+func (fs *FS) isPending(id ID) bool {
+	fs.mu.Lock()
+	ino := fs.inodes[id]
+	fs.mu.Unlock()
+	return ino != nil && ino.isDirty()
+}
+
+// factsOf reads the facts of a node's present head; nil when there are none yet.
+func factsOf(tx *catalog.Tx, id ID, n *record.Node) *record.Facts {
+	f := new(record.Facts)
+	if tx.Load(record.FactsKey(id), f) && string(f.Head) == string(media.HeadHash(n.Head)) {
+		return f
+	}
+	return nil
+}
+
+// trashOf finds the entry of a node, or of the folder above it, in the trash.
+func trashOf(tx *catalog.Tx, id ID) *record.TrashEntry {
+	top := id
+	for range maxDepth {
+		parent := ID(0)
+		for nm := range tx.Names(top) {
+			parent = nm.Folder
+		}
+		if parent == 0 {
+			break
+		}
+		top = parent
+	}
+	for k := range tx.Records([]byte{record.KeyTrash}) {
+		e := new(record.TrashEntry)
+		if tx.Load(k, e) && e.Node == top {
+			return e
+		}
+	}
+	return nil
+}
+
+// maxDepth bounds the way from a node to the root: where folders lie in a ring, which no operation makes, it ends.
+const maxDepth = 4096
+
+// pathsOf gives the names of a node as paths. None leads through the trash.
+func pathsOf(tx *catalog.Tx, id ID) (paths []string) {
+	if id == Root {
+		return []string{"/"}
+	}
+	for nm := range tx.Names(id) {
+		if p, ok := folderPath(tx, nm.Folder); ok {
+			paths = append(paths, joinPath(p, nm.Name))
+		}
+	}
+	return paths
+}
+
+func folderPath(tx *catalog.Tx, id ID) (string, bool) {
+	var parts []string
+	for range maxDepth {
+		if id == Root {
+			for i, j := 0, len(parts)-1; i < j; i, j = i+1, j-1 {
+				parts[i], parts[j] = parts[j], parts[i]
+			}
+			return "/" + strings.Join(parts, "/"), true
+		}
+		parent := ID(0)
+		for nm := range tx.Names(id) {
+			parent = nm.Folder
+			parts = append(parts, nm.Name)
+			break
+		}
+		if parent == 0 {
+			return "", false
+		}
+		id = parent
+	}
+	return "", false
+}
+
+func joinPath(folder, name string) string {
+	if folder == "/" {
+		return "/" + name
+	}
+	return folder + "/" + name
+}
+
+// Paths gives the names of a node as paths with a leading slash.
+func (fs *FS) Paths(_ context.Context, id ID) (paths []string, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		paths = pathsOf(tx, id)
+		return tx.Err()
+	})
+	return paths, err
+}
+
+// Resolve walks a path from the root.
+func (fs *FS) Resolve(_ context.Context, path string) (a Attr, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		id := Root
+		for name := range strings.SplitSeq(path, "/") {
+			if name == "" {
+				continue
+			}
+			n := tx.Node(id)
+			if n == nil {
+				return missing(tx, "resolve", id)
+			}
+			if !isFolder(n) {
+				return remote.E("resolve", path, remote.NotDir, nil)
+			}
+			d := tx.Dentry(id, name)
+			if d == nil || !fs.possible(id, name, d.Node) {
+				return remote.E("resolve", path, remote.NotExist, tx.Err())
+			}
+			id = d.Node
+		}
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "resolve", id)
+		}
+		a = fs.overlay(attrOf(tx, id, n))
+		return nil
+	})
+	return a, err
+}
+
+// Reference takes a reference on a node, as Lookup does, without a name.
+func (fs *FS) Reference(_ context.Context, id ID) (a Attr, err error) {
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "look up", id)
+		}
+		a = fs.overlay(attrOf(tx, id, n))
+		fs.lookedUp(fs.hold(id))
+		return nil
+	})
+	return a, err
+}
+
+// MediaNode gives the node that holds a media.
+func (fs *FS) MediaNode(_ context.Context, mediaID string) (id ID, err error) {
+	b, err := hex.DecodeString(mediaID)
+	if err != nil || len(b) != record.MediaIDSize {
+		return 0, remote.E("look up media", fmt.Sprintf("%.64q", mediaID), remote.Invalid, fmt.Errorf("an id has %d hex digits", 2*record.MediaIDSize))
+	}
+	err = fs.cat.View(func(tx *catalog.Tx) error {
+		for n := range tx.MediaNodes(b) {
+			id = n
+			return nil
+		}
+		if err := tx.Err(); err != nil {
+			return err
+		}
+		return remote.E("look up media", mediaID, remote.NotExist, nil)
+	})
+	return id, err
+}
+
+// factsSuffix names the side object with the long part of facts.
+const factsSuffix = ".facts"
+
+// Document reads the long part of a media's facts.
+func (fs *FS) Document(ctx context.Context, id ID) (*remote.FactsDocument, error) {
+	var f *record.Facts
+	var at remote.ContentID
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(id)
+		if n == nil {
+			return missing(tx, "read facts", id)
+		}
+		if f = factsOf(tx, id, n); f == nil || len(f.Document) == 0 {
+			return remote.E("read facts", fmt.Sprint(id), remote.NotExist, errors.Join(errors.New("nothing more is known of it"), tx.Err()))
+		}
+		c := tx.Content(f.Document)
+		if c == nil {
+			return remote.E("read facts", fmt.Sprint(id), remote.NotExist, tx.Err())
+		}
+		at = fs.blockContent(f.Document, c).ID
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	side, ok := fs.store.(sideStore)
+	if !ok {
+		return nil, remote.E("read facts", "", remote.Unsupported, nil)
+	}
+	b, err := side.GetSide(ctx, at, factsSuffix)
+	if err != nil {
+		return nil, err
+	}
+	d := new(remote.FactsDocument)
+	if !sumIs(b, f.DocumentSum) || json.Unmarshal(b, d) != nil {
+		fs.facts.queue(id) // it is made anew
+		return nil, remote.E("read facts", at.ID, remote.Corrupt, errors.New("the document is not the one that the catalog means")).WithHint("it is made anew; try again in a while")
+	}
+	return d, nil
+}

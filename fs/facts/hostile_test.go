@@ -72,10 +72,10 @@ func chunk(kind string, body []byte) []byte {
 
 func deflated(n int) []byte {
 	var out bytes.Buffer
-	z := zlib.NewWriter(&out)
-	zeros := bytes.Repeat([]byte("a"), 1<<20)
+	z, _ := zlib.NewWriterLevel(&out, zlib.BestSpeed)
+	letters := bytes.Repeat([]byte("a"), 1<<20)
 	for range n >> 20 {
-		_, _ = z.Write(zeros)
+		_, _ = z.Write(letters)
 	}
 	_ = z.Close()
 	return out.Bytes()

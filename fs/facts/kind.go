@@ -27,8 +27,13 @@ func (x *extraction) sniff() error {
 }
 
 // typeOf tells the media type by the first bytes of a media. The name's extension has a say only where the bytes leave a choice: texts, containers
-// that many formats share, bytes that say nothing.
-func typeOf(head []byte, name string) string {
+// that many formats share, bytes that say nothing. It runs in the parent as well, on no more than some KiB: it panics for none.
+func typeOf(head []byte, name string) (mediaType string) {
+	defer func() {
+		if recover() != nil {
+			mediaType = "application/octet-stream"
+		}
+	}()
 	ext := extension(name)
 	if len(head) == 0 {
 		if t := textTypes[ext]; t != "" {
@@ -145,8 +150,6 @@ var renamed = map[string]string{
 	"audio/ape":         "audio/x-ape",
 	"application/ogg":   "audio/ogg",
 	"audio/x-unknown":   "audio/x-voc",
-	"image/x-xcf":       "image/x-xcf",
-	"text/javascript":   "text/javascript",
 	"application/x-elf": "application/x-executable",
 }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -24,6 +25,9 @@ type child struct {
 	stdout *os.File
 	stderr *excerpt
 	served int // media it answered
+
+	mu    sync.Mutex
+	ended bool // its number may be another process's soon
 }
 
 // startTimeout is how long a child may take to say hello, at least. It is a program starting, maybe on a machine that has much to do.
@@ -123,14 +127,21 @@ func dataSize(pid int) (int64, error) {
 	return kib << 10, err
 }
 
-// kill ends the process and what it may have started. It may be called at any time until end returned.
+// kill ends the process and what it may have started. It may be called at any time, by anybody.
 func (c *child) kill() {
-	_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.ended {
+		_ = syscall.Kill(-c.cmd.Process.Pid, syscall.SIGKILL)
+	}
 }
 
 // end kills the process, waits for it, and frees what there is of it here.
 func (c *child) end() {
 	c.kill()
+	c.mu.Lock()
+	c.ended = true
+	c.mu.Unlock()
 	c.stdin.Close()
 	c.stdout.Close()
 	_ = c.cmd.Wait()

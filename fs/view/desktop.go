@@ -54,28 +54,16 @@ func (d *desktops) find(uid uint32, name string) *note {
 	return nil
 }
 
-func (d *desktops) remove(uid uint32, name string) bool {
+func (d *desktops) remove(uid uint32, name string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	old := len(d.notes[uid])
-	d.notes[uid] = slices.DeleteFunc(d.notes[uid], func(n *note) bool { return n.name == name })
-	if len(d.notes[uid]) == old {
-		return false
+	i := slices.IndexFunc(d.notes[uid], func(n *note) bool { return n.name == name })
+	if i < 0 {
+		return
 	}
-	if len(d.notes[uid]) == 0 {
+	if d.notes[uid] = slices.Delete(d.notes[uid], i, i+1); len(d.notes[uid]) == 0 {
 		delete(d.notes, uid)
 	}
-	return true
-}
-
-func (d *desktops) count() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := 0
-	for _, notes := range d.notes {
-		n += len(notes)
-	}
-	return n
 }
 
 // desktopTrash is .Trash-<uid>: the trash as desktop programs know it, for what this user deleted. It is there for each user, belongs to

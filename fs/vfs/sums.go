@@ -87,4 +87,3 @@ func crcZeros(sum uint32, n int64) uint32 {
 	}
 	return ^state
 }
-

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"iter"
 	"sync"
 	"time"
 
@@ -18,6 +19,7 @@ import (
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
+	"mediafs/remote/terms"
 )
 
 // A FactsReader reads what the bytes of a media say: fs/facts, in a process of its own.
@@ -283,25 +285,24 @@ func runSetFacts(tx *catalog.Tx, in *intent.Intent) error {
 // scanPage is how many nodes a look through the library takes at once.
 const scanPage = 1000
 
-// scan queues the media whose head has no facts: of this machine, and of others that had an hour for it.
+// scan queues the media whose head has no facts: of this machine, and of others that had an hour for it. The index knows them; while it is being
+// built all nodes are looked at.
 func (a *factsAgent) scan() {
 	fs := a.fs
-	from, client := record.NodeKey(0), fs.cat.Client()
+	client, after := fs.cat.Client(), ID(0)
+	_, _, indexed := fs.cat.IndexReady()
 	for fs.ctx.Err() == nil {
 		var found []ID
 		read := 0
 		err := fs.cat.View(func(tx *catalog.Tx) error {
-			for k := range tx.RecordsFrom([]byte{record.KeyNode}, from) {
-				from = append(k, 0)
-				read++
-				id, _, _ := record.NumberOf(k)
-				if n := tx.Node(id); n != nil && len(n.MediaId) > 0 && n.Head.GetSize() > 0 {
-					late := fs.opt.Now().Sub(unstamp(n.Head.Time).Std()) > orphanedFacts
-					if f := factsOf(tx, id, n); (f == nil || f.Version < facts.Version) && (late || n.Head.Client == client) {
+			for id := range candidates(tx, after, indexed) {
+				after = id
+				if n := tx.Node(id); n != nil && len(n.MediaId) > 0 && n.Head.GetSize() > 0 && factsOf(tx, id, n) == nil {
+					if n.Head.Client == client || fs.opt.Now().Sub(unstamp(n.Head.Time).Std()) > orphanedFacts {
 						found = append(found, id)
 					}
 				}
-				if read == scanPage {
+				if read++; read == scanPage {
 					break
 				}
 			}
@@ -321,6 +322,25 @@ func (a *factsAgent) scan() {
 	a.mu.Lock()
 	a.scanned = true
 	a.mu.Unlock()
+}
+
+// candidates yields nodes above after, ascending, among which all media without facts are.
+func candidates(tx *catalog.Tx, after ID, indexed bool) iter.Seq[ID] {
+	return func(yield func(ID) bool) {
+		if indexed {
+			for id := range tx.PostingsAfter(terms.Pending, "", after) {
+				if !yield(id) {
+					return
+				}
+			}
+			return
+		}
+		for k := range tx.RecordsFrom([]byte{record.KeyNode}, record.NodeKey(after+1)) {
+			if id, _, ok := record.NumberOf(k); ok && !yield(id) {
+				return
+			}
+		}
+	}
 }
 
 // FactsIdle tells whether the facts of all media are read: for tests and for who waits for them.

@@ -60,17 +60,32 @@ func (s *set) lookup(ctx context.Context, who *asker, name string) (entry, error
 		})
 		return e, found(&e, err)
 	}
-	q, err := query.Parse("(" + s.q.String() + ") " + term("name", name))
-	if err != nil {
-		q = s.q // a name that the language cannot say
-	}
-	err = s.run(ctx, who, q, 0, func(id vfs.ID, n string) bool {
+	err := s.run(ctx, who, s.narrow(name), 0, func(id vfs.ID, n string) bool {
 		if n == name {
 			e.media = id
 		}
 		return e.media == 0
 	})
 	return e, found(&e, err)
+}
+
+// narrow is the query for media of the set that have a name, as far as the language can say it: the words of a name may be too many, or none, or
+// no text at all.
+func (s *set) narrow(name string) *query.Query {
+	by := term("name", name)
+	only, err := query.Parse(by)
+	if err != nil || !only.Match(&remote.Media{Name: name, Paths: []string{"/" + name}}) {
+		return s.q
+	}
+	text := s.q.String()
+	if text != "" {
+		by = "(" + text + ") " + by
+	}
+	q, err := query.Parse(by)
+	if err != nil {
+		return s.q // too long
+	}
+	return q
 }
 
 // has tells whether the caller is shown any media of the set.

@@ -408,7 +408,7 @@ func (r *teller) Extract(_ context.Context, src facts.Source) (remote.MediaFacts
 	return f, &remote.FactsDocument{EXIF: map[string]any{"Bytes": string(b)}}, nil
 }
 
-func (r *teller) use(o *vfs.Options) { o.Facts, o.FactsDelay = r, time.Millisecond }
+func (r *teller) use(o *vfs.Options) { o.Facts, o.FactsDelay = r, 50*time.Millisecond }
 
 // Facts come behind the upload, for each head once, in one commit for many, and those of old bytes count for nothing.
 func TestFactsFollowTheHead(t *testing.T) {

@@ -69,7 +69,7 @@ func (p *program) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, "%s", err)
 	})
-	root.AddCommand(p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.checkCommand(), p.gcCommand(), p.exportCommand(), p.versionCommand())
+	root.AddCommand(p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.checkCommand(), p.gcCommand(), p.exportCommand(), p.importCommand(), p.versionCommand())
 	return root
 }
 

@@ -70,6 +70,7 @@ func startControl(dir string, target controlled) (*control, error) {
 	mux.HandleFunc("GET "+protocol+"/status", c.status)
 	mux.HandleFunc("POST "+protocol+"/flush", c.flush)
 	mux.HandleFunc("POST "+protocol+"/stop", c.stop)
+	handleImports(mux, target)
 	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(c.done)

@@ -6,9 +6,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/minio/minio-go/v7"
-	"github.com/minio/minio-go/v7/pkg/credentials"
-
 	"mediafs/remote"
 	"mediafs/remote/object"
 )
@@ -23,16 +20,13 @@ func TestWhole(t *testing.T) {
 	if prefix != area+"/library/" {
 		t.Errorf("the prefix is %q", prefix)
 	}
-	other, err := minio.New(strings.TrimPrefix(opt.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(opt.AccessKey, string(opt.SecretKey), ""), Region: opt.Region})
+	srv, err := server()
 	if err != nil {
 		t.Fatal(err)
 	}
 	put := func(key, body string) {
 		t.Helper()
-		_, err := other.PutObject(t.Context(), opt.Bucket, area+"/"+key, strings.NewReader(body), int64(len(body)),
-			minio.PutObjectOptions{ContentType: "image/jpeg", UserMetadata: map[string]string{"Mtime": "1700000000.25"}})
-		if err != nil {
+		if err := srv.Put(t.Context(), area+"/"+key, body, "image/jpeg", map[string]string{"Mtime": "1700000000.25"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -214,11 +214,30 @@ func (s *Server) run() error {
 	return nil
 }
 
-// makeBucket makes the bucket, again and again until the server is up.
-func (s *Server) makeBucket() error {
-	client, err := minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
+func (s *Server) client() (*minio.Client, error) {
+	return minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
 		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath, MaxRetries: 1,
 	})
+}
+
+// Put stores an object as another tool would: under any key, also one that object.Bucket refuses, with a media type and what the tool notes of it.
+func (s *Server) Put(ctx context.Context, key, body, mediaType string, meta map[string]string) error {
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	_, err = client.PutObject(ctx, s.Bucket, key, strings.NewReader(body), int64(len(body)), minio.PutObjectOptions{
+		ContentType: mediaType, UserMetadata: meta, DisableContentSha256: true, // else an empty body is not empty on the wire, which servers of folders do not read
+	})
+	if err != nil {
+		return fmt.Errorf("put %s: %w", key, err)
+	}
+	return nil
+}
+
+// makeBucket makes the bucket, again and again until the server is up.
+func (s *Server) makeBucket() error {
+	client, err := s.client()
 	if err != nil {
 		return err
 	}

@@ -161,6 +161,7 @@ func TestKillMoments(t *testing.T) {
 	pseudoRandom(t, filepath.Join(source, "f-large"), 36<<20) // two or three chunks
 	for _, upload := range []string{"close", "background"} {
 		t.Run(upload, func(t *testing.T) {
+			t.Parallel()
 			w := newWire(t)
 			k := &killed{wire: w, t: t, m: w.machine(), upload: "--upload=" + upload, source: source, closed: map[string]bool{}, written: map[string]int{}}
 			for i := range kills {

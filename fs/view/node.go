@@ -155,16 +155,6 @@ func (t *table) get(id vfs.ID) spot {
 	return nil
 }
 
-// known gives the spot that is referred to under the key of s, or s.
-func (t *table) known(s spot) spot {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n := t.byKey[s.key()]; n != nil {
-		return n.spot
-	}
-	return s
-}
-
 func (t *table) forget(id vfs.ID, refs uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

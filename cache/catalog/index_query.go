@@ -8,6 +8,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 
 	"mediafs/cache/catalog/index"
+	"mediafs/remote/bucket/record"
 	"mediafs/remote/terms"
 )
 
@@ -114,33 +115,68 @@ func common(a, b []byte) []byte {
 	return a[:n]
 }
 
-// A Cursor goes through the nodes of one term, descending: the newest of each machine first. It is good until its View ends.
-type Cursor struct {
+// A cursor goes through the nodes of one term.
+type cursor struct {
 	it     *badger.Iterator
 	prefix []byte
+	asked  uint64 // for which node is the answer
+	node   uint64
+	ok     bool
+	any    bool // there was a question
 }
 
-// Cursor opens one. It costs an iterator of the database, which is kept until the View ends.
-func (tx *Tx) Cursor(kind terms.Kind, term string) *Cursor {
+// Cursor gives a function that finds the least node of a term that is not below at; ok is false when there is none. Asked in ascending order it moves on; back it can go as
+// well. It is good until the View ends, and keeps an iterator of the database open until then. Look at Err after it.
+func (tx *Tx) Cursor(kind terms.Kind, term string) func(at uint64) (node uint64, ok bool) {
 	prefix := index.Prefix([]byte{classDerived, index.PostingLetter}, kind, term)
-	opt := keysUnder(prefix)
-	opt.Reverse = true
-	c := &Cursor{it: tx.txn.NewIterator(opt), prefix: prefix}
+	c := &cursor{it: tx.txn.NewIterator(keysUnder(prefix)), prefix: prefix}
 	tx.cursors = append(tx.cursors, c.it)
-	return c
+	return c.seek
 }
 
-// Seek finds the greatest node that is not above at; ok is false when there is none. Nodes may be sought in any order; descending is fastest.
-func (c *Cursor) Seek(at uint64) (node uint64, ok bool) {
-	key := binary.BigEndian.AppendUint64(bytes.Clone(c.prefix), at)
-	for i := 0; i < 16; i++ {
-		key = append(key, 0xff) // behind every source
+// near is how many steps are worth trying before a seek, which costs about as much as so many.
+const near = 4
+
+func (c *cursor) seek(at uint64) (node uint64, ok bool) {
+	if c.any && c.asked <= at && (!c.ok || at <= c.node) {
+		return c.node, c.ok
 	}
-	c.it.Seek(key)
-	if !c.it.ValidForPrefix(c.prefix) || len(c.it.Item().Key()) < len(c.prefix)+8 {
-		return 0, false
+	forward := c.any && c.asked <= at // and beyond the node where it stands
+	c.asked, c.any = at, true
+	for i := 0; forward && i < near && c.here(); i++ {
+		if c.node >= at {
+			return c.node, true
+		}
+		c.it.Next()
 	}
-	return binary.BigEndian.Uint64(c.it.Item().Key()[len(c.prefix):]), true
+	if !forward || !c.here() || c.node < at {
+		c.it.Seek(binary.BigEndian.AppendUint64(bytes.Clone(c.prefix), at))
+	}
+	c.here()
+	return c.node, c.ok
+}
+
+// here reads where the iterator stands.
+func (c *cursor) here() bool {
+	c.node, c.ok = 0, false
+	for ; c.it.Valid(); c.it.Next() {
+		if k := c.it.Item().Key(); len(k) >= len(c.prefix)+8 {
+			c.node, c.ok = binary.BigEndian.Uint64(k[len(c.prefix):]), true
+			break
+		}
+	}
+	return c.ok
+}
+
+// Nodes yields the ids of all nodes from one on, ascending, folders and all. Look at Err after it.
+func (tx *Tx) Nodes(from uint64) iter.Seq[uint64] {
+	return func(yield func(uint64) bool) {
+		for k := range tx.scan([]byte{classRecord, record.KeyNode}, full(classRecord, record.NodeKey(from)), false) {
+			if node, rest, ok := record.NumberOf(k[1:]); ok && len(rest) == 0 && !yield(node) {
+				return
+			}
+		}
+	}
 }
 
 // MediaNodes yields the nodes that carry a media id, ascending: one but for copies that somebody else's program made. Look at Err after it.

@@ -32,7 +32,7 @@ const (
 	Comment    Kind = 'c' // a word of what somebody said about the media
 	Tag        Kind = 't' // a tag or keyword, as it is written
 	Type       Kind = 'y' // media type: image/jpeg
-	Class      Kind = 'k' // class, or AnyClass for a media whose type people have said
+	Class      Kind = 'k' // class, or AnyClass where it is guessed from the type
 	Camera     Kind = 'm' // model of the camera, as it is written
 	Creator    Kind = 'r' // creator, as it is written
 	Album      Kind = 'b' // album of a sound, as it is written
@@ -53,7 +53,7 @@ const (
 	Pending    Kind = 'q' // no value: its bytes were not read for facts yet, so type, class and all that comes from facts may be said otherwise
 )
 
-// AnyClass is the Class of a media whose type people have said: its class follows from that by rules that an index does not know.
+// AnyClass is the Class of a media whose type people have said, or whose facts know none: its class is then guessed from its type, by rules that an index does not know.
 const AnyClass = "*"
 
 // MaxText is how many bytes of a text that is kept as it is written are in its term.

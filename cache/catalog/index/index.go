@@ -29,6 +29,7 @@ import (
 	"github.com/cespare/xxhash/v2"
 	"google.golang.org/protobuf/proto"
 
+	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 	"mediafs/remote/terms"
 )
@@ -204,7 +205,11 @@ func OfFacts(f *record.Facts) []Posting {
 	p.words(terms.Word, terms.LongWords, f.Description, f.Comment)
 	p.tags(f.Keywords)
 	p.text(terms.Type, f.Type)
-	p.text(terms.Class, f.Class)
+	if slices.Contains(remote.Classes(), remote.Class(f.Class)) {
+		p.text(terms.Class, f.Class)
+	} else {
+		p.add(terms.Class, terms.AnyClass)
+	}
 	p.text(terms.Camera, f.Model)
 	p.text(terms.Creator, f.Creator)
 	p.text(terms.Album, f.Album)
@@ -215,7 +220,7 @@ func OfFacts(f *record.Facts) []Posting {
 		p.add(terms.Year, terms.Small(int64(f.Year)))
 	}
 	if f.Rating != 0 {
-		p.add(terms.Rating, terms.Small(int64(f.Rating)))
+		p.add(terms.Rating, terms.Small(int64(min(f.Rating, remote.MaxRating))))
 	}
 	if f.Duration > 0 {
 		p.add(terms.Duration, terms.Seconds(f.Duration))
@@ -242,7 +247,7 @@ func OfMedia(m *record.Media) []Posting {
 	p.taken(m.Taken)
 	p.place(m.Place)
 	if m.Rating != nil && *m.Rating != 0 {
-		p.add(terms.Rating, terms.Small(int64(*m.Rating)))
+		p.add(terms.Rating, terms.Small(int64(min(*m.Rating, remote.MaxRating))))
 	}
 	if m.Status != nil {
 		p.add(terms.Status, terms.Small(int64(*m.Status)))

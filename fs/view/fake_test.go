@@ -390,6 +390,9 @@ func (f *fake) TrashName(_ context.Context, c vfs.Caller, parent vfs.ID, name st
 	}
 	id := f.unname(dir, name)
 	f.next++
+	if len(f.nodes[id].parents) > 0 {
+		return f.next, nil // it has other names
+	}
 	f.trash[f.next] = vfs.TrashEntry{Entry: f.next, Node: id, Parent: parent, Path: p, Name: name, Deleted: f.now(), UID: c.UID, Attr: f.nodes[id].attr}
 	return f.next, nil
 }
@@ -492,6 +495,19 @@ func (f *fake) Unlink(_ context.Context, _ vfs.Caller, parent vfs.ID, name strin
 		return none("unlink", name)
 	}
 	f.unname(f.nodes[parent], name)
+	return nil
+}
+
+func (f *fake) Rename(_ context.Context, _ vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if _, taken := f.nodes[newParent].children[newName]; taken && flags&vfs.RenameNoReplace != 0 {
+		return remote.E("rename", newName, remote.Exist, nil)
+	}
+	if _, ok := f.nodes[parent].children[name]; !ok {
+		return none("rename", name)
+	}
+	f.name(f.nodes[newParent], newName, f.unname(f.nodes[parent], name))
 	return nil
 }
 

@@ -25,18 +25,16 @@ func refused(op, name, hint string) error {
 	return e
 }
 
-// atRoot finds what the root shows of views; nil: name is the tree's.
+// atRoot gives what a name of the root stands for that belongs to views.
 func (l *Library) atRoot(who *asker, name string) (spot, error) {
-	if name == l.ViewFolder() {
+	uid, ok := desktopName(name)
+	switch {
+	case !ok:
 		return l.top, nil
+	case !who.root() && who.caller.UID != uid:
+		return nil, missing(name)
 	}
-	if uid, ok := desktopName(name); ok {
-		if !who.root() && who.caller.UID != uid {
-			return nil, missing(name)
-		}
-		return l.desktopTrash(uid), nil
-	}
-	return nil, nil
+	return l.desktopTrash(uid), nil
 }
 
 // reserved tells whether a name of the root belongs to views.
@@ -62,13 +60,12 @@ func (l *Library) folder(op string, id vfs.ID) (folder, error) {
 
 // Lookup takes a reference. That a name is not there is volatile in a view as well.
 func (l *Library) Lookup(ctx context.Context, parent vfs.ID, name string) (vfs.Attr, error) {
-	if parent == vfs.Root {
-		if s, err := l.atRoot(l.asking(ctx), name); s != nil || err != nil {
-			if err != nil {
-				return vfs.Attr{Volatile: true}, err
-			}
-			return l.refer(ctx, entry{spot: s})
+	if l.reserved(parent, name) {
+		s, err := l.atRoot(l.asking(ctx), name)
+		if err != nil {
+			return vfs.Attr{Volatile: true}, err
 		}
+		return l.refer(ctx, entry{spot: s})
 	}
 	if !inView(parent) {
 		return l.MediaLibrary.Lookup(ctx, parent, name)
@@ -149,7 +146,7 @@ func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 func (l *Library) Mkdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode uint32) (vfs.Attr, error) {
 	who := l.askedBy(c)
 	if l.reserved(parent, name) {
-		if s, err := l.atRoot(who, name); err == nil && s != nil {
+		if _, err := l.atRoot(who, name); err == nil {
 			return vfs.Attr{}, remote.E("make folder", quoted(name), remote.Exist, nil)
 		}
 		return vfs.Attr{}, refused("make folder", name, "the name belongs to a user's trash")

@@ -186,8 +186,8 @@ func (f *relic) attr(ctx context.Context) (vfs.Attr, error) {
 	return a, err
 }
 
-// A relicFolder is a folder in the trash, or in one that is. What is removed in it is deleted for good at once, and what is moved out of it into
-// the tree is restored: it becomes an entry of the trash for a moment, and stays one if it cannot go where it should.
+// A relicFolder is a folder in the trash, or in one that is. What is removed in it is deleted for good: it becomes an entry of the trash for a
+// moment, and stays one if this process ends just then. What is moved out of it into the tree is restored, in the place of nothing.
 type relicFolder struct{ relic }
 
 func (f *relicFolder) lookup(ctx context.Context, _ *asker, name string) (entry, error) {
@@ -232,24 +232,24 @@ func (f *relicFolder) purge(ctx context.Context, who *asker, name string, dir bo
 	}
 	defer f.l.trash.changed()
 	n, err := f.l.TrashName(ctx, who.caller, f.id, name)
-	if err != nil || n == 0 {
+	switch {
+	case remote.KindOf(err) == remote.Unsupported && dir: // this mount keeps no trash: what is deleted is gone
+		return f.l.MediaLibrary.Rmdir(ctx, who.caller, f.id, name)
+	case remote.KindOf(err) == remote.Unsupported:
+		return f.l.MediaLibrary.Unlink(ctx, who.caller, f.id, name)
+	case err != nil:
 		return err
 	}
-	return f.l.Purge(ctx, who.caller, n)
+	err = f.l.Purge(ctx, who.caller, n)
+	if remote.KindOf(err) == remote.NotExist {
+		return nil // it has other names, so no entry came of it
+	}
+	return err
 }
 
 func (f *relicFolder) give(ctx context.Context, who *asker, name string, to place, _ uint32) error {
-	_, expunge := to.view.(*expunged)
-	if to.view != nil && !expunge {
+	if to.view != nil {
 		return refused("rename", name, "move it to a folder of the tree to restore it")
 	}
-	defer f.l.trash.changed()
-	n, err := f.l.TrashName(ctx, who.caller, f.id, name)
-	switch {
-	case err != nil:
-		return err
-	case expunge:
-		return f.l.Purge(ctx, who.caller, n)
-	}
-	return f.l.Restore(ctx, who.caller, n, to.parent, to.name)
+	return f.l.MediaLibrary.Rename(ctx, who.caller, f.id, name, to.parent, to.name, vfs.RenameNoReplace)
 }

@@ -76,6 +76,11 @@ func TestTrash(t *testing.T) {
 	r.kind("rmdir of a file", r.l.Rmdir(as(0), caller(0), trash, "a.jpg"), remote.NotDir)
 	r.kind("out of a folder", r.rename(0, ".media/trash/folder/one.jpg", "one.jpg"), 0)
 	r.must(0, "one.jpg")
+	r.kind("out of a folder, onto a name", r.rename(0, ".media/trash/folder/sub/deep.jpg", "one.jpg"), remote.Exist)
+	// One of two names: the other stays.
+	r.f.mu.Lock()
+	r.f.name(r.f.walk("/other"), "second name", r.f.nodes[r.f.nodes[r.f.trash[r.f.last()].Node].children["sub"]].children["deep.jpg"])
+	r.f.mu.Unlock()
 	// rm -r: what is in it, then itself.
 	sub := r.must(0, ".media/trash/folder/sub").ID
 	r.kind("rmdir of a full folder", r.l.Rmdir(as(0), caller(0), folder, "sub"), remote.NotEmpty)
@@ -85,11 +90,22 @@ func TestTrash(t *testing.T) {
 	r.kind("rmdir", r.l.Rmdir(as(0), caller(0), trash, "folder"), 0)
 	r.kind("rm", r.l.Unlink(as(0), caller(0), trash, "a.jpg"), 0)
 	r.lists(0, ".media/trash")
+	if s, err := r.read(0, "other/second name"); err != nil || s != "deep" {
+		t.Errorf("%q, %v", s, err)
+	}
 	if len(r.f.trash) != 0 || r.f.nodes[b] != nil {
 		t.Errorf("left: %v", r.f.trash)
 	}
 	_, err := r.l.GetAttr(as(0), folder)
 	r.kind("a folder that was purged", err, remote.NotExist)
+}
+
+// last is the newest entry of the trash; the lock is taken already.
+func (f *fake) last() (n uint64) {
+	for e := range f.trash {
+		n = max(n, e)
+	}
+	return n
 }
 
 func (f *fake) numbers() []uint64 {

@@ -17,6 +17,7 @@ import (
 	"mediafs/cache/catalog"
 	"mediafs/fs/fuse"
 	"mediafs/fs/vfs"
+	"mediafs/fs/view"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/transport"
@@ -78,8 +79,14 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 }
 
 func (p *parts) mount() (kernel, error) {
+	// With the library's own identity as salt, nodes of views have the same numbers in every mount of it.
+	salt := sha256.Sum256([]byte(p.store.Facts().Library))
+	views, err := view.New(p.fs, view.Options{Salt: [16]byte(salt[:16]), Log: p.opt.Log})
+	if err != nil {
+		return nil, err
+	}
 	s, err := fuse.Mount(fuse.Options{
-		Library:     p.fs,
+		Library:     views,
 		Dir:         p.opt.Dir,
 		AllowOther:  p.opt.AllowOther,
 		ReadOnly:    p.opt.ReadOnly,
@@ -93,6 +100,7 @@ func (p *parts) mount() (kernel, error) {
 		return nil, err
 	}
 	p.fs.Announce(s.Announcer())
+	views.Announce(s.Announcer())
 	return s, nil
 }
 

@@ -62,11 +62,17 @@ func (p *program) importCommand() *cobra.Command {
 	f.Var(flagValue{&m.in.settings.cacheDir, "DIR"}, "cache-dir", "as for mount, when the library is not mounted")
 	names = append(names, "catalog-dir", "cache-dir")
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		rest, err := p.choose(&m.choice, f, names, given)
-		if err != nil {
-			return err
+		if p.isCopy(m, given) {
+			return p.importTree(cmd.Context(), m, given[0], given[1])
 		}
+		rest, err := p.choose(&m.choice, f, names, given)
 		switch {
+		case err != nil:
+			return err
+		case m.records != "" && len(rest) > 0:
+			return usage(cmd, "--records takes no PREFIX: %s", cmd.UseLine())
+		case m.records != "":
+			return p.importRecords(cmd.Context(), m)
 		case len(rest) != 1:
 			return usage(cmd, "one PREFIX is needed: %s", cmd.UseLine())
 		}
@@ -143,6 +149,7 @@ func (p *program) importInPlace(ctx context.Context, m *importing, prefix string
 // A writableLibrary takes what is imported: the daemon of a mount, or the library opened here.
 type writableLibrary interface {
 	ImportBatch(ctx context.Context, b daemon.ImportBatch) (daemon.ImportResult, error)
+	RecordsBatch(ctx context.Context, b daemon.RecordsBatch) (daemon.RecordsResult, error)
 }
 
 // writing has work write to a library through the daemon that has it mounted, or, when none has, opens it here. What was written before is in the store

@@ -71,6 +71,7 @@ func startControl(dir string, target controlled) (*control, error) {
 	mux.HandleFunc("POST "+protocol+"/flush", c.flush)
 	mux.HandleFunc("POST "+protocol+"/stop", c.stop)
 	handleImports(mux, target)
+	handleRecords(mux, target)
 	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	go func() {
 		defer close(c.done)

@@ -245,24 +245,32 @@ func (tx *Tx) nodesOf(media []byte) (nodes []uint64) {
 
 // attachedTo gives what is attached to a media as the transaction has it now, as far as it is posted.
 func (tx *Tx) attachedTo(media []byte) map[string][]byte {
-	all := make(map[string][]byte)
-	for _, kind := range []byte{record.AttachedFavorite, record.AttachedComment} {
-		prefix := full(classRecord, record.AttachedKey(media, kind))
-		it := tx.iterator(&tx.index.attached, []byte{classRecord, record.KeyAttached})
-		for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
-			v, err := it.Item().ValueCopy(nil)
-			if err != nil {
-				tx.fail("read catalog", err)
-				return nil
-			}
-			all[string(it.Item().Key()[1:])] = append([]byte{}, v...)
+	var all map[string][]byte
+	set := func(key string, value []byte) {
+		if all == nil {
+			all = make(map[string][]byte)
 		}
+		all[key] = value
+	}
+	prefix := full(classRecord, record.AttachedKey(media, 0))
+	it := tx.iterator(&tx.index.attached, []byte{classRecord, record.KeyAttached})
+	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
+		key := it.Item().Key()[1:]
+		if _, kind, _, ok := splitAttached(key); !ok || kind != record.AttachedFavorite && kind != record.AttachedComment {
+			continue
+		}
+		v, err := it.Item().ValueCopy(nil)
+		if err != nil {
+			tx.fail("read catalog", err)
+			return nil
+		}
+		set(string(key), append([]byte{}, v...))
 	}
 	for key, value := range tx.index.attachments[string(media)] {
 		if value == nil {
 			delete(all, key)
 		} else {
-			all[key] = value
+			set(key, value)
 		}
 	}
 	return all

@@ -277,6 +277,23 @@ func TestDamage(t *testing.T) {
 			w.set(record.XattrKey(77, "user.b"), &record.Xattr{})
 			l.commit(w)
 		}, found: []found{{OrphanRecord, "", "of node 77"}}},
+		{name: "facts of nothing", damage: func(l *library) {
+			w := writes{}
+			w.set(record.FactsKey(77), &record.Facts{Type: "image/jpeg"})
+			l.commit(w)
+		}, found: []found{{OrphanRecord, "", "facts of node 77"}}},
+		{name: "comment on nothing", damage: func(l *library) {
+			w := writes{}
+			for n := range byte(3) {
+				w.set(record.AttachedKey(bytes.Repeat([]byte{9}, 16), record.AttachedComment, 0, 0, 0, 0, 0, 0, 0, n), &record.Comment{Text: "nice"})
+			}
+			w.set(record.AttachedKey(bytes.Repeat([]byte{8}, 16), record.AttachedVote, 'a'), &record.Vote{})
+			w.set(record.EndedKey(bytes.Repeat([]byte{8}, 16)), &record.Ended{})
+			l.commit(w)
+		}, found: []found{{OrphanRecord, "", "said of media 0909"}}},
+		{name: "damaged comment", damage: func(l *library) {
+			l.commit(writes{string(record.AttachedKey(bytes.Repeat([]byte{9}, 16), record.AttachedComment, 1)): []byte{0xff}})
+		}, found: []found{{BadRecord, "", ""}}},
 		{name: "letter of later", damage: func(l *library) { l.commit(writes{"z1": []byte("?"), "z2": []byte("?")}) },
 			found: []found{{UnknownRecord, "", "2 records of letter 'z'"}}},
 		{name: "in the trash and not", damage: func(l *library) {

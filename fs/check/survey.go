@@ -114,7 +114,7 @@ func newSurvey(ctx context.Context, tx *catalog.Tx, find *finder, m *meter) *sur
 // run reads everything. Its error is one of reading; what is wrong with the records are findings.
 func (s *survey) run() error {
 	s.meter.phase("reading the catalog", int64(s.tx.Usage().Nodes), false)
-	for _, step := range []func() error{s.readContents, s.readVersions, s.readMedia, s.readNodes, s.readTrash, s.readNames, s.checkTree, s.checkCounters, s.checkOwners} {
+	for _, step := range []func() error{s.readContents, s.readVersions, s.readMedia, s.readNodes, s.readTrash, s.readNames, s.checkTree, s.checkCounters, s.checkOwners, s.checkFacts} {
 		if err := step(); err != nil {
 			return err
 		}
@@ -277,21 +277,6 @@ func (s *survey) readVersions() error {
 		}
 		return nil
 	})
-}
-
-func (s *survey) readMedia() error {
-	withVersions := s.media
-	err := s.records(record.KeyMedia, func(key, value []byte) error {
-		if !s.decode(key, value, 1+len(mediaID{}), new(record.Media)) {
-			return nil
-		}
-		if id := mediaID(key[1:]); search(withVersions, id) == nil {
-			s.media = append(s.media, edited{id: id})
-		}
-		return nil
-	})
-	slices.SortFunc(s.media, func(a, b edited) int { return bytes.Compare(a.id[:], b.id[:]) })
-	return err
 }
 
 func search(media []edited, id mediaID) *edited {

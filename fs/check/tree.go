@@ -255,7 +255,7 @@ func (s *survey) checkCounts() error {
 func (s *survey) checkOwners() error {
 	for _, m := range s.media {
 		if m.node == 0 {
-			c, what := OrphanRecord, fmt.Sprintf("what people said of media %x", m.id)
+			c, what := OrphanRecord, fmt.Sprintf("what was said of media %x", m.id)
 			if m.versions > 0 {
 				c, what = OrphanVersion, fmt.Sprintf("%d versions of media %x", m.versions, m.id)
 			}
@@ -279,7 +279,7 @@ func (s *survey) checkOwners() error {
 		return err
 	}
 	known := []byte{record.KeyNode, record.KeyDentry, record.KeyXattr, record.KeyContent, record.KeyVersion, record.KeyTrash, record.KeyClient,
-		record.KeySetting, record.KeyFeature, record.KeyMedia, record.KeyCondemned, record.KeyCounts, record.KeyLinks, record.KeyUsage}
+		record.KeySetting, record.KeyFeature, record.KeyMedia, record.KeyAttached, record.KeyFacts, record.KeyEnded, record.KeyCondemned, record.KeyCounts, record.KeyLinks, record.KeyUsage}
 	for letter := range 256 {
 		if bytes.IndexByte(known, byte(letter)) >= 0 {
 			continue

@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -9,11 +10,21 @@ import (
 
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
+	"mediafs/fs/facts"
+	"mediafs/fs/media"
 	"mediafs/fs/vfs"
+	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/bucket/record"
 	"mediafs/remote/object/mem"
 )
+
+// sayings reads something out of any bytes.
+type sayings struct{}
+
+func (sayings) Extract(context.Context, facts.Source) (remote.MediaFacts, *remote.FactsDocument, error) {
+	return remote.MediaFacts{Type: "image/jpeg", Width: 3}, &remote.FactsDocument{EXIF: map[string]any{"Make": "x"}}, nil
+}
 
 // A library that the file system made is sound, while it is in use and after.
 func TestLibraryOfTheFileSystem(t *testing.T) {
@@ -34,6 +45,7 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	lib, err := vfs.Open(ctx, vfs.Options{
 		Store: store, Catalog: catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte("m")}, Cache: block.Options{Dir: filepath.Join(dir, "cache")},
 		SpoolDir: filepath.Join(dir, "spool"), Trash: 24 * time.Hour, Now: func() time.Time { return at }, Host: "testhost",
+		Facts: sayings{}, FactsDelay: time.Millisecond,
 	})
 	ok(err)
 	me := vfs.Caller{UID: 1000, GID: 100}
@@ -78,7 +90,45 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 		}
 	}
 	check("in use")
+
+	// What was said of media, what their bytes say, and a folder in the trash are sound as well.
+	comment, err := media.AttachComment(remote.Comment{User: "ana", Text: "nice"})
+	ok(err)
+	ok(lib.EditMedia(ctx, me, a.ID, vfs.MediaChange{Edits: []media.Edit{{Field: "title", Do: media.Set, Value: "A title"}}, Attached: []media.Attachment{comment}}))
+	for !lib.FactsIdle() {
+		time.Sleep(time.Millisecond)
+	}
+	if m, err := lib.Media(ctx, a.ID); err != nil || m.Facts == nil || m.Counts.Comments != 1 {
+		t.Errorf("%+v, %v", m, err)
+	}
+	r, err := Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()})
+	ok(err)
+	if len(r.Findings) != 0 || r.Media.Count != 4 {
+		t.Errorf("with facts and comments: %+v", r)
+	}
+	old, err := lib.Mkdir(ctx, me, folder.ID, "old", 0o755)
+	ok(err)
+	write(old.ID, "in it", []byte("deleted with its folder"))
+	_, err = lib.TrashName(ctx, me, folder.ID, "old")
+	ok(err)
+	r, err = Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()})
+	ok(err)
+	if len(r.Findings) != 0 || r.Trash != 2 || r.Media.Count != 5 {
+		t.Errorf("with a folder in the trash: %+v", r)
+	}
+	var entries []uint64
+	ok(lib.TrashEntries(ctx, func(e vfs.TrashEntry) bool { entries = append(entries, e.Entry); return true }))
+	for _, e := range entries {
+		ok(lib.Purge(ctx, me, e))
+	}
+	r, err = Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()})
+	ok(err)
+	if len(r.Findings) != 0 || r.Trash != 0 || r.Media.Count != 3 {
+		t.Errorf("with an empty trash: %+v", r)
+	}
 	ok(lib.Flush(ctx))
 	ok(lib.Close())
-	check("closed")
+	if r, err = Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()}); err != nil || len(r.Findings) != 0 {
+		t.Errorf("closed: %+v, %v", r, err)
+	}
 }

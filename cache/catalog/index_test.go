@@ -306,7 +306,7 @@ func TestIndexAfterCrashes(t *testing.T) {
 					t.Fatal(err)
 				}
 				b.Close()
-				if b, err = leaky.try(dir, medias, func(o *Options) { o.Step = step }); err != nil {
+				if _, err = leaky.try(dir, medias, func(o *Options) { o.Step = step }); err != nil {
 					t.Fatal(err)
 				}
 			} else {

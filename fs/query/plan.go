@@ -25,11 +25,12 @@ type Index interface {
 
 // A plan says which media a part of a query can mean at all. A stream of it gives them ascending.
 type plan interface {
-	// open gives nil when everything is meant, or, where others narrows it down anyway, when more than a search should read would be.
-	open(x Index, others bool) stream
+	// open gives nil when everything is meant. few tells whether others leave so few media that it is better to look at these than to read much of the index: then it
+	// may give nil as well. It costs something and is asked only before much is read.
+	open(x Index, few func() bool) stream
 }
 
-// A stream finds the least node from at on; it is asked in ascending order.
+// A stream finds the least node from at on; it is fastest in ascending order.
 type stream func(at uint64) (node uint64, ok bool)
 
 type (
@@ -47,9 +48,9 @@ type (
 // How much a search reads of the index before it looks at media. A step through the index takes about half a microsecond, opening a cursor ten, a seek three, a look at a media
 // twenty and more.
 const (
-	maxCursors = 16      // for the terms of one leaf; more are read whole
-	maxAside   = 300_000 // postings that are read whole where something else narrows the search down as well
-	maxChosen  = 1000    // terms of a kind of few terms
+	maxCursors = 16   // for the terms of one leaf; more are read whole
+	maxFew     = 2000 // media that are looked at rather than a span of the index is read whole
+	maxChosen  = 1000 // terms of a kind of few terms
 )
 
 // plan of parts.
@@ -76,21 +77,69 @@ func beginning(kind terms.Kind, prefix string) plan {
 	return leaf{{Kind: kind, From: prefix, To: prefix + "\xff"}}
 }
 
-func (everything) open(Index, bool) stream { return nil }
+// isBeginning tells that a span is one of beginning.
+func isBeginning(s terms.Span) bool { return s.To == s.From+"\xff" }
 
-// open of all opens what is cheap first: then the others need not be opened at any cost.
-func (p allOf) open(x Index, others bool) stream {
+func (everything) open(Index, func() bool) stream { return nil }
+
+// open of all opens first what costs least: it may leave few.
+func (p allOf) open(x Index, few func() bool) stream {
+	parts := p.flat(nil)
+	slices.SortStableFunc(parts, func(a, b plan) int { return cost(a) - cost(b) })
 	var list []stream
-	for _, cheap := range []bool{true, false} {
-		for _, q := range p {
-			if isCheap(q) != cheap {
-				continue
-			}
-			if s := q.open(x, others || len(list) > 0); s != nil {
-				list = append(list, s)
-			}
+	for _, q := range parts {
+		s := q.open(x, func() bool { return few() || leavesFew(common(list)) })
+		if s != nil {
+			list = append(list, s)
 		}
 	}
+	return common(list)
+}
+
+// flat is all parts, also those of parts.
+func (p allOf) flat(parts []plan) []plan {
+	for _, q := range p {
+		if inner, ok := q.(allOf); ok {
+			parts = inner.flat(parts)
+		} else {
+			parts = append(parts, q)
+		}
+	}
+	return parts
+}
+
+// cost orders plans: single terms, then what looks for terms first, then what reads many.
+func cost(p plan) int {
+	l, ok := p.(leaf)
+	switch {
+	case !ok:
+		return 1
+	case slices.ContainsFunc(l, func(s terms.Span) bool { return s.From != s.To && !isBeginning(s) }):
+		return 2
+	case slices.ContainsFunc(l, func(s terms.Span) bool { return s.From != s.To }):
+		return 1
+	}
+	return 0
+}
+
+// leavesFew tells whether a stream (nil: everything) has at most maxFew nodes.
+func leavesFew(s stream) bool {
+	if s == nil {
+		return false
+	}
+	at := uint64(0)
+	for range maxFew {
+		node, ok := s(at)
+		if !ok {
+			return true
+		}
+		at = node + 1
+	}
+	return false
+}
+
+// common is what all streams have; nil for none.
+func common(list []stream) stream {
 	switch len(list) {
 	case 0:
 		return nil
@@ -114,15 +163,10 @@ func (p allOf) open(x Index, others bool) stream {
 	}
 }
 
-func isCheap(p plan) bool {
-	l, ok := p.(leaf)
-	return ok && !slices.ContainsFunc(l, func(s terms.Span) bool { return s.From != s.To })
-}
-
-func (p anyOf) open(x Index, _ bool) stream {
+func (p anyOf) open(x Index, few func() bool) stream {
 	var list []stream
 	for _, q := range p {
-		s := q.open(x, false)
+		s := q.open(x, few)
 		if s == nil {
 			return nil
 		}
@@ -146,7 +190,7 @@ func least(list []stream) stream {
 	}
 }
 
-func (p chosen) open(x Index, others bool) stream {
+func (p chosen) open(x Index, few func() bool) stream {
 	spans := leaf(slices.Clone(p.also))
 	n := 0
 	for t := range x.Terms(p.kind, "") {
@@ -157,33 +201,34 @@ func (p chosen) open(x Index, others bool) stream {
 			spans = append(spans, terms.Span{Kind: p.kind, From: t, To: t})
 		}
 	}
-	return spans.open(x, others)
+	return spans.open(x, few)
 }
 
-func (p leaf) open(x Index, others bool) stream {
+func (p leaf) open(x Index, few func() bool) stream {
 	var single, wide []terms.Span
 	for _, s := range p {
 		if s.From == s.To {
 			single = append(single, s)
 			continue
 		}
-		few := fewTerms(x, s, maxCursors-len(single))
-		if few == nil {
+		list := fewTerms(x, s, maxCursors-len(single))
+		if list == nil {
 			wide = append(wide, s)
 		}
-		for _, t := range few {
+		for _, t := range list {
 			single = append(single, terms.Span{Kind: s.Kind, From: t, To: t})
 		}
 	}
 	if len(single) > maxCursors {
 		single, wide = nil, append(wide, single...)
 	}
+	if len(wide) > 0 && few() {
+		return nil
+	}
 	var nodes []uint64
 	for _, s := range wide {
 		for _, n := range x.Postings(s.Kind, s.From, s.To) {
-			if nodes = append(nodes, n); others && len(nodes) > maxAside {
-				return nil
-			}
+			nodes = append(nodes, n)
 		}
 	}
 	list := []stream{sorted(nodes)}
@@ -196,7 +241,7 @@ func (p leaf) open(x Index, others bool) stream {
 // fewTerms lists the terms of a span when they are at most limit; else nil. Only texts may be few: the terms of others are as many as there are values.
 func fewTerms(x Index, s terms.Span, limit int) []string {
 	prefix := s.From
-	if limit <= 0 || s.To != prefix+"\xff" {
+	if limit <= 0 || !isBeginning(s) {
 		return nil
 	}
 	list := []string{}
@@ -212,8 +257,12 @@ func fewTerms(x Index, s terms.Span, limit int) []string {
 // sorted is a stream of a list.
 func sorted(nodes []uint64) stream {
 	slices.Sort(nodes)
-	i := 0
+	i, asked := 0, uint64(0)
 	return func(at uint64) (uint64, bool) {
+		if at < asked {
+			i = 0
+		}
+		asked = at
 		for step := 1; i < len(nodes) && nodes[i] < at; {
 			// Steps that double, then a search in between.
 			if i+step < len(nodes) && nodes[i+step] < at {

@@ -30,7 +30,7 @@ func Run(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bo
 		m, ok := load(node)
 		return !ok || !q.Match(m) || yield(m)
 	}
-	s := q.top.plan().open(x, false)
+	s := q.top.plan().open(x, never)
 	if s == nil {
 		for node := range x.Nodes(after + 1) {
 			if !look(node) {
@@ -48,13 +48,15 @@ func Run(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bo
 	}
 }
 
+func never() bool { return false }
+
 // fewLatest is how many media are sorted by Latest; more are found in the order of the index.
 const fewLatest = 5000
 
 // Latest finds what Run finds, the media that came last into the library first; of those that came in the same second, the greatest node first.
 func Latest(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bool), q *Query, yield func(*remote.Media) bool) error {
 	var few []uint64
-	if s := q.top.plan().open(x, false); s != nil {
+	if s := q.top.plan().open(x, never); s != nil {
 		few = []uint64{}
 		for at := uint64(0); ; {
 			node, ok := s(at)

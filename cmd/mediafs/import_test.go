@@ -236,9 +236,6 @@ func TestImportInPlace(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &gc); err != nil || code != exitOK || gc.Sums["content"].Count != 0 || gc.Sums["record"].Count != 1 {
 		t.Errorf("gc: exit code %d, %v, %+v\n%s", code, err, gc, stderr)
 	}
-	if !testing.Short() {
-		return // check asks for each object: with a tenth of them in short runs
-	}
 	if code, stdout, stderr := m.mediafs("check", w.store); code != exitOK {
 		t.Errorf("check: exit code %d\n%s%s", code, stdout, stderr)
 	}

@@ -63,12 +63,17 @@ func knownIn(ctx context.Context, tx *catalog.Tx) (*knownObjects, error) {
 			k.all[at].node = id
 		}
 	})
+	k.index()
+	return k, err
+}
+
+// index is called when all are there.
+func (k *knownObjects) index() {
 	k.byKey, k.seen = make([]int32, len(k.all)), make([]bool, len(k.all))
 	for i := range k.byKey {
 		k.byKey[i] = int32(i)
 	}
 	slices.SortFunc(k.byKey, func(a, b int32) int { return cmp.Compare(k.all[a].key, k.all[b].key) })
-	return k, err
 }
 
 // A knownState is what the catalog has about an object.

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -41,9 +42,13 @@ func (c *Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	if uid, err := peerUID(conn.(*net.UnixConn)); err != nil || (uid != os.Geteuid() && uid != 0) {
+	peer, err := peerOf(conn.(*net.UnixConn))
+	if err == nil && int(peer.Uid) != os.Geteuid() && peer.Uid != 0 {
+		err = fmt.Errorf("user %d listens there", peer.Uid)
+	}
+	if err != nil {
 		conn.Close()
-		return nil, remote.E("", "", remote.Permission, fmt.Errorf("user %d listens there", uid))
+		return nil, remote.E("", "", remote.Permission, err)
 	}
 	return conn, nil
 }
@@ -119,6 +124,36 @@ func (c *Client) follow(ctx context.Context, op, path string, each func(Pending)
 			return r.Failed.err()
 		case r.Done:
 			return nil
+		}
+	}
+}
+
+// Media asks the daemon about media; each is called for every line of the answer but the last, in order, and ends the request by its error.
+func (c *Client) Media(ctx context.Context, verb string, r MediaRequest, each func(MediaAnswer) error) error {
+	const op = "ask the daemon"
+	body, err := json.Marshal(r)
+	if err != nil {
+		return remote.E(op, verb, remote.Invalid, err)
+	}
+	answer, err := c.send(ctx, op, http.MethodPost, "/media/"+verb, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	defer answer.Close()
+	lines := json.NewDecoder(answer)
+	for {
+		var a MediaAnswer
+		if err := lines.Decode(&a); err != nil {
+			if ctx.Err() != nil {
+				err = ctx.Err()
+			}
+			return c.broken(op, err)
+		}
+		if a.End {
+			return a.Err()
+		}
+		if err := each(a); err != nil {
+			return err
 		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
 
@@ -31,6 +32,8 @@ type controlled interface {
 	// Stop unmounts. Busy: files are open there; with force the mount is taken away all the same. It returns when the
 	// library is closed: what Status then says is pending stays so.
 	Stop(force bool) error
+	// Media carries out a request about media; emit is called for each line of the answer, from one goroutine at a time.
+	Media(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error
 }
 
 // control serves the socket.
@@ -70,9 +73,10 @@ func startControl(dir string, target controlled) (*control, error) {
 	mux.HandleFunc("GET "+protocol+"/status", c.status)
 	mux.HandleFunc("POST "+protocol+"/flush", c.flush)
 	mux.HandleFunc("POST "+protocol+"/stop", c.stop)
+	mux.HandleFunc("POST "+protocol+"/media/{verb}", c.media)
 	handleImports(mux, target)
 	handleRecords(mux, target)
-	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ConnContext: withPeer}
 	go func() {
 		defer close(c.done)
 		c.server.Serve(c.listener) //nolint:errcheck // always ErrServerClosed, or the listener broke and close says so
@@ -150,6 +154,55 @@ func (c *control) stream(w http.ResponseWriter, phase string, work func() error)
 	}
 }
 
+// mediaRequestLimit bounds a request about media, in bytes: a thousand paths of the longest kind.
+const mediaRequestLimit = 16 << 20
+
+// Lines of an answer leave at once while there are few; of many, those of flushAfter together.
+const (
+	flushEach  = 256
+	flushAfter = 100 * time.Millisecond
+)
+
+// media answers with one MediaAnswer a line.
+func (c *control) media(w http.ResponseWriter, r *http.Request) {
+	verb := r.PathValue("verb")
+	if handlers[verb] == nil {
+		http.NotFound(w, r)
+		return
+	}
+	caller, ok := r.Context().Value(peerKey{}).(vfs.Caller)
+	if !ok {
+		http.Error(w, "who asks is not known", http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jsonl")
+	out, flusher := json.NewEncoder(w), http.NewResponseController(w)
+	lines, flushed := 0, time.Now()
+	say := func(a MediaAnswer) error {
+		if err := out.Encode(a); err != nil {
+			return err
+		}
+		lines++
+		if now := time.Now(); lines <= flushEach || now.Sub(flushed) >= flushAfter {
+			flushed = now
+			return flusher.Flush()
+		}
+		return nil
+	}
+	var req MediaRequest
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, mediaRequestLimit)).Decode(&req)
+	if err != nil {
+		err = remote.E("read the request", verb, remote.Invalid, err)
+	} else {
+		err = c.target.Media(r.Context(), caller, verb, &req, say)
+	}
+	last := MediaAnswer{End: true}
+	if err != nil {
+		last.Failed = failureOf(err)
+	}
+	say(last) //nolint:errcheck // who asked has gone
+}
+
 // ownPeers lets in only this user and root.
 type ownPeers struct{ *net.UnixListener }
 
@@ -159,30 +212,39 @@ func (l ownPeers) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if uid, err := peerUID(c); err == nil && (uid == os.Geteuid() || uid == 0) {
+		if peer, err := peerOf(c); err == nil && (int(peer.Uid) == os.Geteuid() || peer.Uid == 0) {
 			return c, nil
 		}
 		c.Close()
 	}
 }
 
-// peerUID asks the kernel who is at the other end.
-func peerUID(c *net.UnixConn) (int, error) {
+// peerOf asks the kernel who is at the other end.
+func peerOf(c *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := c.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var credErr error
 	if err := raw.Control(func(fd uintptr) {
 		cred, credErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
 	}); err != nil {
-		return 0, err
+		return nil, err
 	}
-	if credErr != nil {
-		return 0, credErr
+	return cred, credErr
+}
+
+type peerKey struct{}
+
+// withPeer tells requests who is at the other end of their connection. Media are changed in that user's name.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	if u, ok := c.(*net.UnixConn); ok {
+		if peer, err := peerOf(u); err == nil {
+			return context.WithValue(ctx, peerKey{}, vfs.Caller{UID: peer.Uid, GID: peer.Gid, PID: uint32(peer.Pid)})
+		}
 	}
-	return int(cred.Uid), nil
+	return ctx
 }
 
 // throughDir calls use with a path of the control socket that is short whatever dir is: the kernel takes 107 bytes, and

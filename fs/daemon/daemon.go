@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"mediafs/fs/fuse"
+	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
 
@@ -38,6 +39,8 @@ type library interface {
 	describe(*Status)
 	// flush returns when everything written and changed before the call is in the store.
 	flush(ctx context.Context) error
+	// media gives the library to requests about media; nil: it knows nothing of media.
+	media() vfs.MediaLibrary
 	// close waits for uploads until ctx ends, then closes everything in order, the store last.
 	close(ctx context.Context) error
 }
@@ -72,8 +75,13 @@ type Daemon struct {
 	ended   chan struct{} // closed when the library is closed: what is pending now stays for the next mount
 	failed  error         // of Close
 
-	mu  sync.RWMutex
-	lib library // guarded by mu; nil once it is closed
+	mu    sync.RWMutex
+	lib   library        // guarded by mu; nil once it is closed
+	deaf  bool           // guarded by mu: requests about media are not taken any more
+	asked sync.WaitGroup // requests about media under way; one begins under mu, while deaf is false
+
+	open context.Context // ends with deaf: requests about media end
+	hush context.CancelFunc
 }
 
 // start gives an open library its mount, socket and note in the list of mounts. It owns lock and lib, also when it fails.
@@ -82,6 +90,7 @@ func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error)
 		opt: opt, started: time.Now(), notes: notes, lock: lock, lib: lib,
 		stopped: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
+	d.open, d.hush = context.WithCancel(context.Background())
 	fail := func(err error) (*Daemon, error) {
 		d.leave.Store(true)
 		return nil, errors.Join(err, d.Close(context.Background()))
@@ -148,6 +157,36 @@ func (d *Daemon) Flush(ctx context.Context) error {
 		return remote.E("flush", d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
 	}
 	return lib.flush(ctx)
+}
+
+// Media carries out a request about media. Interrupted: the library is being closed.
+func (d *Daemon) Media(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error {
+	d.mu.RLock()
+	if d.lib == nil || d.deaf {
+		d.mu.RUnlock()
+		return remote.E("ask about media", d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
+	}
+	lib := d.lib.media()
+	d.asked.Add(1)
+	d.mu.RUnlock()
+	defer d.asked.Done()
+	if lib == nil {
+		return remote.E("ask about media", d.opt.Dir, remote.Unsupported, errors.New("this library knows nothing of media"))
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(d.open, func() { cancel(errors.New("the daemon is ending")) })()
+	return (&desk{lib: lib, now: time.Now}).answer(ctx, c, verb, r, emit)
+}
+
+// hushed ends the requests about media and takes no more.
+func (d *Daemon) hushed() error {
+	d.mu.Lock()
+	d.deaf = true
+	d.mu.Unlock()
+	d.hush()
+	d.asked.Wait()
+	return nil
 }
 
 // Stop takes the mount away and waits for the library's end, which is the work of whoever waits for Done and calls Close. Busy: files are open, and
@@ -226,6 +265,9 @@ func (d *Daemon) close(ctx context.Context) error {
 	note(d.closeKernel())
 	if d.opt.Registry.Dir != "" {
 		note(d.opt.Registry.remove(d.opt.Dir, os.Getpid()))
+	}
+	if err := d.within("end of requests about media", d.opt.CloseTimeout, d.hushed); err != nil {
+		d.opt.Log.WithError(err).Warn("requests about media")
 	}
 	var last Status
 	err := d.within("close", patience+d.opt.CloseTimeout, func() error {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
 
@@ -19,6 +20,7 @@ type fakeLibrary struct {
 	pending Pending
 	gate    chan struct{} // flush waits for it
 	failure error         // of flush
+	lib     vfs.MediaLibrary
 	wedged  chan struct{} // close waits for it, whatever its context says
 }
 
@@ -33,6 +35,8 @@ func (l *fakeLibrary) set(p Pending) {
 	defer l.mu.Unlock()
 	l.pending = p
 }
+
+func (l *fakeLibrary) media() vfs.MediaLibrary { return l.lib }
 
 func (l *fakeLibrary) flush(ctx context.Context) error {
 	l.events.add("flush")

@@ -20,6 +20,19 @@ func Open(ctx context.Context, opt Options) (*Daemon, error) {
 	if err := opt.checkOverlap(); err != nil {
 		return nil, err
 	}
+	lock, err := claimDirs(opt)
+	if err != nil {
+		return nil, err
+	}
+	p, made, err := openParts(ctx, opt)
+	if err != nil {
+		return nil, errors.Join(err, lock.close())
+	}
+	return start(opt, lock, p, p.mount, append(notes, made...))
+}
+
+// claimDirs makes the private directories and locks the catalog's.
+func claimDirs(opt Options) (*dirLock, error) {
 	for _, d := range []struct{ dir, what string }{
 		{opt.CatalogDir, "catalog directory"},
 		{filepath.Join(opt.CatalogDir, catalogName), "catalog"},
@@ -30,13 +43,5 @@ func Open(ctx context.Context, opt Options) (*Daemon, error) {
 			return nil, err
 		}
 	}
-	lock, err := lockDir(opt.CatalogDir)
-	if err != nil {
-		return nil, err
-	}
-	p, made, err := openParts(ctx, opt)
-	if err != nil {
-		return nil, errors.Join(err, lock.close())
-	}
-	return start(opt, lock, p, p.mount, append(notes, made...))
+	return lockDir(opt.CatalogDir)
 }

@@ -26,9 +26,15 @@ type Options struct {
 	NoTrash   bool          // delete at once
 	ReadOnly  bool          // change nothing in the library
 
+	LocalNames []string // files of these names stay on this machine, as fs/local has it; nil: local.DefaultNames, empty: none do
+
+	// NoFacts: nobody reads what the bytes of media say. Else a child does, which is this program run with the argument facts-worker.
+	NoFacts bool
+
 	Background bool // a close returns when the bytes are synced to the local disk, and uploads go on behind
 
-	Create bool // make a library even where other objects are
+	Create   bool // make a library even where other objects are
+	existing bool // make none anywhere
 
 	AllowOther   bool
 	MountOptions []string // further ones for the kernel, as in mount -o

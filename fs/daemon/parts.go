@@ -15,7 +15,9 @@ import (
 
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
+	"mediafs/fs/facts"
 	"mediafs/fs/fuse"
+	"mediafs/fs/local"
 	"mediafs/fs/vfs"
 	"mediafs/fs/view"
 	"mediafs/remote"
@@ -31,6 +33,7 @@ const offlineAfter = 30 * time.Second
 const (
 	catalogName = "catalog"
 	spoolName   = "spool"
+	localName   = "local" // what desktop systems drop
 )
 
 // parts are what a library is made of, in the order of opening.
@@ -38,6 +41,8 @@ type parts struct {
 	opt      Options
 	store    *bucket.Store
 	fs       *vfs.FS
+	facts    *facts.Worker     // nil: facts are not read
+	local    *local.Library    // of a mount: what the kernel talks to, in front of the views, in front of fs
 	requests transport.Counter // of the store, by classify; a local store makes none
 
 	mu   sync.Mutex
@@ -67,17 +72,23 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 			FlushDelay:    opt.FlushDelay,
 			Step:          opt.Step,
 		}
+		if !opt.NoFacts && !opt.ReadOnly {
+			p.facts = facts.NewWorker(facts.Options{Log: opt.Log})
+			o.Facts = p.facts
+		}
 		if opt.Tune != nil {
 			opt.Tune(&o)
 		}
 		p.fs, err = vfs.Open(ctx, o)
 	}
 	if err != nil {
-		return nil, nil, errors.Join(err, p.store.Close())
+		return nil, nil, errors.Join(err, p.closeFacts(), p.store.Close())
 	}
 	return p, notes, nil
 }
 
+// mount puts the kernel in front. Between it and the tree stand, in this order, what stays on this machine and the views: files that desktop systems drop
+// are kept for folders of the tree alone, and views, which are asked for all other names, show and take none of them.
 func (p *parts) mount() (kernel, error) {
 	// With the library's own identity as salt, nodes of views have the same numbers in every mount of it.
 	salt := sha256.Sum256([]byte(p.store.Facts().Library))
@@ -85,8 +96,11 @@ func (p *parts) mount() (kernel, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.local, err = p.openLocal(views); err != nil {
+		return nil, err
+	}
 	s, err := fuse.Mount(fuse.Options{
-		Library:     views,
+		Library:     p.local,
 		Dir:         p.opt.Dir,
 		AllowOther:  p.opt.AllowOther,
 		ReadOnly:    p.opt.ReadOnly,
@@ -104,6 +118,21 @@ func (p *parts) mount() (kernel, error) {
 	return s, nil
 }
 
+// openLocal puts what stays on this machine in front of a library.
+func (p *parts) openLocal(inner vfs.Library) (*local.Library, error) {
+	o := local.Options{Dir: filepath.Join(p.opt.CatalogDir, localName), Names: p.opt.LocalNames, ReadOnly: p.opt.ReadOnly, Log: p.opt.Log}
+	l, err := local.New(inner, o)
+	if p.opt.LocalNames == nil && errors.Is(err, remote.Unsupported) {
+		// Nobody asked for it: such files are then files of the library, as any other.
+		p.opt.Log.Warnf("no names stay on this machine: %v", err)
+		o.Names = []string{}
+		l, err = local.New(inner, o)
+	}
+	return l, err
+}
+
+func (p *parts) media() vfs.MediaLibrary { return p.fs }
+
 func (p *parts) flush(ctx context.Context) error { return p.fs.Flush(ctx) }
 
 func (p *parts) close(ctx context.Context) error {
@@ -116,8 +145,19 @@ func (p *parts) close(ctx context.Context) error {
 	p.mu.Lock()
 	p.last = &last
 	p.mu.Unlock()
-	errs = append(errs, p.fs.Close(), p.store.Close())
+	if p.local != nil {
+		errs = append(errs, p.local.Close())
+	}
+	// What the facts reader has under way is read again with the next mount; ended first, it holds nobody up.
+	errs = append(errs, p.closeFacts(), p.fs.Close(), p.store.Close())
 	return errors.Join(errs...)
+}
+
+func (p *parts) closeFacts() error {
+	if p.facts == nil {
+		return nil
+	}
+	return p.facts.Close()
 }
 
 func (p *parts) status() vfs.Status {
@@ -131,8 +171,8 @@ func (p *parts) status() vfs.Status {
 
 func (p *parts) describe(s *Status) {
 	v, now := p.status(), time.Now()
-	facts := p.store.Facts()
-	s.Store, s.Library, s.Client = facts.URL, facts.Library, uint64(v.Catalog.Client)
+	store := p.store.Facts()
+	s.Store, s.Library, s.Client = store.URL, store.Library, uint64(v.Catalog.Client)
 	s.Pending = Pending{Files: v.Pending.Files, Bytes: v.Pending.Bytes, Operations: v.Catalog.Outbox}
 	s.Cache.Bytes, s.Cache.Fetched = v.Cache.Bytes, v.Cache.Fetched
 	s.Cache.Hits, s.Cache.Misses = v.Cache.Hits, v.Cache.Misses
@@ -143,6 +183,7 @@ func (p *parts) describe(s *Status) {
 	}
 	s.Offline = v.Catalog.Error != "" && silent > offlineAfter
 	s.Dropped = v.Catalog.Dropped
+	s.Media = MediaState{FactsPending: p.facts != nil && !p.fs.FactsIdle(), Indexed: v.Catalog.Indexed, ToIndex: v.Catalog.ToIndex}
 	switch {
 	case v.Catalog.Fatal != "":
 		s.LastError = &LastError{Text: v.Catalog.Fatal}

@@ -22,6 +22,7 @@ type Status struct {
 	Pending   Pending    `json:"pending"`
 	Cache     CacheState `json:"cache"`
 	Log       LogState   `json:"log"`
+	Media     MediaState `json:"media"`
 	Dropped   int        `json:"dropped,omitempty"` // changes that could not be carried out again after a restart
 	LastError *LastError `json:"last_error,omitempty"`
 }
@@ -58,6 +59,13 @@ type LogState struct {
 	Applied    uint64  `json:"applied"`     // newest commit that the catalog has
 	Newest     uint64  `json:"newest"`      // newest commit that was seen in the store
 	LagSeconds float64 `json:"lag_seconds"` // since the store last answered
+}
+
+// MediaState is how far the library knows its media.
+type MediaState struct {
+	FactsPending bool   `json:"facts_pending"`      // what the bytes of some media say is still to be read, by this machine
+	Indexed      uint64 `json:"indexed,omitempty"`  // while the index is made: records that are in it; until then searches miss media
+	ToIndex      uint64 `json:"to_index,omitempty"` // while the index is made: records in all, about; 0: it is ready
 }
 
 // LastError is the newest failure behind the user's back: an upload, an append, a read of the log that will be tried again.

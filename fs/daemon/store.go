@@ -75,6 +75,8 @@ func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Sto
 	s, err := bucket.Open(ctx, b, o)
 	url := b.Facts().URL
 	switch {
+	case errors.Is(err, remote.NotExist) && opt.existing:
+		return nil, nil, rehint(err, "mount it once to make a library")
 	case errors.Is(err, remote.NotExist) && opt.ReadOnly:
 		return nil, nil, rehint(err, "mount it once without --read-only to make a library")
 	case errors.Is(err, remote.NotExist):
@@ -88,6 +90,8 @@ func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Sto
 		o.CreateInForeign = true
 		s, err = bucket.Create(ctx, b, o)
 		return s, []string{"made a new library among the other objects of " + url}, err
+	case errors.Is(err, remote.Invalid) && opt.existing:
+		return nil, nil, marked{rehint(err, ""), ErrForeign}
 	case errors.Is(err, remote.Invalid):
 		return nil, nil, marked{rehint(err, "--create makes a library among them"), ErrForeign}
 	}

@@ -1,0 +1,126 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+
+	"mediafs/fs/query"
+	"mediafs/fs/vfs"
+	"mediafs/remote"
+)
+
+// find tells what matches as it is found. With a folder, what has a name below it, by that name.
+func (d *desk) find(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
+	q, err := query.Parse(r.Query)
+	if err != nil {
+		return err
+	}
+	below, err := d.below(ctx, r.Folder)
+	if err != nil {
+		return err
+	}
+	var (
+		found  int64
+		failed error
+	)
+	err = d.lib.Find(ctx, q, 0, func(m *remote.Media) bool {
+		name, ok, err := d.name(ctx, m, below)
+		if err == nil && ok {
+			found++
+			if !r.Count {
+				a := MediaAnswer{Path: RawName(name), Node: m.Node}
+				if r.Long {
+					a.Media = m
+				}
+				err = emit(a)
+			}
+		}
+		failed = err
+		return err == nil && (r.Limit == 0 || found < int64(r.Limit))
+	})
+	if err = errors.Join(err, failed); err == nil && r.Count {
+		err = emit(MediaAnswer{Count: found})
+	}
+	return err
+}
+
+// below gives the paths of a folder, each ending with a slash; nil for none.
+func (d *desk) below(ctx context.Context, folder *Target) ([]string, error) {
+	if folder == nil {
+		return nil, nil
+	}
+	a, err := d.resolve(ctx, *folder)
+	switch {
+	case err != nil:
+		return nil, err
+	case !isFolder(a):
+		return nil, remote.E("look in", "", remote.NotDir, nil)
+	case a.ID == vfs.Root:
+		return nil, nil
+	}
+	paths, err := d.lib.Paths(ctx, a.ID)
+	if err == nil && len(paths) == 0 {
+		err = remote.E("look in", "", remote.NotExist, errors.New("the folder is in the trash"))
+	}
+	for i := range paths {
+		paths[i] += "/"
+	}
+	return paths, err
+}
+
+// name picks the first of a media's names that lies in one of the folders; ok is false when none does.
+func (d *desk) name(ctx context.Context, m *remote.Media, folders []string) (name string, ok bool, err error) {
+	names := m.Paths
+	for _, n := range names {
+		// The record has texts. Names are bytes, and one that is no text is not among them as it is.
+		if strings.ContainsRune(n, '\uFFFD') {
+			if names, err = d.lib.Paths(ctx, m.Node); err != nil {
+				return "", false, err
+			}
+			break
+		}
+	}
+	for _, n := range names {
+		if folders == nil {
+			return n, true, nil
+		}
+		for _, f := range folders {
+			if strings.HasPrefix(n, f) {
+				return n, true, nil
+			}
+		}
+	}
+	return "", false, nil
+}
+
+// quoting writes a text between the quotation marks of a query.
+var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
+
+// tags lists all tags, with the number of media that have each.
+func (d *desk) tags(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
+	tags, err := d.lib.Values(ctx, "tag", nil)
+	if err != nil {
+		return err
+	}
+	for _, tag := range tags {
+		q, err := query.Parse(`tag:"` + quoting.Replace(tag) + `"`)
+		if err != nil {
+			return err
+		}
+		a := MediaAnswer{Tag: tag}
+		if err := d.lib.Find(ctx, q, 0, func(m *remote.Media) bool {
+			if slices.Contains(m.Tags, tag) { // the query does not tell upper from lower case
+				a.Count++
+			}
+			return true
+		}); err != nil {
+			return err
+		}
+		if err := emit(a); err != nil {
+			return err
+		}
+	}
+	return nil
+}

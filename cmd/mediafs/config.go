@@ -23,6 +23,8 @@ type section struct {
 	CacheSize       *boxed[size]  `toml:"cache-size"`
 	Upload          *upload       `toml:"upload"`
 	Trash           *boxed[keep]  `toml:"trash"`
+	LocalNames      *nameList     `toml:"local-names"`
+	Facts           *toggle       `toml:"facts"`
 	ReadOnly        *toggle       `toml:"read-only"`
 	AllowOther      *toggle       `toml:"allow-other"`
 	AppendTimeout   *boxed[span]  `toml:"append-timeout"`
@@ -114,6 +116,8 @@ func (s section) each(set func(name string, v setting)) {
 	put(set, "cache-size", s.CacheSize)
 	put(set, "upload", s.Upload)
 	put(set, "trash", s.Trash)
+	put(set, "local-names", s.LocalNames)
+	put(set, "facts", s.Facts)
 	put(set, "read-only", s.ReadOnly)
 	put(set, "allow-other", s.AllowOther)
 	put(set, "append-timeout", s.AppendTimeout)

@@ -62,6 +62,9 @@ type exitError struct {
 func (e *exitError) Error() string { return e.err.Error() }
 func (e *exitError) Unwrap() error { return e.err }
 
+// A saidError is the exit code after errors that were printed already.
+type saidError struct{ *exitError }
+
 // usage is an error of whoever typed the command.
 func usage(cmd *cobra.Command, format string, args ...any) error {
 	return &exitError{exitUsage, fmt.Errorf("%s (see %s --help)", fmt.Sprintf(format, args...), cmd.CommandPath())}
@@ -71,6 +74,10 @@ func usage(cmd *cobra.Command, format string, args ...any) error {
 func exitCode(err error) int {
 	if err == nil {
 		return exitOK
+	}
+	var said *saidError
+	if errors.As(err, &said) {
+		return said.code
 	}
 	var e *exitError
 	if errors.As(err, &e) {

@@ -137,11 +137,8 @@ func knownFromSection(f *pflag.FlagSet, s section) (failed error) {
 func (in *inspection) open(ctx context.Context) (*bucket.Store, error) {
 	ctx, cancel := context.WithTimeout(ctx, time.Duration(in.settings.connectTimeout))
 	defer cancel()
-	if file := string(in.settings.credentialsFile); file != "" {
-		// As mount does it: what reads credentials files can be told of another one in no other way.
-		if err := os.Setenv("AWS_SHARED_CREDENTIALS_FILE", file); err != nil {
-			return nil, fmt.Errorf("name the credentials file: %w", err)
-		}
+	if err := in.useCredentials(); err != nil {
+		return nil, err
 	}
 	b, err := open.URL(ctx, in.withProfile(), open.Options{Transport: transport.Options{UserAgent: "mediafs/" + version()}})
 	if err != nil {
@@ -162,6 +159,18 @@ func (in *inspection) open(ctx context.Context) (*bucket.Store, error) {
 		err = remote.E("reach the store", b.Facts().URL, remote.Unavailable, err)
 	}
 	return nil, errors.Join(err, b.Close())
+}
+
+// useCredentials names the credentials file as mount does it: what reads it can be told of another one in no other way.
+func (in *inspection) useCredentials() error {
+	file := string(in.settings.credentialsFile)
+	if file == "" {
+		return nil
+	}
+	if err := os.Setenv("AWS_SHARED_CREDENTIALS_FILE", file); err != nil {
+		return fmt.Errorf("name the credentials file: %w", err)
+	}
+	return nil
 }
 
 // withProfile is the store's URL with the profile, which only S3 knows.

@@ -7,6 +7,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -36,7 +37,8 @@ func Main(ctx context.Context, args []string, env func(string) string, stdin io.
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	if err != nil {
+	var said *saidError
+	if err != nil && !errors.As(err, &said) {
 		p.complain(err)
 	}
 	return exitCode(err)
@@ -69,8 +71,26 @@ func (p *program) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, "%s", err)
 	})
-	root.AddCommand(p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.checkCommand(), p.gcCommand(), p.exportCommand(), p.importCommand(), p.versionCommand())
+	root.AddGroup(&cobra.Group{ID: drive, Title: "Libraries as drives:"}, &cobra.Group{ID: aboutMedia, Title: "What the media are:"})
+	group(root, drive, p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.checkCommand(), p.gcCommand(),
+		p.importCommand(), p.exportCommand())
+	group(root, aboutMedia, p.infoCommand(), p.findCommand(), p.tagCommand(), p.rateCommand(), p.favoriteCommand(), p.voteCommand(), p.commentCommand(),
+		p.hideCommand(), p.moderateCommand(), p.setCommand(), p.trashCommand(), p.versionsCommand(), p.uploadsCommand(), p.settingCommand())
+	root.AddCommand(p.versionCommand(), p.factsWorkerCommand())
 	return root
+}
+
+// The groups of commands in the help.
+const (
+	drive      = "drive"
+	aboutMedia = "media"
+)
+
+func group(root *cobra.Command, id string, commands ...*cobra.Command) {
+	for _, c := range commands {
+		c.GroupID = id
+		root.AddCommand(c)
+	}
 }
 
 // complain prints err as one line, whatever is in it.

@@ -25,6 +25,9 @@ import (
 const runAsProgram = "MEDIAFS_TEST_RUN_AS"
 
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "facts-worker" { // this program, started by a daemon without an environment
+		main()
+	}
 	switch os.Getenv(runAsProgram) {
 	case "mediafs":
 		main()

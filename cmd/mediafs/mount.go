@@ -117,7 +117,26 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 			return err
 		}
 	}
-	s, key := &m.settings, libraryKey(t.store)
+	s := &m.settings
+	if err := s.locate(t.store, pl); err != nil {
+		return err
+	}
+	if err := pl.prepare(t.store); err != nil {
+		return err
+	}
+	m.logPath = filepath.Join(pl.state, libraryKey(t.store)+".log")
+	m.options = s.options(t.store, pl)
+	m.options.Dir = t.dir
+	if tune != nil {
+		tune(&m.options)
+	}
+	m.again = m.repeat(f)
+	return nil
+}
+
+// locate fills in the directories of a library that were not given, and makes all files absolute.
+func (s *settings) locate(store string, pl places) error {
+	key := libraryKey(store)
 	dirs := map[*path]string{&s.catalogDir: filepath.Join(pl.state, key), &s.cacheDir: filepath.Join(pl.cache, key)}
 	for dir, fallback := range dirs {
 		if *dir == "" {
@@ -131,18 +150,20 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 		}
 		*file = path(absolute)
 	}
-	if err := pl.prepare(t.store); err != nil {
-		return err
-	}
-	m.logPath = filepath.Join(pl.state, key+".log")
-	m.options = daemon.Options{
-		Store:          t.store,
-		Dir:            t.dir,
+	return nil
+}
+
+// options are the daemon's, of settings that locate has completed.
+func (s *settings) options(store string, pl places) daemon.Options {
+	return daemon.Options{
+		Store:          store,
 		CatalogDir:     string(s.catalogDir),
 		CacheDir:       string(s.cacheDir),
 		CacheSize:      int64(s.cacheSize),
 		Trash:          time.Duration(s.trash),
 		NoTrash:        s.trash == 0,
+		LocalNames:     s.localNames.names(),
+		NoFacts:        !bool(s.facts),
 		ReadOnly:       bool(s.readOnly),
 		AllowOther:     bool(s.allowOther),
 		Background:     s.upload == "background",
@@ -155,11 +176,6 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 		Step:           step,
 		FlushDelay:     flushDelay,
 	}
-	if tune != nil {
-		tune(&m.options)
-	}
-	m.again = m.repeat(f)
-	return nil
 }
 
 // Set by tests alone: step is called at named points of writing, uploading and committing, to stop the world there; flushDelay is when the upload
@@ -174,7 +190,7 @@ var (
 // configuration file is asked twice. No secret can be in it, since no setting takes one.
 func (m *mounting) repeat(f *pflag.FlagSet) []string {
 	var again []string
-	for _, name := range []string{"cache-size", "upload", "trash", "read-only", "allow-other", "append-timeout", "connect-timeout",
+	for _, name := range []string{"cache-size", "upload", "trash", "local-names", "facts", "read-only", "allow-other", "append-timeout", "connect-timeout",
 		"stop-timeout", "profile", "log-level", "log-format", "catalog-dir", "cache-dir", "credentials-file"} {
 		if v := f.Lookup(name).Value.String(); v != "" {
 			again = append(again, "--"+name+"="+v)

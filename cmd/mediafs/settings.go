@@ -17,6 +17,8 @@ type settings struct {
 	cacheSize       size
 	upload          upload
 	trash           keep
+	localNames      nameList
+	facts           toggle
 	readOnly        toggle
 	allowOther      toggle
 	create          toggle
@@ -34,6 +36,8 @@ func defaultSettings() settings {
 		cacheSize:      10 << 30,
 		upload:         "close",
 		trash:          keep(30 * 24 * time.Hour),
+		facts:          true,
+		localNames:     defaultNames,
 		appendTimeout:  span(5 * time.Minute),
 		connectTimeout: span(25 * time.Second), // an unreachable store is told within 30 s
 		stopTimeout:    span(time.Minute),      // below the 90 s after which systemd kills
@@ -56,6 +60,8 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	add(&s.cacheSize, "cache-size", "SIZE", "most that the read cache takes, such as 10GiB")
 	add(&s.upload, "upload", "WHEN", "when a written file is in the store: close (before close(2) returns) or background (close(2) syncs it to the local disk)")
 	add(&s.trash, "trash", "DAYS", "how long deleted media are kept: days, or a length of time such as 12h; 0 deletes at once")
+	add(&s.localNames, "local-names", "LIST", "files of these names, between slashes, stay on this machine and are not uploaded: NAME or BEGINNING*; none uploads all")
+	add(&s.facts, "facts", "on|off", "read what the bytes of media say, after an upload: dates, places, cameras, titles")
 	onOff(&s.readOnly, "read-only", "change nothing in the library")
 	onOff(&s.allowOther, "allow-other", "let other users in (as not root: needs user_allow_other in /etc/fuse.conf)")
 	onOff(&s.create, "create", "make a new library even where the bucket or prefix holds other objects")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -142,6 +143,9 @@ func (p *program) statusText(s daemon.Status, now time.Time) {
 	}
 	line("cache", "%s", cache)
 	line("log", "commit %d of %d, store answered %.1f s ago", s.Log.Applied, s.Log.Newest, s.Log.LagSeconds)
+	if text := mediaText(s.Media); text != "" {
+		line("media", "%s", text)
+	}
 	line("daemon", "process %d, %s, since %s", s.PID, s.Version, s.Started.Local().Format(time.DateTime))
 	line("kept in", "%s (cache %s)", s.CatalogDir, s.CacheDir)
 	if s.Dropped > 0 {
@@ -165,4 +169,16 @@ func stateText(s daemon.Status) string {
 		text += ", offline: the store is not reached"
 	}
 	return text
+}
+
+// mediaText says what is not known of the media yet; empty: nothing is missing.
+func mediaText(m daemon.MediaState) string {
+	var missing []string
+	if m.FactsPending {
+		missing = append(missing, "what the bytes of some say is being read")
+	}
+	if m.ToIndex > 0 {
+		missing = append(missing, fmt.Sprintf("the index is being made (%d of about %d records): searches miss media", min(m.Indexed, m.ToIndex), m.ToIndex))
+	}
+	return strings.Join(missing, "; ")
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"mediafs/fs/local"
 )
 
 // Each kind of setting is a type that parses itself, so that a flag, an environment variable and a line of the configuration file take the
@@ -180,6 +182,40 @@ func (f *format) UnmarshalText(b []byte) error {
 }
 
 func (f format) String() string { return string(f) }
+
+// A nameList is names of files between slashes, which no name has: ._*/.DS_Store. The word none is the empty list.
+type nameList string
+
+const noNames = "none"
+
+func (l *nameList) UnmarshalText(b []byte) error {
+	list := strings.FieldsFunc(string(b), func(r rune) bool { return r == '/' })
+	if len(list) == 0 || len(list) == 1 && list[0] == noNames {
+		*l = noNames
+		return nil
+	}
+	if err := local.CheckNames(list); err != nil {
+		return err
+	}
+	*l = nameList(strings.Join(list, "/"))
+	return nil
+}
+
+func (l nameList) String() string { return string(l) }
+
+// defaultNames is the list that a daemon takes when it is given none.
+var defaultNames = nameList(strings.Join(local.DefaultNames(), "/"))
+
+// names is nil for the default: the daemon then mounts also where the local disk cannot keep such files.
+func (l nameList) names() []string {
+	switch l {
+	case noNames:
+		return []string{}
+	case defaultNames:
+		return nil
+	}
+	return strings.Split(string(l), "/")
+}
 
 // A word is any text.
 type word string

@@ -1,0 +1,33 @@
+package main
+
+import (
+	"math"
+
+	"github.com/spf13/cobra"
+
+	"mediafs/fs/daemon"
+)
+
+func (p *program) hideCommand() *cobra.Command {
+	var show bool
+	s := &subject{instead: "setfattr -n user.media.hidden -v yes FILE"}
+	cmd := &cobra.Command{
+		Use:     "hide PATH…",
+		Short:   "Hide media from views and searches, or show them again",
+		Long:    "Hides media: views and searches show them only when they are asked for. In their folders they stay what they are.",
+		Example: "  mediafs hide ~/Photos/*.raw\n  mediafs hide --show ~/Photos/a.raw",
+		Args:    args(1, math.MaxInt),
+	}
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.BoolVar(&show, "show", false, "show them again")
+	s.flags(f)
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		edit := daemon.MediaEdit{Field: "hidden", Do: "set", Value: "yes"}
+		if show {
+			edit.Value = "no"
+		}
+		return p.change(cmd.Context(), s, "changing", given, daemon.MediaRequest{Edits: []daemon.MediaEdit{edit}})
+	}
+	return cmd
+}

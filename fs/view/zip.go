@@ -30,16 +30,20 @@ func (l *Library) archives() spot {
 // several times before they open.
 const sizeAge = time.Second
 
-// An archive is a media or folder as a zip file. Each open file has what was there at its open, in memory: names, sizes, times and modes. The bytes of media
-// are read when they are asked for; one that has changed since then fails rather than giving an archive that is wrong.
+// An archive is a media or folder as a zip file. While it is open it is what was there at the first open, for all who have it open: the kernel keeps its
+// pages. Names, sizes, times and modes are in memory; the bytes of media are read when they are asked for, and one that has changed since
+// fails rather than giving an archive that is wrong.
 type archive struct {
 	l  *Library
 	id vfs.ID
 
+	opening sync.Mutex // held for an open, so that of several at once one goes through the folder
+
 	mu     sync.Mutex // guards what is below
 	opened int
-	size   int64     // of the archive that was opened last, or looked at
-	at     time.Time // when it was looked at
+	layout *zipLayout // while it is open
+	size   int64      // of the layout, or when it was looked at
+	at     time.Time  // when it was looked at
 }
 
 func (f *archive) key() string { return "archive/" + strconv.FormatUint(f.id, 16) }
@@ -51,10 +55,7 @@ func (f *archive) attr(ctx context.Context) (vfs.Attr, error) {
 		return a, err
 	}
 	now := f.l.opt.Now()
-	f.mu.Lock()
-	known := f.opened > 0 || !f.at.IsZero() && now.Sub(f.at) < sizeAge && !now.Before(f.at)
-	size := f.size
-	f.mu.Unlock()
+	size, known := f.known(now)
 	if !known {
 		z, err := f.l.scan(ctx, &asker{l: f.l, own: true}, f.id)
 		if err != nil {
@@ -70,23 +71,52 @@ func (f *archive) attr(ctx context.Context) (vfs.Attr, error) {
 	return virtual(a, a.Mode, size), nil
 }
 
-// quick gives the attributes without the size, for listings and lookups: what stat shows is asked for apart.
+// known gives the size when it need not be looked for.
+func (f *archive) known(now time.Time) (size int64, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.opened > 0 || !f.at.IsZero() && now.Sub(f.at) < sizeAge && !now.Before(f.at) {
+		return f.size, true
+	}
+	return 0, false
+}
+
+// quick gives the attributes for listings and lookups, without a size that is not known: what stat shows is asked for apart.
 func (f *archive) quick(ctx context.Context) (vfs.Attr, error) {
 	a, err := f.l.MediaLibrary.GetAttr(ctx, f.id)
-	return virtual(a, unix.S_IFREG|a.Mode&0o444, 0), err
+	size, _ := f.known(f.l.opt.Now())
+	return virtual(a, unix.S_IFREG|a.Mode&0o444, size), err
 }
 
 // open reads what there is. Permission names the first file or folder that the caller may not read.
 func (f *archive) open(ctx context.Context, who *asker) (vfs.File, error) {
+	f.opening.Lock()
+	defer f.opening.Unlock()
+	f.mu.Lock()
+	z := f.layout
+	if z != nil {
+		f.opened++ // it stays as it is
+	}
+	f.mu.Unlock()
+	file := &zipFile{readOnly: readOnly{f.key()}, archive: f, zip: z, caller: who.caller, keep: z != nil}
+	if z != nil {
+		for i := range z.members {
+			if err := z.members[i].closed(who); err != nil {
+				file.Release()
+				return nil, err
+			}
+		}
+		return file, nil
+	}
 	z, err := f.l.scan(ctx, who, f.id)
 	if err != nil {
 		return nil, err
 	}
+	file.zip = z
 	f.mu.Lock()
-	f.opened++
-	f.size = z.size
+	f.opened, f.layout, f.size = 1, z, z.size
 	f.mu.Unlock()
-	return &zipFile{readOnly: readOnly{f.key()}, archive: f, zip: z, caller: who.caller}, nil
+	return file, nil
 }
 
 // scan lays out the archive of a node.
@@ -110,6 +140,22 @@ func (l *Library) scan(ctx context.Context, who *asker, id vfs.ID) (*zipLayout, 
 	return s.z, nil
 }
 
+// closed fails with Permission when a member is not for who opens the archive.
+func (m *member) closed(who *asker) error {
+	want := uint32(mayRead)
+	switch m.mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		want |= maySearch
+	case unix.S_IFREG:
+	default:
+		return nil
+	}
+	if who.may(&vfs.Attr{Mode: m.mode, UID: m.uid, GID: m.gid}, want) {
+		return nil
+	}
+	return remote.E("archive", quoted(m.name), remote.Permission, nil).WithHint("an archive holds only what its reader may read")
+}
+
 // A zipScan goes through a folder for an archive.
 type zipScan struct {
 	l   *Library
@@ -118,15 +164,12 @@ type zipScan struct {
 }
 
 func (s *zipScan) add(ctx context.Context, name string, a vfs.Attr) error {
-	closed := func() error {
-		return remote.E("archive", quoted(name), remote.Permission, nil).WithHint("an archive holds only what its reader may read")
+	m := member{name: name, id: a.ID, mode: a.Mode, uid: a.UID, gid: a.GID, mtime: a.Mtime, ctime: a.Ctime}
+	if err := m.closed(s.who); err != nil {
+		return err
 	}
-	m := member{name: name, id: a.ID, mode: a.Mode, mtime: a.Mtime, ctime: a.Ctime}
 	switch a.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		if !s.who.may(&a, mayRead) {
-			return closed()
-		}
 		m.size = a.Size
 	case unix.S_IFLNK:
 		target, err := s.l.MediaLibrary.Readlink(ctx, a.ID)
@@ -135,9 +178,6 @@ func (s *zipScan) add(ctx context.Context, name string, a vfs.Attr) error {
 		}
 		m.target, m.size = target, int64(len(target))
 	case unix.S_IFDIR:
-		if !s.who.may(&a, mayRead|maySearch) {
-			return closed()
-		}
 		m.name += "/"
 	default:
 		return nil // nothing that an archive could hold

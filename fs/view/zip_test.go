@@ -366,6 +366,43 @@ func TestZipSum(t *testing.T) {
 	}
 }
 
+// While an archive is open it stays what it was, for all; then it is made anew.
+func TestZipShared(t *testing.T) {
+	r := newRig(t)
+	r.f.add("/d", folded, "")
+	id := r.f.add("/d/f", reg, "hello")
+	f, size := r.archive(0, ".media/zip/d.zip")
+	if f.KeepCache() {
+		t.Error("the kernel would keep pages of an older archive")
+	}
+	r.f.add("/d/g", reg, "more")
+	g, again := r.archive(bob, ".media/zip/d.zip")
+	if again != size || !g.KeepCache() {
+		t.Errorf("%d bytes, then %d, keep %v", size, again, g.KeepCache())
+	}
+	if a, err := r.l.Lookup(as(bob), r.must(bob, ".media/zip").ID, "d.zip"); err != nil || r.hold(a).Size != size {
+		t.Errorf("looked up again: %d, %v", a.Size, err)
+	}
+	r.whole(g, size)
+	g.Release()
+	f.Release()
+	f, again = r.archive(0, ".media/zip/d.zip")
+	if again <= size {
+		t.Errorf("%d bytes after the last was closed", again)
+	}
+	f.Release()
+	r.f.set(id, func(n *fakeNode) { n.attr.Mode = unix.S_IFREG | 0o600 })
+	f, _ = r.archive(0, ".media/zip/d.zip")
+	_, err := r.l.Open(as(bob), caller(bob), r.must(bob, ".media/zip/d.zip").ID, unix.O_RDONLY)
+	r.kind("open of what another has open", err, remote.Permission)
+	f.Release()
+	for _, s := range []string{".media/zip/d.zip"} {
+		if a := r.l.nodes.get(r.must(0, s).ID).(*archive); a.opened != 0 || a.layout != nil {
+			t.Errorf("%s is open: %+v", s, a.opened)
+		}
+	}
+}
+
 // Offsets that no reader asks for are answered, not trusted.
 func TestZipOddReads(t *testing.T) {
 	r := newRig(t)

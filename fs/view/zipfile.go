@@ -20,8 +20,9 @@ type zipFile struct {
 	archive *archive
 	zip     *zipLayout
 	caller  vfs.Caller
+	keep    bool // others had it open
 
-	mu     sync.Mutex // guards what is below, and the checksums in zip
+	mu     sync.Mutex // guards what is below; taken before zip.mu
 	source *zipSource // that was read last
 	sum    zipSum
 	closed bool
@@ -41,8 +42,8 @@ type zipSum struct {
 	crc    uint32
 }
 
-// Direct tells the kernel's adapter to keep nothing: another open file may have another archive.
-func (f *zipFile) Direct() bool { return true }
+// KeepCache tells that the kernel's pages are of this archive when somebody else has it open.
+func (f *zipFile) KeepCache() bool { return f.keep }
 
 func (f *zipFile) Seek(_ context.Context, off int64, whence uint32) (int64, error) {
 	return seekWhole(f.name, off, f.zip.size, whence)
@@ -131,6 +132,8 @@ func (f *zipFile) readData(ctx context.Context, i int, p []byte, off int64) (int
 func (f *zipFile) add(i int, p []byte, off int64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.zip.mu.Lock()
+	defer f.zip.mu.Unlock()
 	m := &f.zip.members[i]
 	if m.summed {
 		return
@@ -149,9 +152,9 @@ func (f *zipFile) add(i int, p []byte, off int64) {
 
 func (f *zipFile) checksum(ctx context.Context, i int) (uint32, error) {
 	m := &f.zip.members[i]
-	f.mu.Lock()
+	f.zip.mu.Lock()
 	crc, known := m.crc, m.summed
-	f.mu.Unlock()
+	f.zip.mu.Unlock()
 	if known {
 		return crc, nil
 	}
@@ -164,9 +167,9 @@ func (f *zipFile) checksum(ctx context.Context, i int) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	f.mu.Lock()
+	f.zip.mu.Lock()
 	m.crc, m.summed = crc, true
-	f.mu.Unlock()
+	f.zip.mu.Unlock()
 	return crc, nil
 }
 
@@ -216,7 +219,9 @@ func (f *zipFile) Release() {
 		f.done(s)
 	}
 	f.archive.mu.Lock()
-	f.archive.opened--
-	f.archive.at = time.Time{} // what is there now may be more
+	if f.archive.opened--; f.archive.opened == 0 {
+		f.archive.layout = nil
+		f.archive.at = time.Time{} // what is there now may be more
+	}
 	f.archive.mu.Unlock()
 }

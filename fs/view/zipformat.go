@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"hash/crc32"
 	"sort"
+	"sync"
 	"unicode/utf8"
 
 	"golang.org/x/sys/unix"
@@ -16,14 +17,16 @@ type member struct {
 	name    string
 	id      vfs.ID
 	mode    uint32
+	uid     uint32
+	gid     uint32
 	mtime   vfs.Time
 	ctime   vfs.Time
 	size    int64
 	target  []byte // of a symlink
 	local   int64  // offset of its local header
 	central int64  // offset of its header in the central directory
-	crc     uint32
-	summed  bool // crc is known
+	crc     uint32 // guarded by zipLayout.mu, as is summed
+	summed  bool   // crc is known
 }
 
 // A zipLayout says where in an archive what is. Members are stored, not compressed: media are compressed already, and any place can be found by
@@ -35,6 +38,8 @@ type zipLayout struct {
 	end        int64 // offset of what follows it
 	size       int64
 	endRecords []byte
+
+	mu sync.Mutex
 }
 
 // Limits and signatures of the format, as APPNOTE.TXT has them.

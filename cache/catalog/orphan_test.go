@@ -205,7 +205,7 @@ func TestUndoOfADeletion(t *testing.T) {
 		a.abandon("end 1 " + name)
 	}
 	a.tagOrphan(9, "user.b", "two")
-	a.tagOrphan(10, "user.b", "two")
+	a.tagOrphan(10, "user.a", "three")
 	mode := uint32(0)
 	a.view(func(tx *Tx) { mode = tx.Node(9).Mode })
 	b.do("tag 9 user.c three")
@@ -219,7 +219,7 @@ func TestUndoOfADeletion(t *testing.T) {
 	}
 	b.catches(a.applied())
 	a.wantXattrs("deleted here, tagged elsewhere", 9, map[string]string{"user.a": "one", "user.b": "two"})
-	a.wantXattrs("deleted twice", 10, map[string]string{"user.a": "one", "user.b": "two"})
+	a.wantXattrs("deleted twice", 10, map[string]string{"user.a": "three"})
 	a.wantXattrs("not deleted", 11, map[string]string{"user.a": "one", "user.c": "three"})
 	a.view(func(tx *Tx) {
 		if n := tx.Node(9); n.Mode != mode {
@@ -230,30 +230,64 @@ func TestUndoOfADeletion(t *testing.T) {
 	a.catches(b.applied())
 	sameDump(t, "machines", a.dump(), b.dump())
 
-	// The name that the deletion means has gone to another node: nothing is left to delete.
+}
+
+// An operation that is undone and dropped leaves nodes and orphans as they were before it.
+func TestDroppedOperationsOnOrphans(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.openEnding(t.TempDir(), 9, 11)
+	b := w.openEnding(t.TempDir())
+	for id, name := range map[int]string{9: "x", 11: "z"} {
+		a.must("name 1 %s %d", name, id)
+		a.do("tag %d user.a one", id)
+	}
+	one := map[string]string{"user.a": "one"}
 	a.opt.Run = func(tx *Tx, intent []byte) error {
 		if tx.Late() {
-			return remote.E("end", "", remote.NotExist, nil)
+			return remote.E("run", "", remote.NotExist, nil)
 		}
 		return runEnd(tx, intent)
 	}
-	a.bad.SetDown(true)
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := a.Update(ctx, []byte("end 1 z"), func(tx *Tx) error { return runEnd(tx, []byte("end 1 z")) }); !errors.Is(err, remote.Interrupted) {
-		t.Fatal(err)
+	// dropped has an operation show here until another machine was first.
+	dropped := func(intent string, meanwhile func()) {
+		t.Helper()
+		a.bad.SetDown(true)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := a.Update(ctx, []byte(intent), func(tx *Tx) error { return runEnd(tx, []byte(intent)) }); !errors.Is(err, remote.Interrupted) {
+			t.Fatal(err)
+		}
+		meanwhile()
+		b.must("add k 1")
+		a.bad.SetDown(false)
+		a.catches(b.applied())
 	}
-	a.wantXattrs("deleted", 11, map[string]string{"user.a": "one", "user.c": "three"})
-	a.tagOrphan(11, "user.a", "lost")
+	deletion := func() {
+		t.Helper()
+		dropped("end 1 z", func() {
+			a.wantXattrs("deleted", 11, one)
+			a.tagOrphan(11, "user.a", "lost")
+			a.tagOrphan(11, "user.b", "lost")
+		})
+		a.wantXattrs("the deletion was dropped", 11, one)
+	}
+	deletion()
 	b.must("add k 1")
-	a.bad.SetDown(false)
 	a.catches(b.applied())
-	b.must("add k 1")
-	a.catches(b.applied())
-	a.wantXattrs("the deletion was dropped", 11, map[string]string{"user.a": "one", "user.c": "three"})
 	if n := a.locals(11); n != 0 {
 		t.Errorf("%d local records beside a node of the library", n)
 	}
+	deletion()
+	a.do("end 1 z")
+	a.wantXattrs("deleted after that", 11, one)
+
+	a.do("end 1 x")
+	a.wantXattrs("deleted", 9, one)
+	dropped("name 1 back 9", func() { a.wantXattrs("a node that came back", 9, nil) })
+	a.wantXattrs("its coming back was dropped", 9, one)
+	b.catches(a.applied())
+	sameDump(t, "machines", a.dump(), b.dump())
 }
 
 // All the attributes of many nodes that one operation deletes are more than a transaction takes.

@@ -305,7 +305,8 @@ func (f *File) Truncate(size int64) error {
 }
 
 // forgetSynced has the disk know, before a file that was synced is cut, that no byte behind the cut counts as synced any more, whatever is written there next: the
-// end of that may reach the disk before what lies in front of it, which then reads as zeros. It tells how much counted before; -1: as much as now.
+// end of that may reach the disk before what lies in front of it, which then reads as zeros. (ext4 and XFS keep a rename and the cut after it in order by themselves;
+// nothing promises that, so the description is synced.) It tells how much counted before; -1: as much as now.
 func (f *File) forgetSynced(size int64) (was int64, err error) {
 	f.mu.Lock()
 	synced := f.d.Synced && size < f.d.SyncedSize

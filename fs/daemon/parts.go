@@ -22,6 +22,7 @@ import (
 	"mediafs/fs/view"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
+	"mediafs/remote/bucket/record"
 	"mediafs/remote/transport"
 )
 
@@ -100,7 +101,7 @@ func (p *parts) mount() (kernel, error) {
 		return nil, err
 	}
 	s, err := fuse.Mount(fuse.Options{
-		Library:     p.local,
+		Library:     front{p.local, views},
 		Dir:         p.opt.Dir,
 		AllowOther:  p.opt.AllowOther,
 		ReadOnly:    p.opt.ReadOnly,
@@ -116,6 +117,21 @@ func (p *parts) mount() (kernel, error) {
 	p.fs.Announce(s.Announcer())
 	views.Announce(s.Announcer())
 	return s, nil
+}
+
+// front is what the kernel talks to: what stays on this machine, in front of the views. Listings of views do not pass the first, which takes the lowest
+// cookies for those of its own files, as a folder of the tree leaves them free and a view does not.
+type front struct {
+	*local.Library
+	views *view.Library
+}
+
+// OpenDir opens a folder of the tree or of a view.
+func (f front) OpenDir(ctx context.Context, id vfs.ID) (vfs.Dir, error) {
+	if id>>61 == record.ViewBit>>61 { // and not one of this machine's own, which have the next bit too
+		return f.views.OpenDir(ctx, id)
+	}
+	return f.Library.OpenDir(ctx, id)
 }
 
 // openLocal puts what stays on this machine in front of a library.

@@ -24,7 +24,8 @@ func (p *program) exportCommand() *cobra.Command {
 		Short: "Write a library's tree and records as JSON lines",
 		Long: "Writes what a library knows, one JSON object a line: every node with its names, owner, times and attributes, every media with all that people and its bytes\n" +
 			"say of it, its versions and where its bytes lie, and the trash. It is the state after one commit, read from the store; the bytes of media are not in it:\n" +
-			"copy them with cp. `mediafs import --records` lays what people said over the same files in another library.\n\n" +
+			"copy them with cp. To make a library anew: mount an empty one, copy the files into it with their times, then lay the records over them with\n" +
+			"`mediafs import --records`. Ids, versions and the trash are not made again.\n\n" +
 			"MOUNT is a folder of a mounted library, which is flushed first; FOLDER a path in the library: only what is below it is written, and no trash.\n" +
 			"Text that is not UTF-8 is written as {\"base64\": …}.",
 		Example: "  mediafs export ~/Photos --output photos.jsonl\n  mediafs export --library 's3://photos/family?endpoint=https://s3.example.org' /2019 | jq .path",

@@ -97,7 +97,8 @@ func comparableNode(n map[string]any) map[string]any {
 	}
 	if media, ok := n["media"].(map[string]any); ok {
 		media = maps.Clone(media)
-		for _, field := range []string{"id", "node", "folder_id", "uploaded", "edited", "facts"} {
+		// What the bytes say is read behind, in each library at its own time.
+		for _, field := range []string{"id", "node", "folder_id", "uploaded", "edited", "facts", "type", "class", "sha256", "md5", "ready"} {
 			delete(media, field)
 		}
 		n["media"] = media

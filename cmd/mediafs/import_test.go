@@ -169,15 +169,21 @@ func TestImportInPlace(t *testing.T) {
 		t.Errorf("%v, %v; the object is of %s", info, err, before[key].Modified)
 	}
 
-	// Nothing new: nothing is written.
-	m.do("flush", m.mnt)
-	mark = w.settle()
-	if s := m.importJSON(m.mnt, "archive", "--to", "scans"); s.Unchanged != int64(objects) || s.Imported+s.Updated+s.Skipped+s.Gone+s.Left != 0 {
-		t.Errorf("the second import says %+v", s)
-	}
-	m.do("flush", m.mnt)
-	if sent, _ := puts(mark); sent > 1<<10 {
-		t.Errorf("the second import put %d bytes", sent)
+	// Nothing new: nothing is written, but for what is read out of the bytes meanwhile, which ends.
+	for try := 1; ; try++ {
+		m.do("flush", m.mnt)
+		mark = w.settle()
+		if s := m.importJSON(m.mnt, "archive", "--to", "scans"); s.Unchanged != int64(objects) || s.Imported+s.Updated+s.Skipped+s.Gone+s.Left != 0 {
+			t.Fatalf("import %d says %+v", try+1, s)
+		}
+		m.do("flush", m.mnt)
+		sent, _ := puts(mark)
+		if sent <= 1<<10 {
+			break
+		}
+		if try == 20 {
+			t.Fatalf("an import of nothing new put %d bytes", sent)
+		}
 	}
 
 	// One is edited here, one deleted, one moved: their objects stay as they are, and later imports know them.

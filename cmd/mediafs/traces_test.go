@@ -94,6 +94,23 @@ func TestTraces(t *testing.T) {
 	m.umount()
 }
 
+// TestTraceOfFacts pins what it costs the network to know what the bytes of some new files say: one commit for all of them, and an object for each that says
+// more than fits into its record. The bytes are read from the local copy.
+func TestTraceOfFacts(t *testing.T) {
+	w := newWire(t)
+	m := newMachine(t, credentials(w.server)...)
+	m.mount(w.store)
+	media := filepath.Join(repository(t), "testdata/media")
+	m.sh(`cp "$1/photo.jpg" "$1/captioned.jpg" "$1/plain.jpg" .`, media)
+	m.do("flush", m.mnt)
+	mark := w.settle()
+	m.learned()
+	m.do("flush", m.mnt)
+	end := w.settle()
+	trace{name: "facts", what: "facts of three new pictures, two of them with much to say"}.pinned(t, w.tap.Since(mark)[:end-mark])
+	m.umount()
+}
+
 // pinned compares a trace with its file, or writes that anew.
 func (tr trace) pinned(t *testing.T, requests []wiretap.Request) {
 	t.Helper()

@@ -457,3 +457,50 @@ func TestAskingTheIndex(t *testing.T) {
 		equal("many cursors", len(tx.cursors), "2")
 	})
 }
+
+// An index of another version is dropped and made anew; meanwhile the catalog tells how far it is.
+func TestIndexOfAnotherVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	dir := t.TempDir()
+	a := w.open(dir, medias)
+	a.write(func(tx *Tx) {
+		for i := range uint64(900) {
+			tx.Store(record.NodeKey(1000+i), &record.Node{Mode: 0o100644, MediaId: binary.BigEndian.AppendUint64(make([]byte, 8), 1000+i)})
+		}
+	})
+	a.indexed(t)
+	err := a.updateLocal(func(tx *Tx) error {
+		old := a.st.index.encode()
+		old[0]++
+		tx.raw(indexKey, old)
+		tx.raw(postingKey(index.Posting{Kind: terms.Word, Term: "old"}, 1000, index.FromMedia), []byte{})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Close()
+	there, goOn := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b := w.open(dir, medias, func(o *Options) {
+		o.Step = func(point string) {
+			if point == "indexed" {
+				once.Do(func() {
+					close(there)
+					<-goOn
+				})
+			}
+		}
+	})
+	<-there
+	done, total, ready := b.IndexReady()
+	if s := b.Status(); ready || done == 0 || done >= total || s.Indexed != done || s.ToIndex != total {
+		t.Errorf("after one step: %d of %d, ready: %v, status %+v", done, total, ready, s)
+	}
+	close(goOn)
+	b.indexed(t)
+	if s := b.Status(); s.ToIndex != 0 {
+		t.Errorf("when it is ready: %+v", s)
+	}
+}

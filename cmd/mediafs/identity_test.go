@@ -1,0 +1,328 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"mediafs/fs/daemon"
+	"mediafs/fs/vfs"
+)
+
+// clockAhead names the environment variable that sets a daemon's clock forward, so that what was written before is old enough to be kept as a
+// version and to go to the trash.
+const clockAhead = "MEDIAFS_TEST_CLOCK_AHEAD"
+
+func init() {
+	ahead, err := time.ParseDuration(os.Getenv(clockAhead))
+	if err != nil {
+		return
+	}
+	before := tune
+	tune = func(o *daemon.Options) {
+		if before != nil {
+			before(o)
+		}
+		last := o.Tune
+		o.Tune = func(v *vfs.Options) {
+			if last != nil {
+				last(v)
+			}
+			v.Now = func() time.Time { return time.Now().Add(ahead) }
+		}
+	}
+}
+
+// What is said of every file before a program saves it.
+var said = []struct{ set, get, value, want string }{
+	{"user.media.title", "user.media.title", "The farm", "The farm"},
+	{"user.xdg.tags", "user.xdg.tags", "sheep,summer", "sheep,summer"},
+	{"user.baloo.rating", "user.baloo.rating", "8", "8"},
+	{"user.media.favorite", "user.media.favorites", "yes", ""}, // by whoever runs the test
+}
+
+const oldText = "one\ntwo\nthree\n"
+
+// newText is what a program makes of oldText. No shorter than half of it.
+const newText = "uno\ntwo\nthree\n"
+
+// A save is a way in which a program replaces the bytes of note.txt, or of photo.jpg for programs that want a picture.
+type save struct {
+	name    string
+	needs   []string
+	file    string // note.txt when empty
+	script  string // run in the folder of the file; $1 is a folder outside of the mount with the new note.txt
+	do      func(t *testing.T, dir string)
+	again   string // must print nothing
+	checked string // must print nothing: what is wrong with the new bytes
+}
+
+var saves = []save{
+	{name: "rsync", needs: []string{"rsync"}, script: `rsync -a "$1/note.txt" .`, again: `rsync -ai "$1/note.txt" .`},
+	{name: "rsync with checksums", needs: []string{"rsync"}, script: `rsync -ac "$1/note.txt" .`, again: `rsync -aci "$1/note.txt" .`},
+	{name: "rsync in place", needs: []string{"rsync"}, script: `rsync -a --inplace --no-whole-file "$1/note.txt" .`, again: `rsync -ai "$1/note.txt" .`},
+	{name: "rsync, new files put in place at the end", needs: []string{"rsync"}, script: `rsync -a --delay-updates "$1/note.txt" .`, again: `rsync -ai "$1/note.txt" .`},
+	{name: "exiftool", needs: []string{"exiftool"}, file: "photo.jpg", script: `exiftool -q -overwrite_original -Artist=Somebody photo.jpg`,
+		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`},
+	{name: "exiftool in place", needs: []string{"exiftool"}, file: "photo.jpg", script: `exiftool -q -overwrite_original_in_place -Artist=Somebody photo.jpg`,
+		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`},
+	{name: "sed", script: `sed -i s/one/uno/ note.txt`},
+	{name: "perl", needs: []string{"perl"}, script: `cp note.txt "$1/copy"; perl -pe s/one/uno/ "$1/copy" >note.new && mv note.new note.txt`},
+	{name: "shell", script: `cat "$1/note.txt" >note.txt`},
+	{name: "cp over it", script: `cp "$1/note.txt" note.txt`},
+	{name: "dd", script: `dd if="$1/note.txt" of=note.txt conv=notrunc,fsync status=none`},
+	{name: "vim, writing the file itself", needs: []string{"vim"}, script: vimSaves("backupcopy=yes")},
+	{name: "vim without a backup", needs: []string{"vim"}, script: vimSaves("nowritebackup")},
+	// GLib's g_file_replace: gedit, GNOME Text Editor, GIMP with its own format.
+	{name: "gio save", needs: []string{"gio"}, script: `gio save note.txt <"$1/note.txt"`},
+	// GIMP and Darktable when they export: truncated, then written.
+	{name: "truncated and written", do: func(t *testing.T, dir string) {
+		f, err := os.OpenFile(filepath.Join(dir, "note.txt"), os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+		if err == nil {
+			_, err = f.WriteString(newText)
+			err = errors.Join(err, f.Close())
+		}
+		if err != nil {
+			t.Error(err)
+		}
+	}},
+	{name: "LibreOffice", do: func(t *testing.T, dir string) { officeSave.run(t, dir) }},
+}
+
+// vimSaves has vim do the same to note.txt, with an option set. It makes no backup of files in /tmp unless it is told to.
+func vimSaves(option string) string {
+	return `vim -u NONE -i NONE -N -es --cmd 'set writebackup backupskip= ` + option + `' -c %s/one/uno/ -c wq note.txt </dev/null; rm -f .note.txt.sw?`
+}
+
+// A library in which every kind of save finds a file of its own, of which things are said, an hour old.
+func savedLibrary(t *testing.T, folders []string) (m *machine, store, outside string) {
+	t.Helper()
+	needs(t, "setfattr", "getfattr")
+	m = newMachine(t)
+	_, store = m.localStore()
+	m.mount(store)
+	outside = filepath.Join(m.home, "outside")
+	if err := os.Mkdir(outside, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(outside, "note.txt"), newText)
+	for _, dir := range folders {
+		m.sh(`mkdir "$1" && cd "$1" && cp "$2" photo.jpg && printf '%s' "$3" >note.txt && touch -d '2024-05-01 12:00:00.123456789' note.txt photo.jpg`,
+			dir, filepath.Join(repository(t), "testdata/media/photo.jpg"), oldText)
+		for _, file := range []string{"note.txt", "photo.jpg"} {
+			for _, s := range said {
+				m.sh(`setfattr -n "$1" -v "$2" "$3"`, s.set, s.value, filepath.Join(dir, file))
+			}
+		}
+	}
+	m.umount()
+	m.env = append(m.env, clockAhead+"=1h")
+	m.mount(store)
+	return m, store, outside
+}
+
+// attribute reads an extended attribute; empty when it is not set.
+func (m *machine) attribute(file, name string) string {
+	m.t.Helper()
+	b := make([]byte, 64<<10)
+	n, err := unix.Lgetxattr(filepath.Join(m.mnt, file), name, b)
+	if err != nil && !errors.Is(err, unix.ENODATA) {
+		m.t.Fatalf("%s of %s: %v", name, file, err)
+	}
+	return string(b[:max(n, 0)])
+}
+
+// identity is the media's id and what is said of it.
+func (m *machine) identity(file string) (id string, say []string) {
+	m.t.Helper()
+	for _, s := range said {
+		say = append(say, m.attribute(file, s.get))
+	}
+	return m.attribute(file, "user.media.id"), say
+}
+
+// versions are the bytes of the versions that a file's media has, oldest first.
+func (m *machine) versions(file string) (all []string) {
+	m.t.Helper()
+	dir := filepath.Join(m.mnt, ".media/versions", file)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, e := range entries {
+		b, err := os.ReadFile(filepath.Join(dir, e.Name()))
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		all = append(all, string(b))
+	}
+	return all
+}
+
+// names are the names in a folder.
+func (m *machine) names(dir string) (all []string) {
+	m.t.Helper()
+	entries, err := os.ReadDir(filepath.Join(m.mnt, dir))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+// However a program saves, the file stays the media that it was: with its id, with all that people said of it, with its former bytes as a version. That holds on
+// another machine too.
+func TestIdentityOfSaves(t *testing.T) {
+	folders := make([]string, len(saves))
+	for i := range saves {
+		folders[i] = fmt.Sprintf("%02d", i)
+	}
+	m, store, outside := savedLibrary(t, folders)
+	var saved []func(t *testing.T)
+	for i, s := range saves {
+		t.Run(s.name, func(t *testing.T) {
+			needs(t, s.needs...)
+			dir, file := folders[i], "note.txt"
+			if s.file != "" {
+				file = s.file
+			}
+			path := filepath.Join(dir, file)
+			m := &machine{t: t, home: m.home, env: m.env, mnt: m.mnt}
+			id, say := m.identity(path)
+			if id == "" || say[0] != said[0].want || say[1] != said[1].want || say[2] != said[2].want || say[3] == "" {
+				t.Fatalf("before: media %q, %q", id, say)
+			}
+			old, err := os.ReadFile(filepath.Join(m.mnt, path))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.do != nil {
+				s.do(t, filepath.Join(m.mnt, dir))
+			} else {
+				m.sh(`cd "$2"; `+s.script, outside, dir)
+			}
+			check := func(t *testing.T, where string) {
+				t.Helper()
+				m := &machine{t: t, home: m.home, env: m.env, mnt: m.mnt}
+				if now, nowSay := m.identity(path); now != id || !slices.Equal(nowSay, say) {
+					t.Errorf("%s: media %s with %q, before %s with %q", where, now, nowSay, id, say)
+				}
+				if vs := m.versions(path); len(vs) != 1 || vs[0] != string(old) {
+					t.Errorf("%s: %d versions, want one with the former %d bytes: %.100q", where, len(vs), len(old), vs)
+				}
+				if got := m.names(dir); !slices.Equal(got, []string{"note.txt", "photo.jpg"}) {
+					t.Errorf("%s: left in the folder: %q", where, got)
+				}
+				if s.checked == "" {
+					mustRead(t, filepath.Join(m.mnt, path), newText)
+				}
+			}
+			check(t, "here")
+			for _, script := range []string{s.again, s.checked} {
+				if script != "" {
+					if out := m.sh(`cd "$2"; `+script, outside, dir); out != "" {
+						t.Errorf("%s: %s", script, out)
+					}
+				}
+			}
+			saved = append(saved, func(t *testing.T) { check(t, s.name+", on another machine") })
+		})
+	}
+	m.umount()
+	m.again(store)
+	for _, check := range saved {
+		check(t)
+	}
+	m.umount()
+}
+
+// A call is one system call that a program makes on files of the mount.
+type call struct {
+	does  string // open, lock, write, sync, close, rename, chown, chmod, remove
+	file  string // of an open file the name under which it was opened
+	flags int    // of open
+	to    string // of rename
+	text  string // of write
+	err   error  // what it is answered
+}
+
+// calls are what a program does, in order. One file is open under one name at a time.
+type calls []call
+
+// officeSave is how LibreOffice 7.4 saves letter.odt, as strace shows it, calls that only look left out: the document is open and locked all the time, the new
+// one is written beside it, and renamed over it while it is open; then it is opened again several times.
+var officeSave = calls{
+	{does: "open", file: "note.txt", flags: os.O_RDWR},
+	{does: "lock", file: "note.txt"},
+	{does: "open", file: ".~lock.note.txt#", flags: os.O_RDONLY, err: syscall.ENOENT},
+	{does: "open", file: ".~lock.note.txt#", flags: os.O_RDWR | os.O_CREATE | os.O_EXCL},
+	{does: "write", file: ".~lock.note.txt#", text: ",somebody,machine,22.11.2026 06:11,file:///home/somebody/.config/libreoffice/4;"},
+	{does: "close", file: ".~lock.note.txt#"},
+	{does: "close", file: "note.txt"},
+	{does: "open", file: "lu1680fnrfi.tmp", flags: os.O_RDWR | os.O_CREATE | os.O_EXCL},
+	{does: "close", file: "lu1680fnrfi.tmp"},
+	{does: "open", file: "lu1680fnrfi.tmp", flags: os.O_RDWR},
+	{does: "lock", file: "lu1680fnrfi.tmp"},
+	{does: "open", file: "note.txt", flags: os.O_RDWR},
+	{does: "lock", file: "note.txt"},
+	{does: "close", file: "note.txt"},
+	{does: "write", file: "lu1680fnrfi.tmp", text: newText},
+	{does: "sync", file: "lu1680fnrfi.tmp"},
+	{does: "close", file: "lu1680fnrfi.tmp"},
+	{does: "open", file: "note.txt", flags: os.O_RDWR | os.O_CREATE | os.O_EXCL, err: syscall.EEXIST},
+	{does: "rename", file: "lu1680fnrfi.tmp", to: "note.txt"},
+	{does: "chown", file: "note.txt"},
+	{does: "chmod", file: "note.txt"},
+	{does: "open", file: "note.txt", flags: os.O_RDWR},
+	{does: "lock", file: "note.txt"},
+	{does: "sync", file: "note.txt"},
+	{does: "close", file: "note.txt"},
+	{does: "open", file: ".~lock.note.txt#", flags: os.O_RDONLY},
+	{does: "close", file: ".~lock.note.txt#"},
+	{does: "remove", file: ".~lock.note.txt#"},
+}
+
+// run makes the calls in a folder.
+func (cs calls) run(t *testing.T, dir string) {
+	t.Helper()
+	open := map[string]*os.File{}
+	for i, c := range cs {
+		name, f := filepath.Join(dir, c.file), open[c.file]
+		var err error
+		switch c.does {
+		case "open":
+			if f, err = os.OpenFile(name, c.flags, 0o666); err == nil {
+				open[c.file] = f
+				defer f.Close()
+			}
+		case "lock":
+			err = unix.FcntlFlock(f.Fd(), unix.F_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
+		case "write":
+			_, err = f.WriteAt([]byte(c.text), 0)
+		case "sync":
+			err = f.Sync()
+		case "close":
+			err = f.Close()
+		case "rename":
+			err = os.Rename(name, filepath.Join(dir, c.to))
+		case "chown":
+			err = os.Chown(name, -1, os.Getgid())
+		case "chmod":
+			err = os.Chmod(name, 0o644)
+		case "remove":
+			err = os.Remove(name)
+		}
+		if !errors.Is(err, c.err) {
+			t.Fatalf("call %d, %s %s: %v, want %v", i, c.does, c.file, err, c.err)
+		}
+	}
+}

@@ -187,6 +187,8 @@ func infoValue(m *remote.Media, name string, zone *time.Location) string {
 			return text
 		}
 		return m.Taken.Format("2006-01-02 15:04:05") + " by the camera's clock"
+	case "paths":
+		return strings.Join(m.Paths, ", ")
 	case "uploaded":
 		return at(m.Uploaded)
 	case "modified":

@@ -41,7 +41,7 @@ func (fs *FS) Import(ctx context.Context, c Caller, x External) (what string, id
 	}
 	content := externalID(x.Key, x.ETag)
 	err = fs.cat.View(func(tx *catalog.Tx) error {
-		what, id = importState(tx, x.Parent, x.Name, x.Key, content)
+		what, id = importState(tx, x.Parent, x.Name, x.Key, content, x.Size)
 		return tx.Err()
 	})
 	if err != nil || what == Unchanged {
@@ -80,12 +80,24 @@ func externalID(key, etag string) []byte {
 }
 
 // importState tells what importing an object under a name would do: "" when the name is taken by something else.
-func importState(tx *catalog.Tx, parent ID, name, key string, content []byte) (string, ID) {
+func importState(tx *catalog.Tx, parent ID, name, key string, content []byte, size int64) (string, ID) {
 	d := tx.Dentry(parent, name)
 	if d == nil {
 		return Imported, 0
 	}
 	n := tx.Node(d.Node)
+	if n != nil && n.Head.GetSize() == 0 && len(n.MediaId) > 0 {
+		// An empty object leaves no content that could name it.
+		m := new(record.Media)
+		tx.Load(record.MediaKey(n.MediaId), m)
+		switch {
+		case m.ExternalId != key:
+			return "", d.Node
+		case size == 0:
+			return Unchanged, d.Node
+		}
+		return Updated, d.Node
+	}
 	if n == nil || len(n.Head.GetExtents()) != 1 {
 		return "", d.Node
 	}
@@ -101,7 +113,7 @@ func importState(tx *catalog.Tx, parent ID, name, key string, content []byte) (s
 
 func runImport(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	c := in.Contents[0]
-	what, id := importState(tx, in.Parent, string(in.Name), c.Content.External.GetKey(), c.Id)
+	what, id := importState(tx, in.Parent, string(in.Name), c.Content.External.GetKey(), c.Id, int64(in.Head.Size))
 	switch what {
 	case "":
 		return remote.E("import", fmt.Sprintf("%q", in.Name), remote.Exist, errors.New("the name is taken by something else"))
@@ -110,8 +122,10 @@ func runImport(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		return nil
 	case Updated:
 		n := tx.Node(id)
-		addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: id, Mtime: n.Mtime, Reason: replacedByEdit})
-		storeContents(tx, in)
+		if n.Head.GetSize() > 0 {
+			addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: id, Mtime: n.Mtime, Reason: replacedByEdit})
+		}
+		importedContent(tx, in, n.MediaId)
 		n.Head, n.Mtime, n.Ctime = in.Head, in.Change.GetMtime(), in.Time
 		tx.Store(record.NodeKey(id), n)
 		r.attr = attrOf(tx, id, n)
@@ -120,7 +134,7 @@ func runImport(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	if err := runMake(tx, in, r); err != nil {
 		return err
 	}
-	storeContents(tx, in)
+	importedContent(tx, in, in.MediaId)
 	n := tx.Node(in.Node)
 	if n == nil {
 		return missing(tx, "import", in.Node)
@@ -132,4 +146,16 @@ func runImport(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	tx.Store(record.NodeKey(in.Node), n)
 	r.attr = attrOf(tx, in.Node, n)
 	return nil
+}
+
+// importedContent stores what is known of the object. An empty one is known by the media's external id alone.
+func importedContent(tx *catalog.Tx, in *intent.Intent, media []byte) {
+	if in.Head.Size > 0 {
+		storeContents(tx, in)
+		return
+	}
+	m := new(record.Media)
+	tx.Load(record.MediaKey(media), m)
+	m.ExternalId = in.Contents[0].Content.External.GetKey()
+	tx.Store(record.MediaKey(media), m)
 }

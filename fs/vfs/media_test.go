@@ -493,6 +493,22 @@ func TestImportExternal(t *testing.T) {
 	if got := run(x, vfs.Updated); got != id || s.read("a.jpg") != "changed" {
 		t.Errorf("node %d, then %d: %q", id, got, s.read("a.jpg"))
 	}
+	// An empty object that grows.
+	grows := vfs.External{Parent: vfs.Root, Name: "grows", Key: "photos/grows", ETag: "e0", Mode: 0o644}
+	run(grows, vfs.Imported)
+	run(grows, vfs.Unchanged)
+	info, err := b.Put(bg, "photos/grows", strings.NewReader("grown"), 5, object.PutOptions{})
+	s.ok(err)
+	grows.ETag, grows.Size = info.ETag, 5
+	run(grows, vfs.Updated)
+	run(grows, vfs.Unchanged)
+	if s.read("grows") != "grown" {
+		t.Errorf("%q", s.read("grows"))
+	}
+	s.write("empty", "")
+	if _, _, err := s.Import(bg, me, vfs.External{Parent: vfs.Root, Name: "empty", Key: "photos/empty", ETag: "e"}); !errors.Is(err, remote.Exist) {
+		t.Errorf("imported over an empty file of ours: %v", err)
+	}
 	s.write("a.jpg", "edited here")
 	rc, _, err := b.Get(bg, "photos/a.jpg", object.GetOptions{Length: -1})
 	s.ok(err)

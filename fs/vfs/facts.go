@@ -197,8 +197,10 @@ func (fs *FS) readFacts(ctx context.Context, id ID) (*record.Facts, error) {
 			break
 		}
 		head = n.Head
-		if c := tx.Content(head.Extents[0].Content); len(head.Extents) > 0 && c != nil {
-			external = c.External != nil
+		if len(head.Extents) > 0 {
+			if c := tx.Content(head.Extents[0].Content); c != nil {
+				external = c.External != nil
+			}
 		}
 		own = head.Client == client && !external
 		return tx.Err()

@@ -448,6 +448,17 @@ func TestFactsFollowTheHead(t *testing.T) {
 	if n := s.Status().Catalog.Applied - applied; n > 40*2+20 {
 		t.Errorf("%d commits", n)
 	}
+	// A media that is all hole has facts too.
+	size := int64(1 << 20)
+	hole := s.create("hole", "")
+	if _, err := s.SetAttr(bg, me, s.stat("hole").ID, hole, vfs.AttrChange{Size: &size}); err != nil {
+		t.Fatal(err)
+	}
+	s.close(hole)
+	idle(s)
+	if m := s.whole("hole"); m.Facts == nil || m.Facts.Width != 1<<20 {
+		t.Errorf("of a hole: %+v", m.Facts)
+	}
 	calls := r.calls.Load()
 	s.ok(s.Close())
 	// What has facts is not read again; what has none is found at the next mount.

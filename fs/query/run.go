@@ -50,13 +50,14 @@ func Run(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bo
 
 func never() bool { return false }
 
-// fewLatest is how many media are sorted by Latest; more are found in the order of the index.
-const fewLatest = 5000
+// fewLatest is how many media are sorted by Latest; more are found in the order of the index. A variable: tests make it small.
+var fewLatest = 5000
 
 // Latest finds what Run finds, the media that came last into the library first; of those that came in the same second, the greatest node first.
 func Latest(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bool), q *Query, yield func(*remote.Media) bool) error {
 	var few []uint64
-	if s := q.top.plan().open(x, never); s != nil {
+	s := q.top.plan().open(x, never)
+	if s != nil {
 		few = []uint64{}
 		for at := uint64(0); ; {
 			node, ok := s(at)
@@ -82,6 +83,11 @@ func Latest(ctx context.Context, x Index, load func(node uint64) (*remote.Media,
 		for term, node := range x.PostingsDown(terms.Added, terms.Time(math.MinInt64), terms.Time(math.MaxInt64)) {
 			if stopped() {
 				return err
+			}
+			if s != nil { // asking the index is cheaper than a look
+				if n, ok := s(node); !ok || n != node {
+					continue
+				}
 			}
 			m, ok := load(node)
 			if ok && q.Match(m) && terms.Time(added(m)) == term && !yield(m) {

@@ -187,6 +187,22 @@ func infoValue(m *remote.Media, name string, zone *time.Location) string {
 			return text
 		}
 		return m.Taken.Format("2006-01-02 15:04:05") + " by the camera's clock"
+	case "owner.id":
+		if m.Owner.Name != "" {
+			return ""
+		}
+	case "counts.favorites":
+		if len(m.Favorites) > 0 { // they are shown
+			return ""
+		}
+	case "counts.comments":
+		if len(m.Comments) > 0 {
+			return ""
+		}
+	case "moderation":
+		if m.Moderation != 0 {
+			return moderationText(m.Moderation)
+		}
 	case "paths":
 		return strings.Join(m.Paths, ", ")
 	case "uploaded":

@@ -326,3 +326,92 @@ func (cs calls) run(t *testing.T, dir string) {
 		}
 	}
 }
+
+// What becomes a media of its own, and what does not: copies, moves, links.
+func TestIdentityOfCopies(t *testing.T) {
+	folders := []string{"copy", "preserve", "move", "over", "link", "broken", "attributes"}
+	m, store, outside := savedLibrary(t, folders)
+	note := func(dir string) string { return dir + "/note.txt" }
+	nothing := make([]string, len(said))
+	same := func(file, id string, say []string) {
+		t.Helper()
+		if now, nowSay := m.identity(file); now != id || !slices.Equal(nowSay, say) {
+			t.Errorf("%s: media %s with %q, want %s with %q", file, now, nowSay, id, say)
+		}
+	}
+	// another is a media that came into being here, with other things said of it or none.
+	another := func(file, not string, say []string) {
+		t.Helper()
+		if now, nowSay := m.identity(file); now == not || len(now) != 32 || !slices.Equal(nowSay, say) {
+			t.Errorf("%s: media %s with %q, want another than %s with %q", file, now, nowSay, not, say)
+		}
+	}
+	id, say := map[string]string{}, []string(nil)
+	for _, dir := range folders {
+		id[dir], say = m.identity(note(dir))
+	}
+
+	// cp makes a new media and says of what, and so does cp over one, which stays what it was.
+	m.sh(`cp copy/note.txt copy/copy.txt`)
+	another("copy/copy.txt", id["copy"], nothing)
+	if from := m.attribute("copy/copy.txt", "user.media.copied_from"); from != id["copy"] {
+		t.Errorf("a copy of %s says that it is one of %q", id["copy"], from)
+	}
+	mustRead(t, filepath.Join(m.mnt, "copy/copy.txt"), oldText)
+	same(note("copy"), id["copy"], say)
+
+	// cp -a takes along what was said, but not who likes it.
+	m.sh(`cp -a preserve/note.txt preserve/copy.txt`)
+	another("preserve/copy.txt", id["preserve"], append(slices.Clone(say[:3]), ""))
+
+	// mv changes nothing but the name. Over another media it is not a save: both were there before, and the other one goes to the trash.
+	m.sh(`mkdir move/below && mv move/note.txt move/below/`)
+	same("move/below/note.txt", id["move"], say)
+	m.sh(`mv over/photo.jpg over/note.txt`)
+	if now, _ := m.identity(note("over")); now == id["over"] {
+		t.Errorf("a media renamed over another took its identity")
+	}
+	if vs := m.versions(note("over")); len(vs) != 0 {
+		t.Errorf("a media renamed over another took %d versions", len(vs))
+	}
+	m.sh(`mv .media/trash/note.txt over/back.txt`)
+	same("over/back.txt", id["over"], say)
+	mustRead(t, filepath.Join(m.mnt, "over/back.txt"), oldText)
+
+	// Two names are one media. A program that saves by rename parts them: the name that stays keeps the media.
+	m.sh(`ln link/note.txt link/second.txt && setfattr -n user.media.title -v Both link/second.txt`)
+	both := append([]string{"Both"}, say[1:]...)
+	same(note("link"), id["link"], both)
+	same("link/second.txt", id["link"], both)
+	m.sh(`ln broken/note.txt broken/second.txt && sed -i s/one/uno/ broken/second.txt`)
+	same(note("broken"), id["broken"], say)
+	mustRead(t, filepath.Join(m.mnt, note("broken")), oldText)
+	another("broken/second.txt", id["broken"], nothing)
+	mustRead(t, filepath.Join(m.mnt, "broken/second.txt"), newText)
+
+	// rsync -X brings what the source says; it wins over what was said here.
+	if unix.Setxattr(filepath.Join(outside, "note.txt"), "user.media.title", []byte("From the card"), 0) == nil {
+		needs(t, "rsync")
+		m.sh(`rsync -aX "$1/note.txt" attributes/`, outside)
+		same(note("attributes"), id["attributes"], append([]string{"From the card"}, say[1:]...))
+		if vs := m.versions(note("attributes")); len(vs) != 1 || vs[0] != oldText {
+			t.Errorf("versions after rsync -X: %q", vs)
+		}
+	} else {
+		t.Logf("%s keeps no extended attributes: rsync -X is not tried", outside)
+	}
+
+	states := map[string]string{}
+	for _, file := range []string{"copy/copy.txt", "preserve/copy.txt", "move/below/note.txt", "over/back.txt", "link/second.txt", "broken/note.txt"} {
+		now, nowSay := m.identity(file)
+		states[file] = fmt.Sprint(now, nowSay)
+	}
+	m.umount()
+	m.again(store)
+	for file, want := range states {
+		if now, nowSay := m.identity(file); fmt.Sprint(now, nowSay) != want {
+			t.Errorf("%s on another machine: %s %q, want %s", file, now, nowSay, want)
+		}
+	}
+	m.umount()
+}

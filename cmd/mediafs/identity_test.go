@@ -78,8 +78,8 @@ var saves = []save{
 	{name: "shell", script: `cat "$1/note.txt" >note.txt`},
 	{name: "cp over it", script: `cp "$1/note.txt" note.txt`},
 	{name: "dd", script: `dd if="$1/note.txt" of=note.txt conv=notrunc,fsync status=none`},
-	{name: "vim, writing the file itself", needs: []string{"vim"}, script: vimSaves("backupcopy=yes")},
-	{name: "vim without a backup", needs: []string{"vim"}, script: vimSaves("nowritebackup")},
+	{name: "vim, writing the file itself", needs: []string{"vim.tiny"}, script: vimSaves("backupcopy=yes")},
+	{name: "vim without a backup", needs: []string{"vim.tiny"}, script: vimSaves("nowritebackup")},
 	// GLib's g_file_replace: gedit, GNOME Text Editor, GIMP with its own format.
 	{name: "gio save", needs: []string{"gio"}, script: `gio save note.txt <"$1/note.txt"`},
 	// GIMP and Darktable when they export: truncated, then written.
@@ -98,7 +98,7 @@ var saves = []save{
 
 // vimSaves has vim do the same to note.txt, with an option set. It makes no backup of files in /tmp unless it is told to.
 func vimSaves(option string) string {
-	return `vim -u NONE -i NONE -N -es --cmd 'set writebackup backupskip= ` + option + `' -c %s/one/uno/ -c wq note.txt </dev/null; rm -f .note.txt.sw?`
+	return `vim.tiny -u NONE -i NONE -N -es --cmd 'set writebackup backupskip= ` + option + `' -c %s/one/uno/ -c wq note.txt </dev/null; rm -f .note.txt.sw?`
 }
 
 // A library in which every kind of save finds a file of its own, of which things are said, an hour old.

@@ -134,3 +134,17 @@ func TestMediaManyPaths(t *testing.T) {
 	}
 	m.umount()
 }
+
+// A setting of the library holds on a machine that mounts it later.
+func TestSettingsOnAnotherMachine(t *testing.T) {
+	m := newMachine(t)
+	store := fileURL(newFolder(t, m.home, "store"))
+	m.mount(store)
+	m.do("setting", "--library", m.mnt, "view-folder", ".views")
+	m.umount()
+	m.again(store)
+	if got := m.sh(`ls .views | head -n 1`); got != "by-date\n" {
+		t.Errorf("another machine shows %q", got)
+	}
+	m.umount()
+}

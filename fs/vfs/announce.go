@@ -14,7 +14,9 @@ func (fs *FS) Announce(a Announcer) {
 
 func (fs *FS) announceKey(key []byte) {
 	if key[0] == record.KeySetting {
-		fs.readSettings()
+		if fs.opened.Load() { // else Open reads them itself
+			fs.readSettings()
+		}
 		return
 	}
 	id, rest, ok := record.NumberOf(key)

@@ -63,6 +63,7 @@ type FS struct {
 	spool *spool.Spool
 
 	refusals   refusals
+	opened     atomic.Bool            // the catalog is there
 	viewFolder atomic.Pointer[string] // as the library's settings had it when they were last read
 
 	mu        sync.Mutex
@@ -117,6 +118,7 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	if err != nil {
 		return nil, errors.Join(err, fs.cache.Close(), fs.cat.Close())
 	}
+	fs.opened.Store(true)
 	fs.readSettings()
 	fs.hold(Root) // the kernel always knows it
 	for _, id := range fs.cache.Pinned() {

@@ -43,7 +43,7 @@ func (r *replica) catchUp(ctx context.Context) error {
 		return err
 	}
 	cat, err := catalog.Open(ctx, catalog.Options{
-		Dir: filepath.Join(r.dir, "catalog"), Store: r.opt.Store, Library: r.opt.Store.Facts().Library, ReadOnly: true,
+		Dir: filepath.Join(r.dir, "catalog"), Store: r.opt.Store, Library: r.opt.Store.Facts().Library, ReadOnly: true, NoIndex: true,
 		PollInterval: asleep, RetryInterval: r.opt.Pause, Log: r.opt.Log,
 	})
 	if err != nil {

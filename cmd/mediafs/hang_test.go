@@ -283,7 +283,7 @@ func TestUmountOfAStuckDaemon(t *testing.T) {
 	if code, _, stderr := m.mediafs("umount", "--timeout=300ms", m.mnt); code == exitOK || !m.mounted() {
 		t.Errorf("umount: exit code %d, %s", code, stderr)
 	}
-	code, stdout, stderr := m.mediafs("umount", "--force", "--timeout=300ms", m.mnt)
+	code, stdout, stderr := m.mediafs("umount", "--force", "--timeout=10s", m.mnt)
 	t.Logf("umount --force: exit code %d, %s%s", code, stdout, stderr)
 	if m.mounted() {
 		t.Error("still mounted")

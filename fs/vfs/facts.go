@@ -130,11 +130,16 @@ func (a *factsAgent) batchDue() bool {
 func (a *factsAgent) write() {
 	a.mu.Lock()
 	batch := a.batch
-	a.batch = nil
+	a.batch, a.busy = nil, len(batch) > 0
 	a.mu.Unlock()
 	if len(batch) == 0 {
 		return
 	}
+	defer func() {
+		a.mu.Lock()
+		a.busy = false
+		a.mu.Unlock()
+	}()
 	in := a.fs.newIntent(intent.Kind_SET_FACTS, Caller{})
 	in.Facts = batch
 	if _, err := a.fs.do(a.fs.ctx, in); err != nil && a.fs.ctx.Err() == nil {

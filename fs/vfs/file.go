@@ -36,7 +36,8 @@ type file struct {
 	readers readers
 	done    atomic.Bool
 
-	cancelled int // as the inode's when it was opened
+	cancelled int         // as the inode's when it was opened
+	told      atomic.Bool // its program knows that bytes were given up
 }
 
 // Open opens a media.
@@ -71,6 +72,9 @@ func (fs *FS) Open(ctx context.Context, c Caller, id ID, flags uint32) (File, er
 		ino.writers++
 		fs.mu.Unlock()
 	}
+	ino.mu.Lock()
+	f.cancelled = ino.cancelled // before it is cut: half of what it holds must not be what comes after a cancelled cut
+	ino.mu.Unlock()
 	if flags&oTrunc != 0 {
 		if err := fs.truncate(ctx, ino, f, 0); err != nil {
 			f.Release()
@@ -83,7 +87,6 @@ func (fs *FS) Open(ctx context.Context, c Caller, id ID, flags uint32) (File, er
 	}
 	f.keep = ino.pages == head
 	ino.pages = head
-	f.cancelled = ino.cancelled
 	ino.mu.Unlock()
 	return f, nil
 }
@@ -204,9 +207,18 @@ func (f *file) alive(op string) error {
 	f.ino.mu.Lock()
 	defer f.ino.mu.Unlock()
 	if f.cancelled != f.ino.cancelled {
+		f.told.Store(true)
 		return remote.E(op, "", remote.Other, errCancelled)
 	}
 	return nil
+}
+
+// confirm refuses to confirm bytes that were given up since they were written, unless the program was told.
+func (f *file) confirm(wrote bool) error {
+	if !wrote || f.told.Load() {
+		return nil
+	}
+	return f.alive("close")
 }
 
 // grow makes a media at least size bytes long. inode.up is held.
@@ -398,12 +410,12 @@ func (f *file) Flush(ctx context.Context, c Caller) error {
 
 // keep is a close that returns when bytes and catalog entry survive a loss of power here, and are queued for the store.
 func (fs *FS) keep(ctx context.Context, f *file) error {
-	f.wrote.Store(false)
+	wrote := f.wrote.Swap(false)
 	if err := fs.syncSpool(ctx, f.ino); err != nil {
 		f.wrote.Store(true)
 		return err
 	}
-	return nil
+	return f.confirm(wrote)
 }
 
 // syncSpool makes what is in the spool of a media survive a loss of power, with what the outbox still has, and queues its upload.
@@ -429,11 +441,14 @@ func (fs *FS) syncSpool(ctx context.Context, ino *inode) error {
 
 // Fsync uploads what is in the spool.
 func (f *file) Fsync(ctx context.Context) error {
-	f.wrote.Store(false)
+	wrote := f.wrote.Swap(false)
 	err := f.fs.uploadWithin(ctx, f.ino)
 	if err != nil {
 		f.wrote.Store(true)
 		f.fs.uploads.queue(f.ino, f.fs.opt.RetryInterval)
+		return err
+	}
+	if err := f.confirm(wrote); err != nil {
 		return err
 	}
 	return f.fs.flushCatalog(ctx)
@@ -467,7 +482,7 @@ func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) err
 	if size < 0 {
 		return remote.E("truncate", fmt.Sprint(size), remote.Invalid, nil)
 	}
-	same, err := fs.cut(ctx, ino, size)
+	same, err := fs.cut(ctx, ino, f, size)
 	if err != nil {
 		fs.settle(ino)
 		return err
@@ -494,11 +509,16 @@ func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) err
 }
 
 // cut changes the size in the spool; same tells that there was nothing to do. When it fails, the media holds what it held.
-func (fs *FS) cut(ctx context.Context, ino *inode, size int64) (same bool, err error) {
+func (fs *FS) cut(ctx context.Context, ino *inode, f *file, size int64) (same bool, err error) {
 	if err := fs.lock(ctx, ino); err != nil {
 		return false, err
 	}
 	defer ino.unlock()
+	if f != nil && f.writes {
+		if err := f.alive("truncate"); err != nil {
+			return false, err
+		}
+	}
 	had, local := ino.w, ino.isLocal()
 	if had == nil {
 		var n *record.Node

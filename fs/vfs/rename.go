@@ -137,6 +137,10 @@ func replaced(tx *catalog.Tx, in *intent.Intent, src, dst ID, name string) {
 		return
 	}
 	n := tx.Node(src)
+	if n != nil && len(n.MediaId) > 0 && bytes.Equal(n.MediaId, old.MediaId) && tx.Links(dst) == 0 {
+		endNode(tx, dst, old, false) // two nodes of one media, as an earlier version could make them: it lives on
+		return
+	}
 	if n == nil || !takesOver(tx, in, src, n, dst, old) {
 		nameLost(tx, in, dst, in.NewParent, name)
 		return
@@ -144,9 +148,8 @@ func replaced(tx *catalog.Tx, in *intent.Intent, src, dst ID, name string) {
 	mergeSaid(tx, n.MediaId, old.MediaId)
 	n.MediaId, n.Btime = old.MediaId, old.Btime // it is as old as the media: it goes to the trash when it is deleted
 	tx.Store(record.NodeKey(src), n)
-	if old.Head.GetSize() > 0 {
-		addVersion(tx, old.MediaId, &record.Version{Head: old.Head, Time: in.Time, Node: dst, Mtime: old.Mtime, Reason: replacedByRename})
-	}
+	// Also of one that is empty: the version tells bytes that come late where the media is.
+	addVersion(tx, old.MediaId, &record.Version{Head: old.Head, Time: in.Time, Node: dst, Mtime: old.Mtime, Reason: replacedByRename})
 	endNode(tx, dst, old, false)
 }
 

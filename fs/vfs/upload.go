@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -154,18 +155,17 @@ func (fs *FS) headIntent(ino *inode, w *writing) (in *intent.Intent, wanted bool
 	return in, wanted, err
 }
 
-// livesOn tells whether a media that was node's went over to another node by a rename.
+// livesOn tells whether a media that was node's went over to another node by a rename. That leaves a version, of which the newest stays for as long as the
+// media does, and a media that ends takes all its versions along.
 func livesOn(tx *catalog.Tx, media []byte, node ID) bool {
 	if len(media) == 0 {
 		return false
 	}
-	for k := range tx.Records(record.VersionPrefix(media)) {
-		var v record.Version
-		if tx.Load(k, &v) && v.Node == node && v.Reason == replacedByRename {
-			return true
-		}
+	if n := tx.Node(node); n != nil && !tx.Orphan(node) && bytes.Equal(n.MediaId, media) {
+		return false
 	}
-	return false
+	k, _ := tx.Last(record.VersionPrefix(media))
+	return k != nil
 }
 
 // uploaded notes that the spool file's bytes are the media's head now.

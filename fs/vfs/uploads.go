@@ -33,7 +33,7 @@ func (fs *FS) Uploads(context.Context) ([]UploadState, error) {
 			ino.io.RLock()
 			if w := ino.w; w != nil {
 				u.Sent = min(w.up.progress(), size)
-				u.Running = u.Running || w.up.streams()
+				u.Running = u.Running || w.up != nil && w.up.streams()
 			}
 			ino.io.RUnlock()
 			list = append(list, u)
@@ -65,7 +65,6 @@ func (fs *FS) CancelUpload(ctx context.Context, id ID) error {
 		return remote.E("cancel upload", fmt.Sprint(id), remote.NotExist, errors.New("nothing of it is on its way"))
 	}
 	ino.mu.Lock()
-	ino.cancelled++
 	if ino.cancel != nil {
 		ino.cancel(errCancelled)
 	}
@@ -81,7 +80,8 @@ func (fs *FS) CancelUpload(ctx context.Context, id ID) error {
 	ino.swap(nil)
 	ino.clean()
 	ino.mu.Lock()
-	ino.lastErr, ino.pages = nil, ""
+	ino.lastErr, ino.pages, ino.copyOf = nil, "", nil
+	ino.cancelled++ // not before something is given up: who writes goes on when the upload had just ended
 	ino.mu.Unlock()
 	if err := fs.end(w); err != nil {
 		return err

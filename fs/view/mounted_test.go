@@ -199,12 +199,17 @@ func TestMountedUsers(t *testing.T) {
 	}
 }
 
+// mountWhereDesktopsLook has the test mount elsewhere than below /dev: GLib takes such a mount for one of the system's own, which has no trash.
+func mountWhereDesktopsLook(t *testing.T) {
+	if strings.HasPrefix(os.TempDir()+"/", "/dev/") {
+		t.Setenv("TMPDIR", "/var/tmp")
+	}
+}
+
 // GLib's own program deletes into the trash, and finds there what it needs to restore.
 func TestMountedGio(t *testing.T) {
 	needs(t, "gio")
-	if strings.HasPrefix(os.TempDir()+"/", "/dev/") {
-		t.Setenv("TMPDIR", "/var/tmp") // GLib takes a mount below /dev for one of the system's own, which has no trash
-	}
+	mountWhereDesktopsLook(t)
 	r := newRig(t)
 	r.f.add("/d", folded, "")
 	r.f.add("/d/f 100%.jpg", reg, "one")

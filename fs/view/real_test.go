@@ -56,6 +56,7 @@ func openReal(t *testing.T) *Library {
 
 // The real library through the kernel: what views show and do follows from it at once.
 func TestReal(t *testing.T) {
+	mountWhereDesktopsLook(t)
 	l := openReal(t)
 	dir := t.TempDir()
 	s, err := fuse.Mount(fuse.Options{Library: l, Dir: dir, HangTimeout: 30 * time.Second})

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
@@ -117,6 +118,26 @@ func (c *treeCopy) folder(ctx context.Context, dir string) {
 	if err != nil {
 		c.failed(dir, err)
 	}
+	unlock := func() {}
+	if !c.opt.DryRun {
+		if unlock, err = lockFolder(ctx, c.to(dir)); err != nil {
+			if ctx.Err() == nil {
+				c.failed(dir, err)
+			}
+			return
+		}
+	}
+	below := c.files(ctx, dir, entries)
+	unlock()
+	for _, name := range below {
+		if ctx.Err() == nil {
+			c.folder(ctx, name)
+		}
+	}
+}
+
+// files copies the files among the entries of a folder, and gives the folders among them.
+func (c *treeCopy) files(ctx context.Context, dir string, entries []os.DirEntry) []string {
 	var g errgroup.Group
 	g.SetLimit(copiesAtOnce)
 	var below []string
@@ -152,9 +173,32 @@ func (c *treeCopy) folder(ctx context.Context, dir string) {
 		})
 	}
 	g.Wait() //nolint:errcheck // its functions fail by themselves
-	for _, name := range below {
-		if ctx.Err() == nil {
-			c.folder(ctx, name)
+	return below
+}
+
+// lockPause is how long a copy waits before it looks again whether another one has left a folder.
+const lockPause = 50 * time.Millisecond
+
+// lockFolder waits until no other copy on this machine is at work on the files of a folder: two would take each other's files under way for leftovers.
+func lockFolder(ctx context.Context, dir string) (unlock func(), err error) {
+	d, err := os.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err := unix.Flock(int(d.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		switch {
+		case err == nil:
+			return func() { d.Close() }, nil
+		case err != unix.EWOULDBLOCK && err != unix.EINTR:
+			d.Close()
+			return nil, &os.PathError{Op: "lock", Path: dir, Err: err}
+		}
+		select {
+		case <-ctx.Done():
+			d.Close()
+			return nil, ctx.Err()
+		case <-time.After(lockPause):
 		}
 	}
 }

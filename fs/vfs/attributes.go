@@ -50,8 +50,8 @@ func (fs *FS) mediaAttribute(id ID, name string) (value []byte, known bool, err 
 		if n == nil {
 			return missing(tx, "getxattr", id)
 		}
-		if len(n.MediaId) == 0 {
-			return tx.Err()
+		if len(n.MediaId) == 0 || tx.Orphan(id) {
+			return tx.Err() // of what has no name any more, attributes are just kept
 		}
 		value, known = media.Attribute(fs.whole(tx, id, n, pathsOf(tx, id)), name)
 		if known && value == nil {
@@ -65,7 +65,7 @@ func (fs *FS) mediaAttribute(id ID, name string) (value []byte, known bool, err 
 // listAttributes names the attributes of the model that people have set.
 func listAttributes(tx *catalog.Tx, id ID) []string {
 	n := tx.Node(id)
-	if n == nil || len(n.MediaId) == 0 {
+	if n == nil || len(n.MediaId) == 0 || tx.Orphan(id) {
 		return nil
 	}
 	m := new(record.Media)
@@ -108,6 +108,9 @@ func (fs *FS) setMediaAttribute(ctx context.Context, c Caller, id ID, name strin
 	default:
 		ch := MediaChange{Edits: edits}
 		for _, r := range requests {
+			if r.User != "" && r.User != UserName(c.UID) && c.UID != 0 {
+				err = errors.Join(err, remote.E("setxattr", name, remote.Permission, errors.New("only root likes and votes for others")))
+			}
 			a, aerr := r.Attachment(UserName(c.UID), stamp(TimeOf(fs.opt.Now())))
 			err = errors.Join(err, aerr)
 			ch.Attached = append(ch.Attached, a)

@@ -47,15 +47,30 @@ type factsAgent struct {
 	since   time.Time // when the batch began
 	busy    bool
 	scanned bool
-	failed  map[ID]int // how often in a row
+	failed  map[ID]int  // how often in a row
+	renewed map[ID]bool // read even if there are facts of the head
 }
 
 func newFactsAgent(fs *FS) *factsAgent {
-	return &factsAgent{fs: fs, wake: make(chan struct{}, 1), due: make(map[ID]time.Time), failed: make(map[ID]int)}
+	return &factsAgent{fs: fs, wake: make(chan struct{}, 1), due: make(map[ID]time.Time), failed: make(map[ID]int), renewed: make(map[ID]bool)}
 }
 
 // queue has the facts of a media read when nobody has changed it for a moment.
 func (a *factsAgent) queue(id ID) { a.queueIn(id, a.fs.opt.FactsDelay) }
+
+// renew has the facts of a media read again though there are some: their document is damaged or gone.
+func (a *factsAgent) renew(id ID) {
+	if a.fs.opt.Facts == nil || a.fs.opt.ReadOnly {
+		return
+	}
+	a.mu.Lock()
+	known := a.renewed[id]
+	a.renewed[id] = true
+	a.mu.Unlock()
+	if !known { // else whoever asks again and again would put it off
+		a.queue(id)
+	}
+}
 
 func (a *factsAgent) queueIn(id ID, delay time.Duration) {
 	if a.fs.opt.Facts == nil || a.fs.opt.ReadOnly {
@@ -156,10 +171,17 @@ func (a *factsAgent) idle() bool {
 
 // read reads the facts of one media and puts them into the batch.
 func (a *factsAgent) read(id ID) {
-	f, err := a.fs.readFacts(a.fs.ctx, id)
+	a.mu.Lock()
+	again := a.renewed[id]
+	delete(a.renewed, id)
+	a.mu.Unlock()
+	f, err := a.fs.readFacts(a.fs.ctx, id, again)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.busy = false
+	if err != nil && again {
+		a.renewed[id] = true
+	}
 	switch {
 	case err == nil:
 		delete(a.failed, id)
@@ -170,17 +192,19 @@ func (a *factsAgent) read(id ID) {
 			a.batch = append(a.batch, &intent.Facts{Node: id, Facts: f})
 		}
 	case a.fs.ctx.Err() != nil || errors.Is(err, remote.NotExist):
-	case a.failed[id] < 8:
-		a.failed[id]++
+		delete(a.renewed, id)
+	case a.failed[id] < 8, errors.Is(err, remote.Unavailable), errors.Is(err, remote.Throttled): // a store that is away comes back
+		a.failed[id] = min(a.failed[id]+1, 8)
 		a.due[id] = time.Now().Add(a.fs.opt.RetryInterval << a.failed[id])
 	default:
 		delete(a.failed, id)
+		delete(a.renewed, id)
 		a.fs.log.WithError(err).WithField("node", id).Info("what the bytes of a media say could not be read; the next mount tries again")
 	}
 }
 
-// readFacts reads the facts of a media's head; nil when they are there, or the media is being written.
-func (fs *FS) readFacts(ctx context.Context, id ID) (*record.Facts, error) {
+// readFacts reads the facts of a media's head; nil when they are there and are not to be read again.
+func (fs *FS) readFacts(ctx context.Context, id ID, again bool) (*record.Facts, error) {
 	var head *record.Head
 	var l layout
 	var name string
@@ -190,7 +214,7 @@ func (fs *FS) readFacts(ctx context.Context, id ID) (*record.Facts, error) {
 		if n == nil || tx.Orphan(id) || len(n.MediaId) == 0 || n.Head.GetSize() == 0 {
 			return tx.Err()
 		}
-		if f := factsOf(tx, id, n); f != nil && f.Version >= facts.Version {
+		if f := factsOf(tx, id, n); f != nil && f.Version >= facts.Version && !again {
 			return tx.Err()
 		}
 		var err error

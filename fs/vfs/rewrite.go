@@ -15,6 +15,7 @@ import (
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
 	"mediafs/cache/spool"
+	"mediafs/fs/media"
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
@@ -269,7 +270,12 @@ func runRewrite(tx *catalog.Tx, in *intent.Intent) error {
 		return remote.E("rewrite", fmt.Sprint(in.Node), remote.Stale, nil)
 	}
 	storeContents(tx, in)
+	f := factsOf(tx, in.Node, n)
 	n.Head = proto.CloneOf(in.Head)
 	tx.Store(record.NodeKey(in.Node), n)
+	if f != nil { // the bytes are the same
+		f.Head = media.HeadHash(n.Head)
+		tx.Store(record.FactsKey(in.Node), f)
+	}
 	return nil
 }

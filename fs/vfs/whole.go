@@ -252,12 +252,15 @@ func (fs *FS) Document(ctx context.Context, id ID) (*remote.FactsDocument, error
 		return nil, remote.E("read facts", "", remote.Unsupported, nil)
 	}
 	b, err := side.GetSide(ctx, at, factsSuffix)
+	if errors.Is(err, remote.NotExist) || errors.Is(err, remote.Corrupt) {
+		fs.facts.renew(id)
+	}
 	if err != nil {
 		return nil, err
 	}
 	d := new(remote.FactsDocument)
 	if !sumIs(b, f.DocumentSum) || json.Unmarshal(b, d) != nil {
-		fs.facts.queue(id) // it is made anew
+		fs.facts.renew(id)
 		return nil, remote.E("read facts", at.ID, remote.Corrupt, errors.New("the document is not the one that the catalog means")).WithHint("it is made anew; try again in a while")
 	}
 	return d, nil

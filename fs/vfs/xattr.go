@@ -18,7 +18,15 @@ import (
 
 // GetXattr reads an extended attribute, also of a node without a name that is still open; NoAttribute when it is not set.
 func (fs *FS) GetXattr(_ context.Context, id ID, name string) (value []byte, err error) {
-	if value, known, err := fs.mediaAttribute(id, name); known || err != nil {
+	value, known, err := fs.mediaAttribute(id, name)
+	switch {
+	case known && errors.Is(err, remote.NoAttribute):
+		// One that was kept before this version knew the name is still there.
+		if plain, perr := fs.plainXattr(id, name); perr == nil {
+			return plain, nil
+		}
+		return nil, err
+	case known || err != nil:
 		return value, err
 	}
 	return fs.plainXattr(id, name)

@@ -27,6 +27,7 @@ type asker struct {
 	groups []uint32
 	looked bool            // groups is filled
 	search map[string]bool // folder → may be searched, with all above it
+	list   map[string]bool // folder → may be searched so, and listed
 }
 
 // asking is who asks in a context.
@@ -101,6 +102,49 @@ func (who *asker) reached(ctx context.Context, paths []string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// shown gives the first of a media's paths under which the caller may be shown it: he may list the folder that has the name, reach it, and read the media. What
+// people said of a media and what its bytes say is for who may read it, and a name in a folder that cannot be listed is for who knows it.
+func (who *asker) shown(ctx context.Context, m *remote.Media) (string, bool) {
+	if who.root() {
+		return who.reached(ctx, m.Paths)
+	}
+	p, ok := who.listed(ctx, m.Paths)
+	if !ok {
+		return "", false
+	}
+	a, err := who.l.MediaLibrary.GetAttr(ctx, m.Node)
+	return p, err == nil && who.may(&a, mayRead)
+}
+
+// listed gives the first of some paths that the caller can reach, in a folder that he may list.
+func (who *asker) listed(ctx context.Context, paths []string) (string, bool) {
+	for _, p := range paths {
+		if len(p) > 1 && p[0] == '/' && who.lists(ctx, path.Dir(p)) {
+			return p, true
+		}
+	}
+	return "", false
+}
+
+func (who *asker) lists(ctx context.Context, dir string) bool {
+	if who.root() {
+		return true
+	}
+	if may, ok := who.list[dir]; ok {
+		return may
+	}
+	may := who.searches(ctx, dir)
+	if may {
+		a, err := who.l.Resolve(ctx, dir)
+		may = err == nil && who.may(&a, mayRead)
+	}
+	if who.list == nil {
+		who.list = make(map[string]bool)
+	}
+	who.list[dir] = may
+	return may
 }
 
 // writes fails with Permission when the caller may not write to a media, or may not reach it.

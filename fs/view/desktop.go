@@ -232,7 +232,7 @@ func (f *desktopInfo) list(ctx context.Context, _ *asker, s *listing, after uint
 		}
 		f.l.desktop.mu.Unlock()
 		for i, e := range t.entries {
-			if name := t.names[i] + infoEnding; !written[name] {
+			if name := t.names[i] + infoEnding; !written[name] && t.of.has(e.Entry) {
 				es = append(es, entry{name: name, spot: f.text(e)})
 			}
 		}

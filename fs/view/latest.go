@@ -25,7 +25,7 @@ func (f *latest) entries(ctx context.Context, who *asker) ([]entry, error) {
 	var es []entry
 	names := make(map[string]bool)
 	err = f.l.Latest(ctx, q, func(m *remote.Media) bool {
-		p, ok := who.reached(ctx, m.Paths)
+		p, ok := who.shown(ctx, m)
 		if !ok {
 			return true
 		}
@@ -40,18 +40,31 @@ func (f *latest) entries(ctx context.Context, who *asker) ([]entry, error) {
 	return es, err
 }
 
+// lookup finds the newest media that has a name, and any by the spelling with its number. It does not go through the list: programs look up every name
+// that they were shown. So a media that is too old for the list is found as well.
 func (f *latest) lookup(ctx context.Context, who *asker, name string) (entry, error) {
-	es, err := f.entries(ctx, who)
-	if err != nil {
-		return entry{}, err
-	}
-	id, numbered := suffix(name)
-	for _, e := range es {
-		if e.name == name || numbered && e.media == id && suffixed(e.name, id) == name {
-			return e, nil
+	e := entry{name: name}
+	if id, ok := suffix(name); ok {
+		m, err := f.l.Media(ctx, id)
+		if err != nil || m.Hidden {
+			return e, missing(name)
 		}
+		if p, ok := who.shown(ctx, m); ok && suffixed(path.Base(p), id) == name {
+			e.media = id
+		}
+		return e, found(&e, nil)
 	}
-	return entry{}, missing(name)
+	all, err := f.l.newSet("", nil)
+	if err != nil {
+		return e, err
+	}
+	err = f.l.Latest(ctx, all.narrow(name), func(m *remote.Media) bool {
+		if p, ok := who.shown(ctx, m); ok && path.Base(p) == name {
+			e.media = m.Node
+		}
+		return e.media == 0
+	})
+	return e, found(&e, err)
 }
 
 func (f *latest) list(ctx context.Context, who *asker, s *listing, after uint64, emit func(entry) bool) error {

@@ -43,7 +43,7 @@ func (s *set) run(ctx context.Context, who *asker, q *query.Query, after vfs.ID,
 		if s.in != nil && !s.in(m) {
 			return true
 		}
-		p, ok := who.reached(ctx, m.Paths)
+		p, ok := who.shown(ctx, m)
 		return !ok || yield(m.Node, path.Base(p))
 	})
 }

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -68,7 +69,7 @@ func (b bin) find(ctx context.Context, name string) (vfs.TrashEntry, error) {
 		return vfs.TrashEntry{}, err
 	}
 	e, ok := s.find(b.to, name)
-	if !ok {
+	if !ok || !s.of.has(e.Entry) {
 		return e, missing(name)
 	}
 	return e, nil
@@ -88,9 +89,11 @@ func (b bin) list(ctx context.Context, s *listing, after uint64, emit func(entry
 		if err != nil {
 			return nil, err
 		}
-		es := make([]entry, len(t.entries))
+		es := make([]entry, 0, len(t.entries))
 		for i, e := range t.entries {
-			es[i] = b.l.deleted(t.names[i], e.Node, e.Attr.Mode)
+			if t.of.has(e.Entry) {
+				es = append(es, b.l.deleted(t.names[i], e.Node, e.Attr.Mode))
+			}
 		}
 		return es, nil
 	})
@@ -113,12 +116,16 @@ func (b bin) give(ctx context.Context, who *asker, name string, to place) error 
 	if err != nil {
 		return err
 	}
-	defer b.l.trash.changed()
 	switch to.view.(type) {
 	case nil:
-		return b.l.Restore(ctx, who.caller, e.Entry, to.parent, to.name)
+		return b.went(e, b.l.Restore(ctx, who.caller, e.Entry, to.parent, to.name))
 	case *expunged:
-		return b.l.Purge(ctx, who.caller, e.Entry)
+		if e.Attr.Mode&unix.S_IFMT == unix.S_IFDIR {
+			if err := who.empties(ctx, name, e.Node); err != nil {
+				return err
+			}
+		}
+		return b.went(e, b.l.Purge(ctx, who.caller, e.Entry))
 	}
 	return refused("rename", name, "move it to a folder of the tree to restore it")
 }
@@ -132,8 +139,45 @@ func (b bin) purge(ctx context.Context, who *asker, name string, dir bool) error
 	if err := b.l.emptyFolder(ctx, name, e.Node, e.Attr.Mode, dir); err != nil {
 		return err
 	}
-	defer b.l.trash.changed()
-	return b.l.Purge(ctx, who.caller, e.Entry)
+	return b.went(e, b.l.Purge(ctx, who.caller, e.Entry))
+}
+
+// went notes that an entry has left the trash, or after an error that nobody knows.
+func (b bin) went(e vfs.TrashEntry, err error) error {
+	if err != nil {
+		b.l.trash.changed()
+	} else {
+		b.l.trash.left(e)
+	}
+	return err
+}
+
+// empties fails with Permission when the caller could not delete what is in a folder, and in the folders in it, one by one.
+func (who *asker) empties(ctx context.Context, name string, id vfs.ID) error {
+	if who.root() {
+		return nil
+	}
+	a, err := who.l.MediaLibrary.GetAttr(ctx, id)
+	if err != nil {
+		return err
+	}
+	may := who.may(&a, mayWrite|maySearch)
+	return who.l.children(ctx, id, 0, func(e vfs.DirEntry) (bool, error) {
+		if may && a.Mode&unix.S_ISVTX != 0 && !who.owns(&a) {
+			c, err := who.l.MediaLibrary.GetAttr(ctx, e.ID)
+			if err != nil {
+				return false, err
+			}
+			may = who.owns(&c)
+		}
+		if !may {
+			return false, remote.E("delete", quoted(name), remote.Permission, nil).WithHint("others' files are in a folder that only they may write to")
+		}
+		if e.Mode&unix.S_IFMT == unix.S_IFDIR {
+			return true, who.empties(ctx, name, e.ID)
+		}
+		return true, nil
+	})
 }
 
 // emptyFolder fails when something cannot be removed by unlink, or with dir by rmdir.
@@ -190,7 +234,27 @@ func (f *relic) attr(ctx context.Context) (vfs.Attr, error) {
 // moment, and stays one if this process ends just then. What is moved out of it into the tree is restored, in the place of nothing.
 type relicFolder struct{ relic }
 
+// there fails with NotExist when the folder is in the trash no longer: a program that has it open, or works in it, while it is restored must not
+// go on and delete for good what lies in the tree again.
+func (f *relicFolder) there(ctx context.Context) error {
+	paths, err := f.l.Paths(ctx, f.id)
+	if err == nil && len(paths) > 0 {
+		err = remote.E("look in the trash", f.key(), remote.NotExist, errors.New("the folder was restored"))
+	}
+	return err
+}
+
+func (f *relicFolder) attr(ctx context.Context) (vfs.Attr, error) {
+	if err := f.there(ctx); err != nil {
+		return vfs.Attr{}, err
+	}
+	return f.relic.attr(ctx)
+}
+
 func (f *relicFolder) lookup(ctx context.Context, _ *asker, name string) (entry, error) {
+	if err := f.there(ctx); err != nil {
+		return entry{}, err
+	}
 	a, err := f.child(ctx, name)
 	if err != nil {
 		return entry{}, err
@@ -207,6 +271,9 @@ func (f *relicFolder) child(ctx context.Context, name string) (vfs.Attr, error) 
 }
 
 func (f *relicFolder) list(ctx context.Context, _ *asker, _ *listing, after uint64, emit func(entry) bool) error {
+	if err := f.there(ctx); err != nil {
+		return err
+	}
 	return f.l.children(ctx, f.id, after, func(d vfs.DirEntry) (bool, error) {
 		e := f.l.deleted(d.Name, d.ID, d.Mode)
 		e.cookie = d.Cookie
@@ -223,6 +290,9 @@ func (f *relicFolder) rmdir(ctx context.Context, who *asker, name string) error 
 }
 
 func (f *relicFolder) purge(ctx context.Context, who *asker, name string, dir bool) error {
+	if err := f.there(ctx); err != nil {
+		return err
+	}
 	a, err := f.child(ctx, name)
 	if err != nil {
 		return err
@@ -240,6 +310,9 @@ func (f *relicFolder) purge(ctx context.Context, who *asker, name string, dir bo
 	case err != nil:
 		return err
 	}
+	if f.there(ctx) != nil {
+		return nil // restored at just this moment: what was deleted stays in the trash
+	}
 	err = f.l.Purge(ctx, who.caller, n)
 	if remote.KindOf(err) == remote.NotExist {
 		return nil // it has other names, so no entry came of it
@@ -250,6 +323,9 @@ func (f *relicFolder) purge(ctx context.Context, who *asker, name string, dir bo
 func (f *relicFolder) give(ctx context.Context, who *asker, name string, to place, _ uint32) error {
 	if to.view != nil {
 		return refused("rename", name, "move it to a folder of the tree to restore it")
+	}
+	if err := f.there(ctx); err != nil {
+		return err
 	}
 	return f.l.MediaLibrary.Rename(ctx, who.caller, f.id, name, to.parent, to.name, vfs.RenameNoReplace)
 }

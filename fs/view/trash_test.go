@@ -217,7 +217,8 @@ func TestDesktopTrash(t *testing.T) {
 	x := r.f.add("/d/100% ä\n.jpg", reg, "x")
 	r.f.add("/d/f.jpg", reg, "f")
 	second := r.f.add("/f.jpg", reg, "g")
-	r.f.add("/folder", folded, "")
+	own := r.f.add("/folder", folded, "")
+	r.f.set(own, func(n *fakeNode) { n.attr.UID = ann })
 	r.f.add("/folder/in.jpg", reg, "")
 	for _, uid := range []uint32{0, ann} {
 		r.lists(uid, fmt.Sprint(".Trash-", uid), "expunged", "files", "info")

@@ -33,6 +33,29 @@ type choice struct {
 // changed says that the list may not hold any more.
 func (t *trashList) changed() { t.generation.Add(1) }
 
+// left says that one entry is no longer there. Nothing is read again for that, unless another gets its name: emptying a trash of thousands takes time by
+// their number, and not by its square.
+func (t *trashList) left(e vfs.TrashEntry) {
+	t.mu.Lock()
+	n := t.now
+	t.mu.Unlock()
+	if n == nil {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.gone == nil {
+		n.gone, n.named = make(map[uint64]bool), make(map[string]int)
+		for _, e := range n.entries {
+			n.named[e.Name]++
+		}
+	}
+	n.gone[e.Entry] = true
+	if n.named[e.Name] > 1 {
+		t.changed()
+	}
+}
+
 // choose keeps a name for an entry.
 func (t *trashList) choose(entry uint64, name string) {
 	t.mu.Lock()
@@ -50,8 +73,17 @@ type trashed struct {
 	entries    []vfs.TrashEntry // ascending by number
 	chosen     map[uint64]string
 
-	mu    sync.Mutex
+	mu    sync.Mutex // guards what is below
 	shown map[audience]*shown
+	gone  map[uint64]bool // entries that were deleted or restored since
+	named map[string]int  // how many entries have a name; filled with gone
+}
+
+// has tells whether an entry is still in the trash, as far as this process knows.
+func (n *trashed) has(entry uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return !n.gone[entry]
 }
 
 // An audience is for whom the trash is shown.
@@ -63,6 +95,7 @@ type audience struct {
 
 // A shown is the trash as one audience has it.
 type shown struct {
+	of      *trashed
 	entries []vfs.TrashEntry
 	names   []string
 	byName  map[string]int
@@ -112,7 +145,7 @@ func (n *trashed) to(a audience) *shown {
 	if s := n.shown[a]; s != nil {
 		return s
 	}
-	s := &shown{byName: make(map[string]int)}
+	s := &shown{of: n, byName: make(map[string]int)}
 	for _, e := range n.entries {
 		if a.root || e.UID == a.uid || !a.desktop && e.Attr.UID == a.uid {
 			s.entries = append(s.entries, e)

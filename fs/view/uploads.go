@@ -49,7 +49,7 @@ func (f *uploads) entries(ctx context.Context, who *asker) ([]entry, []vfs.ID, e
 				continue
 			}
 			base = "deleted"
-		} else if !who.reaches(ctx, u.Path) {
+		} else if !who.lists(ctx, path.Dir(u.Path)) {
 			continue
 		}
 		name := cut(base, uploadEnding)

@@ -2,6 +2,7 @@ package view
 
 import (
 	"context"
+	"errors"
 	"path"
 	"strconv"
 	"sync"
@@ -100,11 +101,9 @@ func (f *archive) open(ctx context.Context, who *asker) (vfs.File, error) {
 	f.mu.Unlock()
 	file := &zipFile{readOnly: readOnly{f.key()}, archive: f, zip: z, caller: who.caller, keep: z != nil}
 	if z != nil {
-		for i := range z.members {
-			if err := z.members[i].closed(who); err != nil {
-				file.Release()
-				return nil, err
-			}
+		if err := f.again(ctx, who, z); err != nil {
+			file.Release()
+			return nil, err
 		}
 		return file, nil
 	}
@@ -117,6 +116,26 @@ func (f *archive) open(ctx context.Context, who *asker) (vfs.File, error) {
 	f.opened, f.layout, f.size = 1, z, z.size
 	f.mu.Unlock()
 	return file, nil
+}
+
+// again looks whether who opens an archive that others have open may read all that is in it, as things are now: a folder may have been closed since. What
+// is not below the folder any more may lie where he cannot reach it.
+func (f *archive) again(ctx context.Context, who *asker, z *zipLayout) error {
+	now, err := f.l.scan(ctx, who, f.id)
+	if err != nil {
+		return err
+	}
+	there := make(map[vfs.ID]bool, len(now.members))
+	for i := range now.members {
+		there[now.members[i].id] = true
+	}
+	for i := range z.members {
+		if m := &z.members[i]; !there[m.id] {
+			return remote.E("archive", quoted(m.name), remote.Busy, errors.New("others have the archive open as it was before this went away")).
+				WithHint("try again when they have closed it")
+		}
+	}
+	return nil
 }
 
 // scan lays out the archive of a node.

@@ -116,5 +116,5 @@ func TestDesktopTrash(t *testing.T) {
 	if got := m.names(".media/trash"); len(got) != len(users) {
 		t.Errorf("the whole trash: %q, want one folder of each of %d users", got, len(users))
 	}
-	m.do("umount", m.mnt)
+	m.umountAfter()
 }

@@ -128,6 +128,19 @@ func savedLibrary(t *testing.T, folders []string) (m *machine, store, outside st
 	return m, store, outside
 }
 
+// umountAfter unmounts after programs that leave processes behind for a moment: rsync's second half, a desktop's daemons.
+func (m *machine) umountAfter() {
+	m.t.Helper()
+	var said string
+	if !eventually(func() bool {
+		code, _, stderr := m.mediafs("umount", m.mnt)
+		said = stderr
+		return code == exitOK
+	}) {
+		m.t.Fatalf("umount: %s", said)
+	}
+}
+
 // attribute reads an extended attribute; empty when it is not set.
 func (m *machine) attribute(file, name string) string {
 	m.t.Helper()
@@ -237,7 +250,7 @@ func TestIdentityOfSaves(t *testing.T) {
 			saved = append(saved, func(t *testing.T) { check(t, s.name+", on another machine") })
 		})
 	}
-	m.umount()
+	m.umountAfter()
 	m.again(store)
 	for _, check := range saved {
 		check(t)
@@ -406,7 +419,7 @@ func TestIdentityOfCopies(t *testing.T) {
 		now, nowSay := m.identity(file)
 		states[file] = fmt.Sprint(now, nowSay)
 	}
-	m.umount()
+	m.umountAfter()
 	m.again(store)
 	for file, want := range states {
 		if now, nowSay := m.identity(file); fmt.Sprint(now, nowSay) != want {

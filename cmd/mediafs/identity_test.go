@@ -122,13 +122,14 @@ func savedLibrary(t *testing.T, folders []string) (m *machine, store, outside st
 			}
 		}
 	}
-	m.umount()
+	m.umountAfter()
 	m.env = append(m.env, clockAhead+"=1h")
 	m.mount(store)
 	return m, store, outside
 }
 
-// umountAfter unmounts after programs that leave processes behind for a moment: rsync's second half, a desktop's daemons.
+// umountAfter unmounts when nobody looks into the mount any more: programs leave processes behind for a moment, rsync its second half, a desktop its daemons,
+// and others on the machine look at every mount.
 func (m *machine) umountAfter() {
 	m.t.Helper()
 	var said string
@@ -255,7 +256,7 @@ func TestIdentityOfSaves(t *testing.T) {
 	for _, check := range saved {
 		check(t)
 	}
-	m.umount()
+	m.umountAfter()
 }
 
 // A call is one system call that a program makes on files of the mount.
@@ -426,5 +427,5 @@ func TestIdentityOfCopies(t *testing.T) {
 			t.Errorf("%s on another machine: %s %q, want %s", file, now, nowSay, want)
 		}
 	}
-	m.umount()
+	m.umountAfter()
 }

@@ -59,10 +59,10 @@ func TestZipView(t *testing.T) {
 		}
 	}
 	check("here")
-	m.umount()
+	m.umountAfter()
 	m.again(store)
 	check("on another machine")
-	m.umount()
+	m.umountAfter()
 }
 
 // An archive over 4 GiB: a media of that size, sparse, with a word at its end, and one after it, which programs find without reading the first.
@@ -132,5 +132,5 @@ print(z.getinfo("films/a.raw").file_size, z.read("films/b.txt").decode().strip()
 	if out := m.sh(`python3 -c "$1" .media/zip/films.zip`, ends); out != fmt.Sprintf("%d small\n", int64(large)) {
 		t.Errorf("python: %s", out)
 	}
-	m.umount()
+	m.umountAfter()
 }

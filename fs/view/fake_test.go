@@ -496,6 +496,21 @@ func (f *fake) Unlink(_ context.Context, _ vfs.Caller, parent vfs.ID, name strin
 	return nil
 }
 
+// Rmdir is asked for what the kernel still believes to be in the tree, for a second after it went to the trash.
+func (f *fake) Rmdir(_ context.Context, _ vfs.Caller, parent vfs.ID, name string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	id, ok := f.nodes[parent].children[name]
+	if !ok {
+		return none("rmdir", name)
+	}
+	if len(f.nodes[id].children) > 0 {
+		return remote.E("rmdir", name, remote.NotEmpty, nil)
+	}
+	f.unname(f.nodes[parent], name)
+	return nil
+}
+
 func (f *fake) Rename(_ context.Context, _ vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -28,13 +28,22 @@ func (fs *FS) EditMedia(ctx context.Context, c Caller, id ID, ch MediaChange) er
 	}
 	in := fs.newIntent(intent.Kind_EDIT_MEDIA, c)
 	in.Node = id
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		if n := tx.Node(id); n != nil {
+			in.MediaId = n.MediaId
+		}
+		return tx.Err()
+	})
+	if err != nil {
+		return err
+	}
 	for _, e := range ch.Edits {
 		in.Edits = append(in.Edits, &intent.Edit{Field: e.Field, Do: uint32(e.Do), Value: e.Value})
 	}
 	for _, a := range ch.Attached {
 		in.Attached = append(in.Attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove})
 	}
-	_, err := fs.do(ctx, in)
+	_, err = fs.do(ctx, in)
 	if err == nil {
 		fs.announceNode(id)
 	}
@@ -63,23 +72,36 @@ func (fs *FS) mayEdit(c Caller, id ID, edits []media.Edit) error {
 func runEditMedia(tx *catalog.Tx, in *intent.Intent) error {
 	n := tx.Node(in.Node)
 	if n == nil || tx.Orphan(in.Node) {
+		if tx.Late() && livesOn(tx, in.MediaId, in.Node) {
+			return say(tx, in, in.MediaId, nil) // another node holds the media now
+		}
 		return missing(tx, "edit", in.Node)
 	}
 	if len(n.MediaId) == 0 {
 		return remote.E("edit", fmt.Sprint(in.Node), remote.Unsupported, errors.New("only media have titles, tags and the like"))
 	}
-	key := record.MediaKey(n.MediaId)
+	if err := say(tx, in, n.MediaId, factsOf(tx, in.Node, n)); err != nil {
+		return err
+	}
+	n.Ctime = in.Time
+	tx.Store(record.NodeKey(in.Node), n)
+	return nil
+}
+
+// say changes what is said of a media.
+func say(tx *catalog.Tx, in *intent.Intent, id []byte, facts *record.Facts) error {
+	key := record.MediaKey(id)
 	m := new(record.Media)
 	tx.Load(key, m)
 	edits := make([]media.Edit, len(in.Edits))
 	for i, e := range in.Edits {
 		edits[i] = media.Edit{Field: e.Field, Do: media.Do(e.Do), Value: e.Value}
 	}
-	if err := media.Apply(m, in.Time, media.OverFacts(m, factsOf(tx, in.Node, n), edits)); err != nil {
+	if err := media.Apply(m, in.Time, media.OverFacts(m, facts, edits)); err != nil {
 		return err
 	}
 	for _, a := range in.Attached {
-		attach(tx, n.MediaId, m, a)
+		attach(tx, id, m, a)
 	}
 	if media.Empty(m) {
 		if tx.Get(key) != nil {
@@ -88,8 +110,6 @@ func runEditMedia(tx *catalog.Tx, in *intent.Intent) error {
 	} else {
 		tx.Store(key, m)
 	}
-	n.Ctime = in.Time
-	tx.Store(record.NodeKey(in.Node), n)
 	return nil
 }
 

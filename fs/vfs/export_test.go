@@ -75,3 +75,8 @@ func (fs *FS) Uploading() int {
 
 // Checkpoint writes the checkpoint after the newest commit, now.
 func (fs *FS) Checkpoint(ctx context.Context) error { return fs.cat.Checkpoint(ctx) }
+
+// Update writes what another program may have written.
+func (fs *FS) Update(ctx context.Context, fn func(tx *catalog.Tx) error) error {
+	return fs.cat.Update(ctx, nil, fn)
+}

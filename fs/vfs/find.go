@@ -28,11 +28,14 @@ func (fs *FS) Find(ctx context.Context, q *query.Query, after ID, yield func(*re
 		var page []*remote.Media
 		paused := false
 		err := fs.cat.View(func(tx *catalog.Tx) error {
-			from := time.Now()
+			var from time.Time // the first look at a media: what the index is read for before is done for all of a page
 			rctx, stop := context.WithCancel(ctx)
 			defer stop()
 			load := func(id ID) (*remote.Media, bool) {
 				after = id
+				if from.IsZero() {
+					from = time.Now()
+				}
 				if time.Since(from) > look {
 					paused = true
 					stop()
@@ -216,7 +219,9 @@ func spans(tx *catalog.Tx, kind terms.Kind, months bool) (list []string) {
 				list = append(list, at.Format("2006"))
 			}
 		}
-		from = terms.Time(next.Unix())
+		if from = terms.Time(next.Unix()); from <= term {
+			return list // the last second that a term tells apart
+		}
 	}
 }
 

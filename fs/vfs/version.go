@@ -184,7 +184,17 @@ func (fs *FS) RestoreVersion(ctx context.Context, c Caller, id ID, number uint64
 	}
 	in := fs.newIntent(intent.Kind_RESTORE_VERSION, c)
 	in.Node, in.Number = id, number
-	if _, err := fs.do(ctx, in); err != nil {
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		var v record.Version
+		if n := tx.Node(id); n != nil && tx.Load(record.VersionKey(n.MediaId, number), &v) {
+			in.Value = []byte(targetOf(v.Head))
+		}
+		return tx.Err()
+	})
+	if err == nil {
+		_, err = fs.do(ctx, in)
+	}
+	if err != nil {
 		return err
 	}
 	fs.announceNode(id)
@@ -199,7 +209,19 @@ func runRestoreVersion(tx *catalog.Tx, in *intent.Intent) error {
 	}
 	key := record.VersionKey(n.MediaId, in.Number)
 	var v record.Version
-	if len(n.MediaId) == 0 || !tx.Load(key, &v) {
+	found := len(n.MediaId) > 0 && tx.Load(key, &v)
+	if len(in.Value) > 0 && (!found || targetOf(v.Head) != string(in.Value)) {
+		// Numbers are given where the versions come into being: by now it may have another.
+		found = false
+		for k := range tx.Records(record.VersionPrefix(n.MediaId)) {
+			v.Reset()
+			if tx.Load(k, &v) && targetOf(v.Head) == string(in.Value) {
+				key, found = k, true
+				break
+			}
+		}
+	}
+	if !found {
 		return remote.E("restore version", fmt.Sprint(in.Number), remote.NotExist, tx.Err())
 	}
 	if n.Head.GetSize() > 0 {

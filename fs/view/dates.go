@@ -39,8 +39,18 @@ func (l *Library) months(ctx context.Context, who *asker) ([]string, error) {
 	}), err
 }
 
+// lookup asks for one media, and not for all months: each name below is looked up through its folders.
 func (f *years) lookup(ctx context.Context, who *asker, name string) (entry, error) {
-	return find(name, func() ([]entry, error) { return f.entries(ctx, who) })
+	if n, err := strconv.Atoi(name); err != nil || monthName(n, 0) != name+"-00" || len(name) != 4 {
+		return entry{}, missing(name)
+	}
+	s, err := f.l.newSet("taken:"+name, func(m *remote.Media) bool {
+		return m.Year != 0 && m.Month != 0 && strings.HasPrefix(monthName(m.Year, m.Month), name+"-")
+	})
+	if err != nil {
+		return entry{}, missing(name)
+	}
+	return s.shows(ctx, who, entry{name: name, spot: &year{f.l, name}})
 }
 
 func (f *years) list(ctx context.Context, who *asker, s *listing, after uint64, emit func(entry) bool) error {
@@ -70,7 +80,14 @@ func (f *year) key() string { return "by-date/" + f.name }
 func (f *year) attr(ctx context.Context) (vfs.Attr, error) { return f.l.folderAttr(ctx, 0o555) }
 
 func (f *year) lookup(ctx context.Context, who *asker, name string) (entry, error) {
-	return find(name, func() ([]entry, error) { return f.entries(ctx, who) })
+	if n, err := strconv.Atoi(name); err != nil || n < 1 || n > 12 || monthName(0, n) != "0000-"+name {
+		return entry{}, missing(name)
+	}
+	s, err := f.l.month(f.name + "-" + name)
+	if err != nil {
+		return entry{}, missing(name)
+	}
+	return s.shows(ctx, who, entry{name: name, spot: &shelf{l: f.l, name: "by-date/" + f.name + "/" + name, set: s}})
 }
 
 func (f *year) list(ctx context.Context, who *asker, s *listing, after uint64, emit func(entry) bool) error {

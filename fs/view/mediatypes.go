@@ -31,8 +31,16 @@ func (l *Library) halves(ctx context.Context, who *asker) ([][2]string, error) {
 	return out, err
 }
 
+// lookup asks for one media, and not for all types: each name below is looked up through its folders.
 func (f *types) lookup(ctx context.Context, who *asker, name string) (entry, error) {
-	return find(name, func() ([]entry, error) { return f.entries(ctx, who) })
+	s, err := f.l.newSet(term("type", name), func(m *remote.Media) bool {
+		a, b, ok := strings.Cut(m.Type, "/")
+		return ok && a == name && entryName(b)
+	})
+	if err != nil {
+		return entry{}, missing(name) // a text that is no type
+	}
+	return s.shows(ctx, who, entry{name: name, spot: &subtypes{f.l, name}})
 }
 
 func (f *types) list(ctx context.Context, who *asker, s *listing, after uint64, emit func(entry) bool) error {
@@ -61,7 +69,11 @@ func (f *subtypes) key() string { return "by-type/" + f.name }
 func (f *subtypes) attr(ctx context.Context) (vfs.Attr, error) { return f.l.folderAttr(ctx, 0o555) }
 
 func (f *subtypes) lookup(ctx context.Context, who *asker, name string) (entry, error) {
-	return find(name, func() ([]entry, error) { return f.entries(ctx, who) })
+	s, err := f.l.ofType(f.name + "/" + name)
+	if err != nil {
+		return entry{}, missing(name)
+	}
+	return s.shows(ctx, who, entry{name: name, spot: &shelf{l: f.l, name: "by-type/" + f.name + "/" + name, set: s}})
 }
 
 func (f *subtypes) list(ctx context.Context, who *asker, s *listing, after uint64, emit func(entry) bool) error {

@@ -18,9 +18,10 @@ import (
 type mirrored struct {
 	l      *Library
 	name   string
-	ending string                            // of items; empty: the item of a media has its name
-	item   func(id vfs.ID, kind uint32) spot // of a media or folder; nil: there is none
-	first  []entry                           // what the topmost folder has besides
+	ending string                                    // of items; empty: the item of a media has its name
+	item   func(id vfs.ID, kind uint32) spot         // of a media or folder; nil: there is none
+	placed func(s spot, in vfs.ID, name string) spot // gives an item that is a folder its place; nil: items are files
+	first  []entry                                   // what the topmost folder has besides
 }
 
 // A mirror is one folder of a mirrored view.
@@ -102,6 +103,15 @@ func (f *mirror) spelled(ctx context.Context, name string, id vfs.ID, kind uint3
 	return folder, item, nil
 }
 
+// place gives the item of a child. One that is a folder is another for each name of its media: the kernel moves a folder that it meets in two places.
+func (f *mirror) place(id vfs.ID, kind uint32, name string) spot {
+	s := f.item(id, kind)
+	if f.placed != nil {
+		s = f.placed(s, f.id, name)
+	}
+	return s
+}
+
 // show gives the entry of a name, when it is one of the two that a child has.
 func (f *mirror) show(ctx context.Context, name, child string, id vfs.ID, kind uint32) (entry, error) {
 	folder, item, err := f.spelled(ctx, child, id, kind)
@@ -111,7 +121,7 @@ func (f *mirror) show(ctx context.Context, name, child string, id vfs.ID, kind u
 	case folder == name:
 		return entry{name: name, spot: &mirror{f.mirrored, id}}, nil
 	case item == name:
-		return entry{name: name, spot: f.item(id, kind)}, nil
+		return entry{name: name, spot: f.place(id, kind, child)}, nil
 	}
 	return entry{}, missing(name)
 }
@@ -178,7 +188,7 @@ func (f *mirror) list(ctx context.Context, _ *asker, s *listing, after uint64, e
 			es = append(es, entry{name: folder, spot: &mirror{f.mirrored, e.ID}, cookie: e.Cookie})
 		}
 		if item != "" {
-			es = append(es, entry{name: item, spot: f.item(e.ID, kind), cookie: e.Cookie})
+			es = append(es, entry{name: item, spot: f.place(e.ID, kind, e.Name), cookie: e.Cookie})
 		}
 		return len(es) == 0 || s.together(es, emit), nil
 	})

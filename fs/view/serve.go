@@ -37,13 +37,17 @@ func (l *Library) atRoot(who *asker, name string) (spot, error) {
 	return l.desktopTrash(uid), nil
 }
 
-// reserved tells whether a name of the root belongs to views.
-func (l *Library) reserved(parent vfs.ID, name string) bool {
+// reserved tells whether a name of the root belongs to views. What the library has under the name of a desktop's trash, from an import or from a machine that
+// makes no views, stays what it is: hidden it would be lost to people.
+func (l *Library) reserved(ctx context.Context, parent vfs.ID, name string) bool {
 	if parent != vfs.Root {
 		return false
 	}
-	_, trash := desktopName(name)
-	return trash || name == l.ViewFolder()
+	if _, trash := desktopName(name); !trash {
+		return name == l.ViewFolder()
+	}
+	_, err := l.Resolve(ctx, name)
+	return err != nil
 }
 
 // folder gives the view's folder of a number.
@@ -60,7 +64,7 @@ func (l *Library) folder(op string, id vfs.ID) (folder, error) {
 
 // Lookup takes a reference. That a name is not there is volatile in a view as well.
 func (l *Library) Lookup(ctx context.Context, parent vfs.ID, name string) (vfs.Attr, error) {
-	if l.reserved(parent, name) {
+	if l.reserved(ctx, parent, name) {
 		s, err := l.atRoot(l.asking(ctx), name)
 		if err != nil {
 			return vfs.Attr{Volatile: true}, err
@@ -136,7 +140,7 @@ func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.Fi
 
 // Mknod is refused in views.
 func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32) (vfs.Attr, error) {
-	if inView(parent) || l.reserved(parent, name) {
+	if inView(parent) || l.reserved(ctx, parent, name) {
 		return vfs.Attr{}, refused("make node", name, "")
 	}
 	return l.MediaLibrary.Mknod(ctx, c, parent, name, mode, rdev)
@@ -145,7 +149,7 @@ func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 // Mkdir makes a tag. The folders of a desktop's trash are there always.
 func (l *Library) Mkdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode uint32) (vfs.Attr, error) {
 	who := l.askedBy(c)
-	if l.reserved(parent, name) {
+	if l.reserved(ctx, parent, name) {
 		if _, err := l.atRoot(who, name); err == nil {
 			return vfs.Attr{}, remote.E("make folder", quoted(name), remote.Exist, nil)
 		}
@@ -176,7 +180,7 @@ func (l *Library) Mkdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 
 // Symlink is refused in views.
 func (l *Library) Symlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, target []byte) (vfs.Attr, error) {
-	if inView(parent) || l.reserved(parent, name) {
+	if inView(parent) || l.reserved(ctx, parent, name) {
 		return vfs.Attr{}, refused("make symlink", name, "")
 	}
 	return l.MediaLibrary.Symlink(ctx, c, parent, name, target)
@@ -185,7 +189,7 @@ func (l *Library) Symlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name
 // Link puts a media into a view: it tags, hides or marks it.
 func (l *Library) Link(ctx context.Context, c vfs.Caller, id, parent vfs.ID, name string) (vfs.Attr, error) {
 	switch {
-	case l.reserved(parent, name), inView(id):
+	case l.reserved(ctx, parent, name), inView(id):
 		return vfs.Attr{}, refused("link", name, "")
 	case !inView(parent):
 		return l.MediaLibrary.Link(ctx, c, id, parent, name)
@@ -232,7 +236,7 @@ func (l *Library) Readlink(ctx context.Context, id vfs.ID) ([]byte, error) {
 
 // Unlink takes a media out of a view: what that means is the view's.
 func (l *Library) Unlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name string) error {
-	if l.reserved(parent, name) {
+	if l.reserved(ctx, parent, name) {
 		return remote.E("unlink", quoted(name), remote.IsDir, nil)
 	}
 	if !inView(parent) {
@@ -264,7 +268,7 @@ func (l *Library) Unlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 
 // Rmdir removes an empty tag, or a folder from the trash.
 func (l *Library) Rmdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name string) error {
-	if l.reserved(parent, name) {
+	if l.reserved(ctx, parent, name) {
 		return refused("remove folder", name, "it is always there")
 	}
 	if !inView(parent) {
@@ -284,7 +288,7 @@ func (l *Library) Rmdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 
 // Rename moves names within views, into the trash and out of it.
 func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32) error {
-	if l.reserved(parent, name) || l.reserved(newParent, newName) {
+	if l.reserved(ctx, parent, name) || l.reserved(ctx, newParent, newName) {
 		return refused("rename", name, "the name belongs to the views")
 	}
 	from, to := inView(parent), inView(newParent)
@@ -331,7 +335,7 @@ func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 
 // Create makes a file where a desktop program describes what it is about to put into its trash.
 func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32) (vfs.Attr, vfs.File, error) {
-	if l.reserved(parent, name) {
+	if l.reserved(ctx, parent, name) {
 		return vfs.Attr{}, nil, refused("create", name, "the name belongs to the views")
 	}
 	if !inView(parent) {

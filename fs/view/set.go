@@ -98,6 +98,15 @@ func (s *set) has(ctx context.Context, who *asker) (bool, error) {
 	return has, err
 }
 
+// shows gives the folder of a set, when the caller is shown any media of it.
+func (s *set) shows(ctx context.Context, who *asker, folder entry) (entry, error) {
+	has, err := s.has(ctx, who)
+	if err == nil && !has {
+		err = missing(folder.name)
+	}
+	return folder, err
+}
+
 func found(e *entry, err error) error {
 	if err == nil && e.media == 0 {
 		err = missing(e.name)

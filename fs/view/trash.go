@@ -80,7 +80,7 @@ func (b bin) lookup(ctx context.Context, name string) (entry, error) {
 	if err != nil {
 		return entry{}, err
 	}
-	return b.l.deleted(name, e.Node, e.Attr.Mode), nil
+	return b.l.deleted(b.place(), name, e.Node, e.Attr.Mode), nil
 }
 
 func (b bin) list(ctx context.Context, s *listing, after uint64, emit func(entry) bool) error {
@@ -92,7 +92,7 @@ func (b bin) list(ctx context.Context, s *listing, after uint64, emit func(entry
 		es := make([]entry, 0, len(t.entries))
 		for i, e := range t.entries {
 			if t.of.has(e.Entry) {
-				es = append(es, b.l.deleted(t.names[i], e.Node, e.Attr.Mode))
+				es = append(es, b.l.deleted(b.place(), t.names[i], e.Node, e.Attr.Mode))
 			}
 		}
 		return es, nil
@@ -202,15 +202,24 @@ func (l *Library) emptyFolder(ctx context.Context, name string, id vfs.ID, mode 
 	return err
 }
 
-// deleted is the entry of a node in the trash.
-func (l *Library) deleted(name string, id vfs.ID, mode uint32) entry {
+// place tells trash/ from the trash of each desktop user. A folder that is in several of them is another in each: the kernel moves a folder
+// that it meets in two places.
+func (b bin) place() string {
+	if b.to.desktop {
+		return strconv.FormatUint(uint64(b.to.uid), 10) + "/"
+	}
+	return ""
+}
+
+// deleted is the entry of a node in the trash, in one of the places where it is shown.
+func (l *Library) deleted(in, name string, id vfs.ID, mode uint32) entry {
 	switch kind := mode & unix.S_IFMT; kind {
 	case unix.S_IFREG:
 		return entry{name: name, media: id}
 	case unix.S_IFDIR:
-		return entry{name: name, spot: &relicFolder{relic{l, id}}}
+		return entry{name: name, spot: &relicFolder{relic{l, id, in}}}
 	default:
-		return entry{name: name, spot: &relic{l, id}, mode: kind}
+		return entry{name: name, spot: &relic{l, id, in}, mode: kind}
 	}
 }
 
@@ -218,9 +227,10 @@ func (l *Library) deleted(name string, id vfs.ID, mode uint32) entry {
 type relic struct {
 	l  *Library
 	id vfs.ID
+	in string // as bin.place has it
 }
 
-func (f *relic) key() string { return "relic/" + strconv.FormatUint(f.id, 16) }
+func (f *relic) key() string { return "relic/" + f.in + strconv.FormatUint(f.id, 16) }
 
 func (f *relic) attr(ctx context.Context) (vfs.Attr, error) {
 	a, err := f.l.MediaLibrary.GetAttr(ctx, f.id)
@@ -259,7 +269,7 @@ func (f *relicFolder) lookup(ctx context.Context, _ *asker, name string) (entry,
 	if err != nil {
 		return entry{}, err
 	}
-	return f.l.deleted(name, a.ID, a.Mode), nil
+	return f.l.deleted(f.in, name, a.ID, a.Mode), nil
 }
 
 func (f *relicFolder) child(ctx context.Context, name string) (vfs.Attr, error) {
@@ -275,7 +285,7 @@ func (f *relicFolder) list(ctx context.Context, _ *asker, _ *listing, after uint
 		return err
 	}
 	return f.l.children(ctx, f.id, after, func(d vfs.DirEntry) (bool, error) {
-		e := f.l.deleted(d.Name, d.ID, d.Mode)
+		e := f.l.deleted(f.in, d.Name, d.ID, d.Mode)
 		e.cookie = d.Cookie
 		return emit(e), nil
 	})

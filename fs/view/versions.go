@@ -19,7 +19,10 @@ func (l *Library) olderVersions() spot {
 		if kind != unix.S_IFREG {
 			return nil
 		}
-		return &versions{l, id}
+		return &versions{l: l, id: id}
+	}
+	m.placed = func(s spot, in vfs.ID, name string) spot {
+		return &versions{l, s.(*versions).id, strconv.FormatUint(in, 16) + "/" + name}
 	}
 	return &mirror{m, vfs.Root}
 }
@@ -28,9 +31,10 @@ func (l *Library) olderVersions() spot {
 type versions struct {
 	l  *Library
 	id vfs.ID
+	at string // folder and name of the media: each of its names has a folder of its own
 }
 
-func (f *versions) key() string { return "versions/of/" + strconv.FormatUint(f.id, 16) }
+func (f *versions) key() string { return "versions/of/" + strconv.FormatUint(f.id, 16) + "/" + f.at }
 
 func (f *versions) attr(ctx context.Context) (vfs.Attr, error) {
 	a, err := f.l.MediaLibrary.GetAttr(ctx, f.id)

@@ -151,8 +151,13 @@ func (l *Library) scan(ctx context.Context, who *asker, id vfs.ID) (*zipLayout, 
 	if err != nil {
 		return nil, err
 	}
+	// A media with several names goes by one that the caller can reach.
+	name, ok := l.asking(ctx).reached(ctx, paths)
+	if !ok {
+		name = paths[0]
+	}
 	s := &zipScan{l: l, who: who, z: new(zipLayout)}
-	if err := s.add(ctx, path.Base(paths[0]), a); err != nil {
+	if err := s.add(ctx, path.Base(name), a); err != nil {
 		return nil, err
 	}
 	s.z.finish()

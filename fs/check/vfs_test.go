@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -41,10 +42,15 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	ok(err)
 	dir := t.TempDir()
 	early := time.Now().Add(-time.Hour) // a media that is deleted young is not put into the trash
-	at := early
+	var late atomic.Bool
 	lib, err := vfs.Open(ctx, vfs.Options{
 		Store: store, Catalog: catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte("m")}, Cache: block.Options{Dir: filepath.Join(dir, "cache")},
-		SpoolDir: filepath.Join(dir, "spool"), Trash: 24 * time.Hour, Now: func() time.Time { return at }, Host: "testhost",
+		SpoolDir: filepath.Join(dir, "spool"), Trash: 24 * time.Hour, Now: func() time.Time {
+			if late.Load() {
+				return time.Now()
+			}
+			return early
+		}, Host: "testhost",
 		Facts: sayings{}, FactsDelay: time.Millisecond,
 	})
 	ok(err)
@@ -71,7 +77,7 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	_, err = lib.Symlink(ctx, me, vfs.Root, "soft", []byte("DCIM"))
 	ok(err)
 	ok(lib.SetXattr(ctx, me, a.ID, "user.x", []byte("1"), 0))
-	at = time.Now()
+	late.Store(true)
 	ok(lib.Rename(ctx, me, folder.ID, "b.jpg", folder.ID, "d.jpg", 0))
 	ok(lib.Unlink(ctx, me, folder.ID, "c.jpg"))
 	f, err := lib.Open(ctx, me, a.ID, uint32(os.O_WRONLY|os.O_TRUNC))

@@ -61,6 +61,7 @@ type save struct {
 	script  string // run in the folder of the file; $1 is a folder outside of the mount with the new note.txt
 	do      func(t *testing.T, dir string)
 	again   string // must print nothing
+	backup  string // what is left beside the file: the old bytes, as a media of its own
 	checked string // must print nothing: what is wrong with the new bytes
 }
 
@@ -93,6 +94,15 @@ var saves = []save{
 			t.Error(err)
 		}
 	}},
+	// Those that set the old file aside.
+	{name: "vim", needs: []string{"vim.tiny"}, script: vimSaves("")},
+	{name: "vim that keeps a backup", needs: []string{"vim.tiny"}, script: vimSaves("backup"), backup: "note.txt~"},
+	{name: "exiftool that keeps the original", needs: []string{"exiftool"}, file: "photo.jpg", script: `exiftool -q -Artist=Somebody photo.jpg`,
+		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`, backup: "photo.jpg_original"},
+	{name: "sed that keeps a backup", script: `sed -i.bak s/one/uno/ note.txt`, backup: "note.txt.bak"},
+	{name: "rsync that keeps a backup", needs: []string{"rsync"}, script: `rsync -a --backup "$1/note.txt" .`, backup: "note.txt~"},
+	{name: "cp that keeps a backup", script: `cp --backup=numbered "$1/note.txt" note.txt`, backup: "note.txt.~1~"},
+	{name: "gio save that keeps a backup", needs: []string{"gio"}, script: `gio save -b note.txt <"$1/note.txt"`, backup: "note.txt~"},
 	{name: "LibreOffice", do: func(t *testing.T, dir string) { officeSave.run(t, dir) }},
 }
 
@@ -233,8 +243,17 @@ func TestIdentityOfSaves(t *testing.T) {
 				if vs := m.versions(path); len(vs) != 1 || vs[0] != string(old) {
 					t.Errorf("%s: %d versions, want one with the former %d bytes: %.100q", where, len(vs), len(old), vs)
 				}
-				if got := m.names(dir); !slices.Equal(got, []string{"note.txt", "photo.jpg"}) {
-					t.Errorf("%s: left in the folder: %q", where, got)
+				want := []string{"note.txt", "photo.jpg"}
+				if s.backup != "" {
+					want = append(want, s.backup)
+					slices.Sort(want)
+					mustRead(t, filepath.Join(m.mnt, dir, s.backup), string(old))
+					if other := m.attribute(filepath.Join(dir, s.backup), "user.media.id"); other == id || len(other) != 32 {
+						t.Errorf("%s: the backup is media %q", where, other)
+					}
+				}
+				if got := m.names(dir); !slices.Equal(got, want) {
+					t.Errorf("%s: in the folder: %q, want %q", where, got, want)
 				}
 				if s.checked == "" {
 					mustRead(t, filepath.Join(m.mnt, path), newText)

@@ -63,6 +63,7 @@ type FS struct {
 	spool *spool.Spool
 
 	refusals   refusals
+	asides     asides
 	opened     atomic.Bool            // the catalog is there
 	viewFolder atomic.Pointer[string] // as the library's settings had it when they were last read
 

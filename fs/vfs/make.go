@@ -31,6 +31,7 @@ func (fs *FS) make(ctx context.Context, op string, c Caller, parent ID, name str
 	in.Node, in.Parent, in.Name, in.Mode, in.Rdev, in.Target = id, parent, []byte(name), mode, uint64(rdev), target
 	if mode&typeMask == typeMedia {
 		in.MediaId = newMediaID()
+		in.Aside = fs.asides.get(parent, name, fs.opt.Now())
 	}
 	ino := fs.hold(id) // before it can be seen, so that no unlink in between makes it unreachable
 	fs.opt.Step("create")
@@ -40,6 +41,7 @@ func (fs *FS) make(ctx context.Context, op string, c Caller, parent ID, name str
 		fs.release(ino)
 		return Attr{}, err
 	}
+	fs.asides.drop(parent, name)
 	fs.lookedUp(ino)
 	return r.attr, nil
 }
@@ -78,6 +80,9 @@ func runMake(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		if isFolder(n) {
 			n.Mode |= setgid
 		}
+	}
+	if in.Aside != 0 {
+		takeBack(tx, in, n, parent, name)
 	}
 	addNode(tx, in.Node, n, parent, pn, name, in.Time)
 	r.attr = attrOf(tx, in.Node, n)
@@ -163,6 +168,9 @@ func (fs *FS) Link(ctx context.Context, c Caller, id, parent ID, name string) (A
 	if err != nil {
 		fs.release(ino)
 		return Attr{}, err
+	}
+	if of := backedUp(name); of != "" && fs.named(parent, of) == id {
+		fs.setAside(parent, of, name, id)
 	}
 	a, err := fs.GetAttr(ctx, id)
 	if err != nil {

@@ -37,6 +37,9 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 		return err
 	}
 	in.Node, in.Over = fs.named(parent, name), fs.named(newParent, newName)
+	if flags == 0 {
+		in.Aside = fs.asides.get(newParent, newName, fs.opt.Now())
+	}
 	leave := fs.unnamed
 	if flags == 0 && in.Over != in.Node {
 		leave = fs.leaving(in.Over)
@@ -45,6 +48,12 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 	r, err := fs.do(ctx, in)
 	fs.opt.Step("renamed")
 	leave(r.lost)
+	if err == nil && flags&RenameExchange == 0 {
+		fs.asides.drop(newParent, newName)
+		if parent == newParent {
+			fs.setAside(parent, name, newName, in.Node)
+		}
+	}
 	return err
 }
 
@@ -121,6 +130,8 @@ func runRename(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	if dst != nil {
 		replaced(tx, in, src.Node, dst.Node, newName)
 		r.lost = dst.Node
+	} else if in.Aside != 0 {
+		takeBackTo(tx, in, src.Node, newName)
 	}
 	touchBoth(tx, in)
 	return nil
@@ -142,6 +153,9 @@ func replaced(tx *catalog.Tx, in *intent.Intent, src, dst ID, name string) {
 		return
 	}
 	if n == nil || !takesOver(tx, in, src, n, dst, old) {
+		if n != nil && in.Aside == dst {
+			takeBackTo(tx, in, src, name)
+		}
 		nameLost(tx, in, dst, in.NewParent, name)
 		return
 	}
@@ -159,7 +173,20 @@ func takesOver(tx *catalog.Tx, in *intent.Intent, src ID, n *record.Node, dst ID
 	if !isMedia(n) || !isMedia(old) || len(old.MediaId) == 0 || bytes.Equal(n.MediaId, old.MediaId) {
 		return false
 	}
-	if tx.Links(dst) != 0 || tx.Links(src) != 1 { // dst has just lost its only name
+	return tx.Links(dst) == 0 && fresh(tx, in, src, n) // dst has just lost its only name
+}
+
+// takeBackTo is takeBack for a media that was renamed to where another was.
+func takeBackTo(tx *catalog.Tx, in *intent.Intent, src ID, name string) {
+	if n := tx.Node(src); n != nil && src != in.Aside && isMedia(n) && fresh(tx, in, src, n) {
+		takeBack(tx, in, n, in.NewParent, name)
+		tx.Store(record.NodeKey(src), n)
+	}
+}
+
+// fresh tells whether a media was made here a short while ago, and nothing is said of it but what programs copy.
+func fresh(tx *catalog.Tx, in *intent.Intent, src ID, n *record.Node) bool {
+	if tx.Links(src) != 1 {
 		return false
 	}
 	if src>>record.ClientShift != uint64(in.Client) || age(in.Time, n.Btime) > freshness {

@@ -30,11 +30,11 @@ type Kind int32
 
 const (
 	Kind_NONE            Kind = 0
-	Kind_MAKE            Kind = 1  // node, parent, name, mode, rdev, target, media_id
+	Kind_MAKE            Kind = 1  // node, parent, name, mode, rdev, target, media_id, aside
 	Kind_LINK            Kind = 2  // node, parent, name
 	Kind_UNLINK          Kind = 3  // node, parent, name, spare_id, trash
 	Kind_RMDIR           Kind = 4  // parent, name
-	Kind_RENAME          Kind = 5  // node, parent, name, over, new_parent, new_name, flags, spare_id, trash
+	Kind_RENAME          Kind = 5  // node, parent, name, over, new_parent, new_name, flags, spare_id, trash, aside
 	Kind_SET_ATTR        Kind = 6  // node, change
 	Kind_SET_HEAD        Kind = 7  // node, head, contents, change (mtime), parent and name as they were, mode, media_id, value (the media it is a copy of)
 	Kind_SET_XATTR       Kind = 8  // node, name, value, flags
@@ -163,6 +163,7 @@ type Intent struct {
 	Attached      []*Attached            `protobuf:"bytes,27,rep,name=attached,proto3" json:"attached,omitempty"`
 	Number        uint64                 `protobuf:"varint,28,opt,name=number,proto3" json:"number,omitempty"` // of a version
 	Facts         []*Facts               `protobuf:"bytes,29,rep,name=facts,proto3" json:"facts,omitempty"`
+	Aside         uint64                 `protobuf:"varint,30,opt,name=aside,proto3" json:"aside,omitempty"` // MAKE, RENAME: the media that had the name until it was renamed, or linked, to the name of a backup
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -398,6 +399,13 @@ func (x *Intent) GetFacts() []*Facts {
 		return x.Facts
 	}
 	return nil
+}
+
+func (x *Intent) GetAside() uint64 {
+	if x != nil {
+		return x.Aside
+	}
+	return 0
 }
 
 // Edit is a change of one field of a media, as text.
@@ -725,7 +733,7 @@ var File_fs_vfs_intent_intent_proto protoreflect.FileDescriptor
 
 const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\n" +
-	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\xea\x06\n" +
+	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\x80\a\n" +
 	"\x06Intent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.mediafs.intent.KindR\x04kind\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -757,7 +765,8 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x05edits\x18\x1a \x03(\v2\x14.mediafs.intent.EditR\x05edits\x124\n" +
 	"\battached\x18\x1b \x03(\v2\x18.mediafs.intent.AttachedR\battached\x12\x16\n" +
 	"\x06number\x18\x1c \x01(\x04R\x06number\x12+\n" +
-	"\x05facts\x18\x1d \x03(\v2\x15.mediafs.intent.FactsR\x05facts\"B\n" +
+	"\x05facts\x18\x1d \x03(\v2\x15.mediafs.intent.FactsR\x05facts\x12\x14\n" +
+	"\x05aside\x18\x1e \x01(\x04R\x05aside\"B\n" +
 	"\x04Edit\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x0e\n" +
 	"\x02do\x18\x02 \x01(\rR\x02do\x12\x14\n" +

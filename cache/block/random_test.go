@@ -132,6 +132,18 @@ func randomReader(t *testing.T, c *Cache, s *fakeStore, contents []Content, rnd 
 func (c *Cache) verifyAccounts(t *testing.T) {
 	t.Helper()
 	quiet(t, c)
+	// A request whose last block is settled gives its buffer back a moment later.
+	wait(t, "buffers given back", func() bool {
+		c.lock()
+		defer c.unlock()
+		kept := int64(0)
+		for _, e := range c.mu.entries {
+			for _, r := range e.recent {
+				kept += int64(len(r.buf.b))
+			}
+		}
+		return kept == c.mu.buffers
+	})
 	c.lock()
 	defer c.unlock()
 	var bytes, pinned, buffers int64

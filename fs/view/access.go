@@ -7,6 +7,7 @@ import (
 	"path"
 	"slices"
 	"strconv"
+	"strings"
 
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -145,6 +146,26 @@ func (who *asker) lists(ctx context.Context, dir string) bool {
 	}
 	who.list[dir] = may
 	return may
+}
+
+// withoutNames takes out of a record what names tell of folders that the caller cannot reach: the media goes by its names that he can reach.
+func (who *asker) withoutNames(ctx context.Context, m *remote.Media) {
+	all := m.Paths
+	m.Paths = nil
+	for _, p := range all {
+		if who.reaches(ctx, p) {
+			m.Paths = append(m.Paths, p)
+		}
+	}
+	if len(m.Paths) == len(all) {
+		return
+	}
+	m.Name, m.Extension, m.FolderID = "", "", ""
+	if len(m.Paths) > 0 {
+		m.Name = path.Base(m.Paths[0])
+		_, ext := split(m.Name)
+		m.Extension = strings.ToLower(strings.TrimPrefix(ext, "."))
+	}
 }
 
 // writes fails with Permission when the caller may not write to a media, or may not reach it.

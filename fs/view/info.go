@@ -31,14 +31,7 @@ func (l *Library) record(id vfs.ID) *sheet {
 		if err != nil {
 			return nil, err
 		}
-		// Names in folders that the caller cannot reach are not for him.
-		who, all := l.asking(ctx), m.Paths
-		m.Paths = nil
-		for _, p := range all {
-			if who.reaches(ctx, p) {
-				m.Paths = append(m.Paths, p)
-			}
-		}
+		l.asking(ctx).withoutNames(ctx, m)
 		doc, err := l.Document(ctx, id)
 		if err != nil && remote.KindOf(err) != remote.NotExist {
 			return nil, err

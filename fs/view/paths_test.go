@@ -25,4 +25,9 @@ func TestNamesOutOfReach(t *testing.T) {
 	if text, err := r.read(ann, ".media/info/public.jpg.json"); err != nil || !strings.Contains(text, "private-name") {
 		t.Errorf("%q, %v", text, err)
 	}
+	for name, want := range map[string]string{"paths": "/public.jpg", "name": "public.jpg"} {
+		if got, err := r.l.GetXattr(as(bob), id, "user.media."+name); err != nil || strings.TrimSpace(string(got)) != want {
+			t.Errorf("user.media.%s: %q, %v, want %q", name, got, err, want)
+		}
+	}
 }

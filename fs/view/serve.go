@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/media"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
@@ -384,8 +385,26 @@ func (l *Library) Open(ctx context.Context, c vfs.Caller, id vfs.ID, flags uint3
 	return nil, remote.E("open", s.key(), remote.Invalid, nil)
 }
 
-// GetXattr of a view's node: there are none.
+// namedBy are the attributes of a media that tell its names and folders.
+var namedBy = map[string]bool{
+	media.AttributePrefix + "paths": true, media.AttributePrefix + "name": true, media.AttributePrefix + "extension": true, media.AttributePrefix + "folder_id": true,
+}
+
+// GetXattr of a view's node: there are none. What a media's attributes tell of its names is for who can reach them.
 func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte, error) {
+	if who := l.asking(ctx); !inView(id) && namedBy[name] && !who.root() {
+		m, err := l.Media(ctx, id)
+		if err == nil {
+			who.withoutNames(ctx, m)
+			if value, _ := media.Attribute(m, name); value != nil {
+				return value, nil
+			}
+			return nil, remote.E("get attribute", quoted(name), remote.NoAttribute, nil)
+		}
+		if remote.KindOf(err) != remote.Unsupported {
+			return nil, err
+		}
+	}
 	if !inView(id) {
 		return l.MediaLibrary.GetXattr(ctx, id, name)
 	}

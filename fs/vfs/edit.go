@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/user"
 	"strconv"
+	"sync"
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/media"
@@ -132,8 +133,20 @@ func attach(tx *catalog.Tx, id []byte, m *record.Media, in *intent.Attached) {
 	}
 }
 
-// UserName is how favourites, votes and comments name a user of this machine: the login name, or the number when there is none.
+// userNames has the names that were asked for: a directory service may be asked for each, and searches name the owner of every media.
+var userNames sync.Map
+
+// UserName is how favourites, votes and comments name a user of this machine: the login name, or the number when there is none. It stays the same for as long as the
+// process runs.
 func UserName(uid uint32) string {
+	if name, ok := userNames.Load(uid); ok {
+		return name.(string)
+	}
+	name, _ := userNames.LoadOrStore(uid, userName(uid))
+	return name.(string)
+}
+
+func userName(uid uint32) string {
 	n := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(n); err == nil && u.Username != "" && len(u.Username) <= remote.MaxUser {
 		return u.Username

@@ -111,6 +111,9 @@ func restore(tx *catalog.Tx, in *intent.Intent) *record.Node {
 	if tx.Dentry(parent, name) != nil {
 		name = conflictName(tx, parent, in, name)
 	}
+	if tx.Get(record.EndedKey(in.MediaId)) != nil {
+		tx.Delete(record.EndedKey(in.MediaId)) // it lives: what was attached to it and is still there stays
+	}
 	n := &record.Node{Mode: typeMedia | in.Mode&permMask, Uid: in.Uid, Gid: in.Gid, MediaId: in.MediaId, Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
 	addNode(tx, in.Node, n, parent, pn, name, in.Time)
 	return n

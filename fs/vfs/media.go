@@ -52,7 +52,7 @@ type MediaLibrary interface {
 	Versions(ctx context.Context, id ID) ([]Version, error)
 	// OpenVersion opens a version for reading.
 	OpenVersion(ctx context.Context, id ID, number uint64) (File, error)
-	// RestoreVersion makes a version the head again; the present head is kept as one. Busy: the media is open for writing.
+	// RestoreVersion makes a version the head again; the present head is kept as one, with what was written and not sent.
 	RestoreVersion(ctx context.Context, c Caller, id ID, number uint64) error
 
 	// Uploads tells what is on its way to the store.

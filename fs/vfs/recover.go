@@ -120,7 +120,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 		ino = fs.hold(d.Node)
 		defer fs.release(ino)
 	}
-	ino.w = &writing{file: f, shared: st.Nlink > 1, up: up}
+	ino.w = &writing{file: f, shared: st.Nlink > 1}
+	ino.w.sends(up)
 	if d.Overlay {
 		if ino.w.head, ino.w.under, err = fs.below(d); err != nil {
 			log.WithError(err).Error("an edit of an earlier mount stays in the spool: the media that it lies over is not known any more")

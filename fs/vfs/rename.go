@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -212,6 +213,11 @@ func mergeSaid(tx *catalog.Tx, from, to []byte) {
 	m := new(record.Media)
 	tx.Load(record.MediaKey(to), m)
 	said.CopiedFrom = nil
+	for _, name := range m.Spelled {
+		if !slices.Contains(said.Spelled, name) {
+			said.Spelled = append(said.Spelled, name)
+		}
+	}
 	said.ProtoReflect().Range(func(fd protoreflect.FieldDescriptor, v protoreflect.Value) bool {
 		m.ProtoReflect().Set(fd, v)
 		return true

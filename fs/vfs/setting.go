@@ -76,6 +76,9 @@ func (fs *FS) SetSetting(ctx context.Context, c Caller, name, value string) erro
 
 func runSetSetting(tx *catalog.Tx, in *intent.Intent) error {
 	key := record.SettingKey(string(in.Name))
+	if string(in.Name) == SettingViewFolder && len(in.Value) > 0 && tx.Dentry(Root, string(in.Value)) != nil {
+		return remote.E("set "+SettingViewFolder, fmt.Sprintf("%q", in.Value), remote.Exist, errors.New("the root has an entry of that name"))
+	}
 	if len(in.Value) > 0 {
 		s := new(record.Setting)
 		tx.Load(key, s)

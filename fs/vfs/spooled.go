@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"io"
+	"sync/atomic"
 
 	"google.golang.org/protobuf/proto"
 
@@ -26,6 +27,14 @@ type writing struct {
 	high   int64        // how far it was written from its beginning on without a gap
 	up     *upstream    // its bytes on their way to the store; ends with a write, unless it streams
 	sent   *sent        // uploaded, and not yet a head; ends with the next write
+
+	shown atomic.Pointer[upstream] // up, for who looks on without inode.up
+}
+
+// sends sets up. inode.up is held.
+func (w *writing) sends(u *upstream) {
+	w.up = u
+	w.shown.Store(u)
 }
 
 // sent is a spool file's content in the store, before a head refers to it.

@@ -180,7 +180,8 @@ func (fs *FS) uploaded(ino *inode, w *writing) error {
 	} else if err := w.file.Describe(d); err != nil {
 		return err
 	}
-	w.base, w.head, w.up = headID(w.sent.head), w.sent.head, nil
+	w.base, w.head = headID(w.sent.head), w.sent.head
+	w.sends(nil)
 	if len(w.head.Extents) >= fs.opt.RewriteFrom {
 		fs.rewrite.queue(ino.id)
 	}
@@ -246,11 +247,12 @@ func (fs *FS) send(ctx context.Context, ino *inode, w *writing, name string) err
 
 func (fs *FS) sendPlan(ctx context.Context, w *writing, ps []piece, size int64, mtime Time, body *segmentReader, name string) error {
 	if w.up == nil && body.size > 0 {
-		w.up = newUpstream(w.file, name)
-		w.up.size = body.size
+		u := newUpstream(w.file, name)
+		u.size = body.size
 		if len(body.segs) != 1 || body.size != size {
-			w.up.segs = body.segs
+			u.segs = body.segs
 		}
+		w.sends(u)
 	}
 	s := &sent{runs: body.segs, under: w.under}
 	// A process that finds the content, or the head, in the catalog knows that these bytes are done with. The file's own time changes when a store takes it.

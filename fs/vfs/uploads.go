@@ -32,8 +32,9 @@ func (fs *FS) Uploads(context.Context) ([]UploadState, error) {
 			ino.mu.Unlock()
 			ino.io.RLock()
 			if w := ino.w; w != nil {
-				u.Sent = min(w.up.progress(), size)
-				u.Running = u.Running || w.up != nil && w.up.streams()
+				up := w.shown.Load()
+				u.Sent = min(up.progress(), size)
+				u.Running = u.Running || up != nil && up.streams()
 			}
 			ino.io.RUnlock()
 			list = append(list, u)

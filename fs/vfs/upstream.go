@@ -181,7 +181,7 @@ func (fs *FS) stream(w *writing, name string) {
 		cancel()
 		return
 	}
-	w.up = u
+	w.sends(u)
 }
 
 func (fs *FS) sendWhileWritten(ctx context.Context, u *upstream) error {
@@ -276,7 +276,7 @@ func (u *upstream) halt(ctx context.Context) error {
 // dropUpstream gives up what was sent of a spool file. inode.up is held. The store is told behind.
 func (fs *FS) dropUpstream(w *writing) {
 	u := w.up
-	if w.up = nil; u == nil {
+	if w.sends(nil); u == nil {
 		return
 	}
 	if u.done != nil {

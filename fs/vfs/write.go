@@ -176,9 +176,7 @@ func (fs *FS) unshare(ino *inode) error {
 	if err != nil {
 		return errors.Join(err, f.Remove())
 	}
-	w := *old
-	w.file, w.shared, w.up = f, false, nil
-	ino.swap(&w)
+	ino.swap(&writing{file: f, base: old.base, under: old.under, head: old.head, dirty: old.dirty, high: old.high, sent: old.sent})
 	return fs.end(old)
 }
 
@@ -300,9 +298,8 @@ func (fs *FS) adopt(w *writing) bool {
 	if !whole {
 		r := readers{cache: fs.cache}
 		defer r.close()
-		was := *w
-		was.under = w.sent.under // not the new content, which would have to be fetched
-		media := view{fs.ctx, &was, &r}
+		was := &writing{file: w.file, under: w.sent.under} // not the new content, which would have to be fetched
+		media := view{fs.ctx, was, &r}
 		switch size := int64(c.record.Size); {
 		case size > adoptUpTo:
 			return false

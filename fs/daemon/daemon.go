@@ -213,12 +213,23 @@ func (d *Daemon) Stop(force bool) error {
 // and a library that is closed meanwhile would have nobody to tell. It ends by itself.
 func (d *Daemon) unmount() error {
 	result := make(chan error, 1)
-	go func() { result <- d.kernel.Unmount() }()
+	go func() { result <- d.unmountIdle() }()
 	select {
 	case err := <-result:
 		return err
 	case <-d.kernel.Done():
 		return nil
+	}
+}
+
+// unmountIdle asks the kernel, and asks again for a moment while it says busy: it closes the files of a program that has ended a little later, and file managers
+// look into new mounts. With force there is nothing to wait for.
+func (d *Daemon) unmountIdle() error {
+	for end := time.Now().Add(d.opt.BusyTimeout); ; time.Sleep(min(20*time.Millisecond, d.opt.BusyTimeout)) {
+		err := d.kernel.Unmount()
+		if !errors.Is(err, remote.Busy) || d.leave.Load() || time.Now().After(end) {
+			return err
+		}
 	}
 }
 

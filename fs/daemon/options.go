@@ -44,6 +44,8 @@ type Options struct {
 	StopTimeout    time.Duration // how long Close lets uploads go on; 0: 1 minute
 	CloseTimeout   time.Duration // how long the kernel and then the library may take to let go before Close leaves them behind; 0: 20 s
 
+	BusyTimeout time.Duration // how long an unmount waits for files to be closed; 0: a second, or a quarter of CloseTimeout when that is less
+
 	// HangTimeout is how long a request of the kernel may go without an answer before the daemon takes itself for stuck: it writes its goroutines
 	// to the log, cuts the mount off and ends. 0: four times AppendTimeout, which is what a close of a file that was written
 	// through two handles waits at most for others, for its upload and for the log, and 2 minutes; negative: never.
@@ -78,6 +80,7 @@ func (o Options) withDefaults() Options {
 	or(&o.ConnectTimeout, 25*time.Second)
 	or(&o.StopTimeout, time.Minute)
 	or(&o.CloseTimeout, 20*time.Second)
+	or(&o.BusyTimeout, min(time.Second, o.CloseTimeout/4))
 	or(&o.HangTimeout, 4*o.AppendTimeout+2*time.Minute)
 	if o.CacheSize == 0 {
 		o.CacheSize = 10 << 30

@@ -78,6 +78,9 @@ func (p *program) findings(ctx context.Context, o *opened, r daemon.MediaRequest
 	err := o.ask(ctx, daemon.VerbFind, r, func(a daemon.MediaAnswer) (err error) {
 		path := o.path(string(a.Path))
 		switch {
+		case a.Note != "":
+			err = buffered.Flush()
+			fmt.Fprintf(p.stderr, "mediafs: %s\n", printable(a.Note))
 		case r.Count && asJSON:
 			err = out.printLine(struct {
 				Count int64 `json:"count"`

@@ -3,6 +3,7 @@ package daemon
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -42,6 +43,9 @@ func (d *desk) find(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit fun
 	})
 	if err = errors.Join(err, failed); err == nil && r.Count {
 		err = emit(MediaAnswer{Count: found})
+	}
+	if done, total, ready := d.lib.Indexed(); err == nil && !ready {
+		err = emit(MediaAnswer{Note: fmt.Sprintf("the index is being made (%d of about %d records): some media may be missing", done, max(done, total))})
 	}
 	return err
 }

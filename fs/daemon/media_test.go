@@ -64,6 +64,8 @@ func (l *fakeMedia) Resolve(ctx context.Context, path string) (vfs.Attr, error) 
 	return vfs.Attr{}, remote.E("look up", path, remote.NotExist, nil)
 }
 
+func (l *fakeMedia) Indexed() (done, total uint64, ready bool) { return 0, 0, true }
+
 func (l *fakeMedia) Paths(_ context.Context, id vfs.ID) ([]string, error) {
 	if id == 10 {
 		return []string{"/folder"}, nil

@@ -86,6 +86,7 @@ type MediaAnswer struct {
 	Upload   *UploadItem           `json:"upload,omitempty"`
 	Setting  *Setting              `json:"setting,omitempty"`
 	Data     []byte                `json:"data,omitempty"`
+	Note     string                `json:"note,omitempty"` // for whoever reads the answer, beside it
 	Failed   *failure              `json:"failed,omitempty"`
 	End      bool                  `json:"end,omitempty"`
 }

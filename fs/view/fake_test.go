@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -36,6 +37,8 @@ type fake struct {
 	edits    int
 	refs     map[vfs.ID]int
 	opened   int
+
+	unindexed atomic.Uint64 // of a hundred
 }
 
 type fakeNode struct {
@@ -474,6 +477,11 @@ func (f *fake) CRC32(_ context.Context, id vfs.ID) (uint32, error) {
 
 func (f *fake) ViewFolder() string { return ".media" }
 func (f *fake) Status() vfs.Status { return vfs.Status{} }
+
+func (f *fake) Indexed() (done, total uint64, ready bool) {
+	n := f.unindexed.Load()
+	return 100 - n, 100, n == 0
+}
 
 func (f *fake) Open(_ context.Context, _ vfs.Caller, id vfs.ID, _ uint32) (vfs.File, error) {
 	f.mu.Lock()

@@ -3,6 +3,7 @@ package view
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -16,5 +17,19 @@ func (l *Library) statusSheet() *sheet {
 			return nil, remote.E("tell the status", "", remote.Other, err)
 		}
 		return append(b, '\n'), nil
+	}}
+}
+
+// indexingName is the note that is there while the index of searches is being made.
+const indexingName = "INDEXING.txt"
+
+// indexingSheet tells how far the index is.
+func (l *Library) indexingSheet() *sheet {
+	return &sheet{name: indexingName, about: l.readable(vfs.Root), text: func(context.Context) ([]byte, error) {
+		done, total, ready := l.Indexed()
+		if ready {
+			return []byte("The index is ready.\n"), nil
+		}
+		return fmt.Appendf(nil, "The index of searches is being made: %d of about %d records are in it.\nUntil it is ready, searches, tags, dates and types miss media.\n", done, max(done, total)), nil
 	}}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os/user"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -139,6 +140,7 @@ func (l *Library) views() *fixed {
 		{name: "by-type", spot: &types{l}},
 		{name: "favorites", spot: &favorites{l}},
 		{name: "hidden", spot: &hidden{l}},
+		{name: indexingName, spot: l.indexingSheet()},
 		{name: "info", spot: l.infos()},
 		{name: "latest", spot: &latest{l}},
 		{name: "moderation", spot: &moderation{l}},
@@ -149,6 +151,12 @@ func (l *Library) views() *fixed {
 		{name: "uploads", spot: &uploads{l}},
 		{name: "versions", spot: l.olderVersions()},
 		{name: "zip", spot: l.archives()},
+	}, absent: func(name string) bool {
+		if name != indexingName {
+			return false
+		}
+		_, _, ready := l.Indexed()
+		return ready
 	}}
 }
 
@@ -157,6 +165,7 @@ type fixed struct {
 	l       *Library
 	name    string
 	entries []entry
+	absent  func(name string) bool // an entry that is not there now; nil: all are
 }
 
 func (f *fixed) key() string { return "fixed/" + f.name }
@@ -165,7 +174,7 @@ func (f *fixed) attr(ctx context.Context) (vfs.Attr, error) { return f.l.folderA
 
 func (f *fixed) lookup(_ context.Context, _ *asker, name string) (entry, error) {
 	for _, e := range f.entries {
-		if e.name == name {
+		if e.name == name && (f.absent == nil || !f.absent(name)) {
 			return e, nil
 		}
 	}
@@ -173,7 +182,12 @@ func (f *fixed) lookup(_ context.Context, _ *asker, name string) (entry, error) 
 }
 
 func (f *fixed) list(_ context.Context, _ *asker, s *listing, after uint64, emit func(entry) bool) error {
-	return s.entries(after, emit, func() ([]entry, error) { return f.entries, nil })
+	return s.entries(after, emit, func() ([]entry, error) {
+		if f.absent == nil {
+			return f.entries, nil
+		}
+		return slices.DeleteFunc(slices.Clone(f.entries), func(e entry) bool { return f.absent(e.name) }), nil
+	})
 }
 
 // folderAttr gives the attributes of a folder that is nobody's: the owner of the library's root has it. Folders that take changes can be written to by

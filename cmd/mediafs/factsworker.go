@@ -13,6 +13,9 @@ func (p *program) factsWorkerCommand() *cobra.Command {
 		Short:  "Read the facts of media for a mounted library",
 		Hidden: true,
 		Args:   args(0, 0),
-		RunE:   func(*cobra.Command, []string) error { return facts.ServeWorker(p.stdin, p.stdout) },
+		RunE: func(*cobra.Command, []string) error {
+			facts.CloseInherited()
+			return facts.ServeWorker(p.stdin, p.stdout)
+		},
 	}
 }

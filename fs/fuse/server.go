@@ -71,6 +71,12 @@ func (s *Server) Unmount() error {
 		return s.clean()
 	}
 	if err := unmount(s.dir, false); err != nil {
+		if errors.Is(err, unix.EINVAL) { // no mount point any more: somebody else was first, and the end is on its way
+			select {
+			case <-s.done:
+			case <-time.After(lastAnswers):
+			}
+		}
 		if s.over() {
 			return s.clean()
 		}

@@ -117,6 +117,14 @@ func perform(arg []string) (string, error) {
 			err = unix.Close(fd)
 		}
 		return "ok", err
+	case "create truncating":
+		fd, err := unix.Open(arg[1], unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY, uint32(n(2)))
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		return "ok", err
+	case "change":
+		return "ok", changeContent(arg[1], arg[2], arg[3])
 	case "append":
 		return "ok", appendLines(arg[1], arg[2], n(3))
 	case "churn":

@@ -169,7 +169,6 @@ func TestWritesOtherThanOpened(t *testing.T) {
 // Pages of a mapping have their place, and fcntl sets and clears O_APPEND, whatever the file was opened for.
 func testWritesOtherThanOpened(t *testing.T, opened uint32) {
 	lib := newFake()
-	lib.attr.Mode |= unix.S_ISUID // nothing is cleared of a file that has no such bits
 	s := newFileSystem(lib)
 	fh := open(t, s, unix.O_RDWR|opened).Fh
 	write := func(flags, writeFlags uint32) {
@@ -180,16 +179,16 @@ func testWritesOtherThanOpened(t *testing.T, opened uint32) {
 	write(opened, 0)
 	if opened != 0 {
 		write(opened, gofuse.WRITE_CACHE)
-		write(opened, gofuse.WRITE_CACHE|gofuse.WRITE_KILL_SUIDGID)
+		write(opened, gofuse.WRITE_CACHE)
 	} else {
 		write(unix.O_APPEND, 0)
-		write(unix.O_APPEND, gofuse.WRITE_KILL_SUIDGID)
+		write(unix.O_APPEND, 0)
 	}
 	if len(lib.opened) != 2 || lib.opened[1].flags&unix.O_APPEND == opened {
 		t.Fatalf("%d files were opened", len(lib.opened))
 	}
 	first, second := lib.opened[0], lib.opened[1]
-	if first.writes != 1 || second.writes != 2 || first.killPriv || !second.killPriv {
+	if first.writes != 1 || second.writes != 2 {
 		t.Errorf("%+v and %+v", first, second)
 	}
 	s.Flush(nil, &gofuse.FlushIn{Fh: fh})

@@ -23,6 +23,9 @@ func (s *fileSystem) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRa
 	defer r.end()
 	// The answer has 32 bits; whole pages keep the next request aligned.
 	n := int64(min(in.Len, math.MaxUint32&^0xfff))
+	if err := s.dropPrivileges(r, &in.InHeader, in.NodeIdOut, unknown); err != nil {
+		return 0, s.status("copy", in.NodeIdOut, "", err)
+	}
 	done, err := to.CopyRange(r, from.File, int64(in.OffIn), int64(in.OffOut), n)
 	if err != nil {
 		return 0, s.status("copy", in.NodeIdOut, "", err)

@@ -81,7 +81,7 @@ type fakeFile struct {
 	lib                    *fakeLibrary
 	flags                  uint32
 	writes, flushes, syncs int
-	killPriv, released     bool
+	released               bool
 }
 
 func (f *fakeFile) KeepCache() bool { return f.flags&unix.O_APPEND == 0 }
@@ -97,9 +97,8 @@ func (f *fakeFile) Read(ctx context.Context, p []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
-func (f *fakeFile) Write(_ context.Context, p []byte, _ int64, killPriv bool) (int, error) {
+func (f *fakeFile) Write(_ context.Context, p []byte, _ int64, _ bool) (int, error) {
 	f.writes++
-	f.killPriv = killPriv
 	return len(p), nil
 }
 

@@ -40,11 +40,6 @@ func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name st
 	if err != nil {
 		return s.status("create", in.NodeId, name, err)
 	}
-	if err := s.truncated(r, c, a.ID, in.Flags, in.OpenFlags); err != nil {
-		f.Release()
-		s.lib.Forget(a.ID, 1)
-		return s.status("create", in.NodeId, name, err)
-	}
 	s.setEntry(&out.EntryOut, &a)
 	s.opened(a.ID, f, in.Flags, &out.OpenOut)
 	return gofuse.OK
@@ -53,31 +48,17 @@ func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name st
 func (s *fileSystem) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	c := caller(&in.InHeader)
-	f, err := s.lib.Open(r, c, in.NodeId, in.Flags)
-	if err != nil {
-		return s.status("open", in.NodeId, "", err)
+	if in.Flags&syscall.O_TRUNC != 0 && in.Mode&gofuse.OPEN_KILL_SUIDGID != 0 {
+		if err := s.dropPrivileges(r, &in.InHeader, in.NodeId, unprivileged); err != nil {
+			return s.status("open", in.NodeId, "", err)
+		}
 	}
-	if err := s.truncated(r, c, in.NodeId, in.Flags, in.Mode); err != nil {
-		f.Release()
+	f, err := s.lib.Open(r, caller(&in.InHeader), in.NodeId, in.Flags)
+	if err != nil {
 		return s.status("open", in.NodeId, "", err)
 	}
 	s.opened(in.NodeId, f, in.Flags, out)
 	return gofuse.OK
-}
-
-// truncated clears set-user-id bits after an open that truncated, when the kernel asks for it.
-func (s *fileSystem) truncated(r *request, c vfs.Caller, id vfs.ID, flags, openFlags uint32) error {
-	if flags&syscall.O_TRUNC == 0 || openFlags&gofuse.OPEN_KILL_SUIDGID == 0 {
-		return nil
-	}
-	mode, err := s.unprivileged(r, id)
-	if err != nil || mode == nil {
-		return err
-	}
-	_, err = s.lib.SetAttr(r, c, id, nil, vfs.AttrChange{Mode: mode})
-	s.announcer.Node(id, false) // the answer has no room for it
-	return err
 }
 
 func (s *fileSystem) Read(cancel <-chan struct{}, in *gofuse.ReadIn, buf []byte) (gofuse.ReadResult, gofuse.Status) {
@@ -107,18 +88,13 @@ func (s *fileSystem) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []by
 	if err != nil {
 		return 0, s.status("write", in.NodeId, "", err)
 	}
-	kill := false // every write of an ordinary user asks for it, and hardly ever there is something to clear
 	if in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0 {
-		mode, err := s.unprivileged(r, in.NodeId)
-		if err != nil {
+		// Every direct write of an ordinary user asks for it, and hardly ever there is something to clear.
+		if err := s.dropPrivileges(r, &in.InHeader, in.NodeId, unprivileged); err != nil {
 			return 0, s.status("write", in.NodeId, "", err)
 		}
-		kill = mode != nil
 	}
-	n, err := f.Write(r, data, int64(in.Offset), kill)
-	if kill {
-		s.announcer.Node(in.NodeId, false) // the answer has no room for the mode that is left
-	}
+	n, err := f.Write(r, data, int64(in.Offset), false)
 	if err != nil {
 		return 0, s.status("write", in.NodeId, "", err)
 	}
@@ -169,7 +145,10 @@ func (s *fileSystem) Fallocate(cancel <-chan struct{}, in *gofuse.FallocateIn) g
 	}
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	err := h.Allocate(r, in.Mode, int64(in.Offset), int64(in.Length))
+	err := s.dropPrivileges(r, &in.InHeader, in.NodeId, unknown)
+	if err == nil {
+		err = h.Allocate(r, in.Mode, int64(in.Offset), int64(in.Length))
+	}
 	return s.status("allocate", in.NodeId, "", err)
 }
 

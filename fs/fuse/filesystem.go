@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"context"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -9,7 +8,6 @@ import (
 
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 	"github.com/sirupsen/logrus"
-	"golang.org/x/sys/unix"
 
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -137,7 +135,11 @@ func (s *fileSystem) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *
 	defer r.end()
 	ch := attrChange(in, time.Now())
 	if in.Valid&gofuse.FATTR_KILL_SUIDGID != 0 && ch.Mode == nil {
-		mode, err := s.unprivileged(r, in.NodeId)
+		by := unprivileged
+		if ch.UID != nil || ch.GID != nil {
+			by = owning
+		}
+		mode, err := s.withoutPrivileges(r, &in.InHeader, in.NodeId, by)
 		if err != nil {
 			return s.status("get attributes", in.NodeId, "", err)
 		}
@@ -155,24 +157,6 @@ func (s *fileSystem) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *
 	}
 	s.setAttrOut(out, &a)
 	return gofuse.OK
-}
-
-// unprivileged is the mode of a node without the bits that an unprivileged change of its content clears: set-user-id,
-// and set-group-id where the group may execute. It is nil when there are none.
-func (s *fileSystem) unprivileged(ctx context.Context, id vfs.ID) (*uint32, error) {
-	a, err := s.lib.GetAttr(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	drop := a.Mode & unix.S_ISUID
-	if a.Mode&unix.S_IXGRP != 0 {
-		drop |= a.Mode & unix.S_ISGID
-	}
-	if drop == 0 {
-		return nil, nil
-	}
-	mode := a.Mode & 0o7777 &^ drop
-	return &mode, nil
 }
 
 func (s *fileSystem) Mknod(cancel <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut) gofuse.Status {

@@ -1,7 +1,6 @@
 package fuse
 
 import (
-	"bytes"
 	"context"
 	"os"
 	"strconv"
@@ -135,13 +134,8 @@ func killed(tid uint32) bool {
 // process is gone, so that also the closing of its files is seen to be its end.
 func killPending(status []byte) bool {
 	const sigkill = 1 << 8
-	for _, field := range []string{"\nShdPnd:", "\nSigPnd:"} {
-		_, rest, ok := bytes.Cut(status, []byte(field))
-		if !ok {
-			continue
-		}
-		line, _, _ := bytes.Cut(rest, []byte("\n"))
-		mask, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 16, 64)
+	for _, field := range []string{"ShdPnd", "SigPnd"} {
+		mask, err := strconv.ParseUint(string(statusField(status, field)), 16, 64)
 		if err == nil && mask&sigkill != 0 {
 			return true
 		}

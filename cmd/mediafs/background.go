@@ -17,8 +17,9 @@ import (
 	"mediafs/fs/daemon"
 )
 
-// readiness is what the daemon in the background tells the command that started it, once, through a pipe.
+// readiness is what the daemon in the background tells the command that started it, through a pipe: why it waits, then once whether it is ready.
 type readiness struct {
+	Waiting string   `json:"waiting,omitempty"` // for another daemon's end; another line follows
 	Notes   []string `json:"notes,omitempty"`
 	Failed  string   `json:"failed,omitempty"`
 	Code    int      `json:"code,omitempty"` // exit code that goes with Failed
@@ -62,10 +63,16 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	stop := context.AfterFunc(ctx, func() { child.Process.Signal(syscall.SIGTERM) }) //nolint:errcheck // it may have ended
 	defer stop()
 	var r readiness
-	if err := json.NewDecoder(io.LimitReader(read, 1<<20)).Decode(&r); err != nil {
+	lines := json.NewDecoder(io.LimitReader(read, 1<<20))
+	err = lines.Decode(&r)
+	for ; err == nil && r.Waiting != ""; err = lines.Decode(&r) {
+		p.errorf("mediafs: %s\n", printable(r.Waiting))
+		r = readiness{}
+	}
+	if err != nil {
 		child.Wait() //nolint:errcheck // how it died is in the log
 		p.errorf("%s", printableLines(said, ""))
-		return fmt.Errorf("the daemon ended before the mount was ready (its log is %s)", m.logPath)
+		return fmt.Errorf("the daemon ended before the mount was ready (its log, if it came that far, is %s)", m.logPath)
 	}
 	if r.Failed != "" {
 		child.Wait() //nolint:errcheck // it said why
@@ -126,9 +133,10 @@ func (p *program) background(ctx context.Context, m *mounting, readyFD int) erro
 		tell(readiness{Failed: err.Error(), Code: exitCode(err), Foreign: errors.Is(err, daemon.ErrForeign)})
 		return err
 	}
-	file, err := openLog(m.logPath, logLimit)
-	if err != nil {
-		return tellFailed(err)
+	file := &logFile{path: m.logPath, limit: logLimit}
+	m.options.LogFile, m.options.Claimed = m.logPath, file.begin
+	m.options.Waiting = func(text string) {
+		json.NewEncoder(pipe).Encode(readiness{Waiting: text}) //nolint:errcheck // the command was killed: the mount stays
 	}
 	unix.Umask(0o077)
 	if err := os.Chdir("/"); err != nil { // hold no folder of another file system
@@ -136,7 +144,7 @@ func (p *program) background(ctx context.Context, m *mounting, readyFD int) erro
 	}
 	log := newLog(file, m.settings.logLevel, m.settings.logFormat)
 	ready := false
-	err = p.serve(ctx, m, bool(m.settings.create), log, func(d *daemon.Daemon) {
+	err := p.serve(ctx, m, bool(m.settings.create), log, func(d *daemon.Daemon) {
 		ready = true
 		log.Infof("mediafs %s: mounted %s on %s", m.options.Version, d.Status().Store, m.options.Dir)
 		tell(readiness{Notes: d.Notes()})

@@ -30,6 +30,7 @@ type section struct {
 	AppendTimeout   *boxed[span]  `toml:"append-timeout"`
 	ConnectTimeout  *boxed[span]  `toml:"connect-timeout"`
 	StopTimeout     *boxed[span]  `toml:"stop-timeout"`
+	LockTimeout     *boxed[span]  `toml:"lock-timeout"`
 	CredentialsFile *path         `toml:"credentials-file"`
 	Profile         *word         `toml:"profile"`
 	LogLevel        *boxed[level] `toml:"log-level"`
@@ -123,6 +124,7 @@ func (s section) each(set func(name string, v setting)) {
 	put(set, "append-timeout", s.AppendTimeout)
 	put(set, "connect-timeout", s.ConnectTimeout)
 	put(set, "stop-timeout", s.StopTimeout)
+	put(set, "lock-timeout", s.LockTimeout)
 	put(set, "credentials-file", s.CredentialsFile)
 	put(set, "profile", s.Profile)
 	put(set, "log-level", s.LogLevel)

@@ -3,9 +3,11 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
 
 	"mediafs/fs/daemon"
 	"mediafs/remote"
@@ -34,9 +36,9 @@ var exitMeanings = []struct {
 	{exitOK, "done"},
 	{exitFailed, "failed for another reason"},
 	{exitUsage, "wrong arguments, flags, environment or configuration file"},
-	{exitMountPoint, "the mount point is missing, not a folder, not empty, or nothing of mediafs is mounted there"},
+	{exitMountPoint, "the mount point is missing, not a folder, not empty, in a folder of the library's own, or nothing of mediafs is mounted there"},
 	{exitUnavailable, "the store or the daemon was not reached, or did not answer in time"},
-	{exitPermission, "permission denied: credentials, rights on the bucket, owner of a directory"},
+	{exitPermission, "permission denied: credentials, rights on the bucket, owner of a directory, a read-only file system"},
 	{exitNoLibrary, "no such bucket, or no library of mediafs is there"},
 	{exitVersion, "the library, store or daemon needs or lacks a feature that this version cannot do without"},
 	{exitBusy, "in use: files are open, already mounted there, or another daemon has the catalog directory"},
@@ -88,8 +90,10 @@ func exitCode(err error) int {
 		return exitPending
 	case errors.Is(err, daemon.ErrForeign):
 		return exitNoLibrary
-	case errors.Is(err, daemon.ErrMountPoint) && kind != remote.Busy:
+	case errors.Is(err, daemon.ErrMountPoint) && kind != remote.Busy && kind != remote.Permission:
 		return exitMountPoint
+	case kind == remote.Other && (errors.Is(err, os.ErrPermission) || errors.Is(err, unix.EROFS)):
+		return exitPermission
 	default:
 		return exitCodeOf(kind)
 	}

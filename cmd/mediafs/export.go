@@ -74,6 +74,22 @@ func (p *program) export(ctx context.Context, ch *choice, folder, output string)
 	if output == "" || output == "-" {
 		return write(p.stdout)
 	}
+	file, err := filepath.Abs(output)
+	if err != nil {
+		return err
+	}
+	sites, err := p.sites(&ch.in)
+	if err != nil {
+		return err
+	}
+	for _, own := range sites { // the export is of one commit: it may go into the mount
+		if own.Path == ch.in.mount {
+			continue
+		}
+		if err := daemon.Inside("write the export", daemon.Site{What: "file", Path: file, Hint: "nothing but the library's own files belongs there"}, own); err != nil {
+			return err
+		}
+	}
 	if err := replaceFile(output, write); err != nil {
 		return err
 	}

@@ -203,7 +203,7 @@ func (p *program) directOptions(ch *choice) (daemon.Options, error) {
 	s, key := &ch.in.settings, libraryKey(ch.in.store)
 	o := daemon.Options{Store: ch.in.store, CatalogDir: filepath.Join(pl.state, key), CacheDir: filepath.Join(pl.cache, key), Version: version(),
 		AppendTimeout: time.Duration(s.appendTimeout), ConnectTimeout: time.Duration(s.connectTimeout), CacheSize: int64(s.cacheSize), Trash: time.Duration(s.trash),
-		Profile: string(s.profile)}
+		Profile: string(s.profile), LockTimeout: time.Duration(s.lockTimeout)}
 	for dir, given := range map[*string]path{&o.CatalogDir: s.catalogDir, &o.CacheDir: s.cacheDir} {
 		if given == "" {
 			continue

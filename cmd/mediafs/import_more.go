@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -105,6 +106,20 @@ func (p *program) importTree(ctx context.Context, m *importing, tree, folder str
 		if *dir.to, err = path(dir.from).absolute(pl.home); err != nil {
 			return err
 		}
+	}
+	place, _, err := p.find(folder, true)
+	if err != nil {
+		return err
+	}
+	sites := append(daemon.LibrarySites(cmp.Or(place.Mount.Store, place.Source), place.Mount.CatalogDir, place.Mount.CacheDir), daemon.Site{What: "mount", Path: place.Dir})
+	for i := range sites {
+		sites[i].Hint = "it would be copied into itself: name the folders beside it, one by one"
+		if sites[i].What == "store" {
+			sites[i].Hint += "; what lies in the store's folder becomes media in place with mediafs import " + place.Dir + " PREFIX"
+		}
+	}
+	if err := daemon.Apart("copy a tree", daemon.Site{What: "folder", Path: o.From}, sites...); err != nil {
+		return err
 	}
 	if isTerminal(p.stderr) {
 		o.Progress = func(s daemon.TreeSummary) {

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"mediafs/fs/check"
+	"mediafs/fs/daemon"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/object/open"
@@ -190,6 +191,17 @@ func (p *program) inspect(ctx context.Context, in *inspection, look func(ctx con
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
+	sites, err := p.sites(in)
+	if err != nil {
+		return err
+	}
+	temp := daemon.Site{What: "temporary directory", Path: string(in.tempDir), Hint: "--temp-dir names another"}
+	if temp.Path == "" {
+		temp.Path = os.TempDir()
+	}
+	if err := daemon.Inside("look at the library", temp, sites...); err != nil {
+		return err
+	}
 	s, err := in.open(ctx)
 	if err != nil {
 		return err
@@ -202,6 +214,23 @@ func (p *program) inspect(ctx context.Context, in *inspection, look func(ctx con
 		return remote.E("look at the library", "", remote.Interrupted, context.Cause(ctx))
 	}
 	return err
+}
+
+// sites are the folders of the library that nothing else is written to meanwhile: those that belong to it, and its mount.
+func (p *program) sites(in *inspection) ([]daemon.Site, error) {
+	pl, err := p.places()
+	if err != nil {
+		return nil, err
+	}
+	key := libraryKey(in.store)
+	catalog, cache := filepath.Join(pl.state, key), filepath.Join(pl.cache, key)
+	if in.mount == "" {
+		return daemon.LibrarySites(in.store, catalog, cache), nil
+	}
+	if m, err := pl.registry().Find(in.mount); err == nil {
+		catalog, cache = m.CatalogDir, m.CacheDir
+	}
+	return append(daemon.LibrarySites(in.store, catalog, cache), daemon.Site{What: "mount", Path: in.mount}), nil
 }
 
 // A gauge shows on a terminal how far an inspection is.

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -15,7 +16,7 @@ import (
 const logLimit = 8 << 20
 
 // A logFile is a log that is put aside when it has grown to its limit. The runtime's last words (a panic with all stacks) go to
-// the same file. logrus calls Write under its own lock.
+// the same file. Before begin it takes nothing. logrus calls Write under its own lock.
 type logFile struct {
 	path  string
 	limit int64
@@ -23,12 +24,27 @@ type logFile struct {
 	size  int64
 }
 
-func openLog(path string, limit int64) (*logFile, error) {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+// begin opens the file. undo takes one that was not there before away, with its folder: the log of a mount that never was says what its caller was told.
+func (l *logFile) begin() (undo func(), err error) {
+	dir := filepath.Dir(l.path)
+	_, folder := os.Lstat(dir)
+	_, file := os.Lstat(l.path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the log's folder: %w", err)
 	}
-	l := &logFile{path: path, limit: limit}
-	return l, l.open()
+	undo = func() {
+		if errors.Is(file, os.ErrNotExist) {
+			os.Remove(l.path) //nolint:errcheck // it may stay
+		}
+		if errors.Is(folder, os.ErrNotExist) {
+			os.Remove(dir) //nolint:errcheck // it stays when something is in it
+		}
+	}
+	if err := l.open(); err != nil {
+		undo()
+		return nil, err
+	}
+	return undo, nil
 }
 
 func (l *logFile) open() error {
@@ -49,6 +65,9 @@ func (l *logFile) open() error {
 }
 
 func (l *logFile) Write(b []byte) (int, error) {
+	if l.file == nil {
+		return len(b), nil
+	}
 	if l.size > 0 && l.size+int64(len(b)) > l.limit {
 		old := l.file
 		// When it cannot be put aside the old file goes on: a log that is too long is better than none.

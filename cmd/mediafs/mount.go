@@ -121,9 +121,6 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 	if err := s.locate(t.store, pl); err != nil {
 		return err
 	}
-	if err := pl.prepare(t.store); err != nil {
-		return err
-	}
 	m.logPath = filepath.Join(pl.state, libraryKey(t.store)+".log")
 	m.options = s.options(t.store, pl)
 	m.options.Dir = t.dir
@@ -170,6 +167,8 @@ func (s *settings) options(store string, pl places) daemon.Options {
 		AppendTimeout:  time.Duration(s.appendTimeout),
 		ConnectTimeout: time.Duration(s.connectTimeout),
 		StopTimeout:    time.Duration(s.stopTimeout),
+		LockTimeout:    time.Duration(s.lockTimeout),
+		MakeStore:      store == pl.embedded(),
 		Profile:        string(s.profile),
 		Registry:       pl.registry(),
 		Version:        version(),
@@ -191,7 +190,7 @@ var (
 func (m *mounting) repeat(f *pflag.FlagSet) []string {
 	var again []string
 	for _, name := range []string{"cache-size", "upload", "trash", "local-names", "facts", "read-only", "allow-other", "append-timeout", "connect-timeout",
-		"stop-timeout", "profile", "log-level", "log-format", "catalog-dir", "cache-dir", "credentials-file"} {
+		"stop-timeout", "lock-timeout", "profile", "log-level", "log-format", "catalog-dir", "cache-dir", "credentials-file"} {
 		if v := f.Lookup(name).Value.String(); v != "" {
 			again = append(again, "--"+name+"="+v)
 		}
@@ -218,6 +217,7 @@ func (p *program) asking(m *mounting, mount func(create bool) error) error {
 // foreground mounts, serves until the end and logs to standard error.
 func (p *program) foreground(ctx context.Context, m *mounting, create bool) error {
 	log := newLog(p.stderr, m.settings.logLevel, m.settings.logFormat)
+	m.options.Waiting = func(text string) { p.errorf("mediafs: %s\n", printable(text)) }
 	return p.serve(ctx, m, create, log, func(d *daemon.Daemon) {
 		for _, note := range d.Notes() {
 			p.errorf("mediafs: %s\n", printable(note))

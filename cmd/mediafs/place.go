@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"os"
 	"os/user"
 	"path/filepath"
 	"strings"
@@ -134,17 +133,6 @@ func (t *target) named(store string, c *config) error {
 func noSecret(store string) error {
 	if u, err := url.Parse(store); err == nil && u.User != nil {
 		return &exitError{exitUsage, errors.New("the URL of the store holds credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use --credentials-file)")}
-	}
-	return nil
-}
-
-// prepare makes the folder of the embedded library. Of other stores nothing is made without being asked.
-func (pl places) prepare(store string) error {
-	if store != pl.embedded() {
-		return nil
-	}
-	if err := os.MkdirAll(filepath.Join(pl.data, "library"), 0o700); err != nil {
-		return fmt.Errorf("make the embedded library: %w", err)
 	}
 	return nil
 }

@@ -123,7 +123,8 @@ func TestStatusText(t *testing.T) {
 
 func TestLogIsPutAside(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "a", "log")
-	l, err := openLog(name, 100)
+	l := &logFile{path: name, limit: 100}
+	_, err := l.begin()
 	if err != nil {
 		t.Fatal(err)
 	}

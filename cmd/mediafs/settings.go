@@ -25,6 +25,7 @@ type settings struct {
 	appendTimeout   span
 	connectTimeout  span
 	stopTimeout     span
+	lockTimeout     span
 	credentialsFile path
 	profile         word
 	logLevel        level
@@ -41,6 +42,7 @@ func defaultSettings() settings {
 		appendTimeout:  span(5 * time.Minute),
 		connectTimeout: span(25 * time.Second), // an unreachable store is told within 30 s
 		stopTimeout:    span(time.Minute),      // below the 90 s after which systemd kills
+		lockTimeout:    span(90 * time.Second), // an ending daemon takes up to stopTimeout, and a little to close
 		logLevel:       "info",
 		logFormat:      "text",
 	}
@@ -68,6 +70,7 @@ func (s *settings) flags(f *pflag.FlagSet) {
 	add(&s.appendTimeout, "append-timeout", "TIME", "how long a change waits for a store that is down before it fails with EIO")
 	add(&s.connectTimeout, "connect-timeout", "TIME", "how long mount waits for the store")
 	add(&s.stopTimeout, "stop-timeout", "TIME", "how long uploads may go on after SIGTERM or an unmount from outside")
+	add(&s.lockTimeout, "lock-timeout", "TIME", "how long mount waits for a daemon of the same library that is ending")
 	add(&s.credentialsFile, "credentials-file", "FILE", "AWS credentials file (default as for the AWS command line)")
 	add(&s.profile, "profile", "NAME", "section of the credentials file")
 	add(&s.logLevel, "log-level", "LEVEL", "error, warning, info, debug or trace")

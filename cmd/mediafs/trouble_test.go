@@ -109,7 +109,7 @@ func TestHungDaemon(t *testing.T) {
 	if !strings.Contains(said, fmt.Sprintf("unmounted without it, process %d still runs", pid)) || m.mounted() {
 		t.Errorf("umount --force said %q; mounted %v", said, m.mounted())
 	}
-	if code, _, stderr := m.mediafs("mount", url, m.mnt); code != exitBusy {
+	if code, _, stderr := m.mediafs("mount", url, m.mnt, "--lock-timeout=100ms"); code != exitBusy || !strings.Contains(stderr, "has not ended for 100ms") {
 		t.Errorf("mount while it hangs: exit code %d, %s", code, stderr)
 	}
 }
@@ -307,7 +307,8 @@ func TestForceFreesWhoWaits(t *testing.T) {
 
 // panicIntoLog is the other process of TestPanicIsLogged.
 func panicIntoLog() {
-	l, err := openLog(os.Getenv("MEDIAFS_TEST_LOG"), logLimit)
+	l := &logFile{path: os.Getenv("MEDIAFS_TEST_LOG"), limit: logLimit}
+	_, err := l.begin()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(99)

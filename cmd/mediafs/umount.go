@@ -43,7 +43,7 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 	if err != nil {
 		return p.umountWithout(place, registry, force)
 	}
-	if !force {
+	if !force && place.Mounted { // else it uploads already, and ends
 		if err := p.drain(ctx, client, timeout); errors.Is(err, remote.NotExist) {
 			return p.umountWithout(place, registry, force)
 		} else if err != nil {

@@ -72,6 +72,7 @@ type Daemon struct {
 	stop    sync.Once
 	done    chan struct{} // closed when the mount is gone
 	closing sync.Once
+	ending  atomic.Bool   // Close runs
 	ended   chan struct{} // closed when the library is closed: what is pending now stays for the next mount
 	failed  error         // of Close
 
@@ -104,7 +105,7 @@ func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error)
 		return fail(err)
 	}
 	if opt.Registry.Dir != "" {
-		err := opt.Registry.add(Mount{Dir: opt.Dir, PID: os.Getpid(), CatalogDir: opt.CatalogDir, Store: opt.Store, Started: d.started})
+		err := opt.Registry.add(Mount{Dir: opt.Dir, PID: os.Getpid(), CatalogDir: opt.CatalogDir, CacheDir: opt.CacheDir, Store: opt.Store, Started: d.started})
 		if err != nil {
 			return fail(err)
 		}
@@ -140,6 +141,12 @@ func (d *Daemon) Status() Status {
 		CatalogDir: d.opt.CatalogDir, CacheDir: d.opt.CacheDir, Running: true, ReadOnly: d.opt.ReadOnly,
 	}
 	s.Cache.Limit = d.opt.CacheSize
+	select {
+	case <-d.done:
+		s.Ending = true
+	default:
+		s.Ending = d.ending.Load()
+	}
 	d.mu.RLock()
 	defer d.mu.RUnlock()
 	if d.lib != nil {
@@ -253,6 +260,7 @@ func (d *Daemon) detach() error {
 // errors of all steps are joined. It always ends: what does not close within Options.CloseTimeout is left behind, and keeps the lock until this
 // process ends, which should be at once. ErrPending: the rest is kept for the next mount.
 func (d *Daemon) Close(ctx context.Context) error {
+	d.ending.Store(true)
 	d.closing.Do(func() { d.failed = d.close(ctx) })
 	return d.failed
 }
@@ -274,9 +282,6 @@ func (d *Daemon) close(ctx context.Context) error {
 		}
 	}
 	note(d.closeKernel())
-	if d.opt.Registry.Dir != "" {
-		note(d.opt.Registry.remove(d.opt.Dir, os.Getpid()))
-	}
 	if err := d.within("end of requests about media", d.opt.CloseTimeout, d.hushed); err != nil {
 		d.opt.Log.WithError(err).Warn("requests about media")
 	}
@@ -298,6 +303,9 @@ func (d *Daemon) close(ctx context.Context) error {
 		note(err)
 	}
 	close(d.ended)
+	if d.opt.Registry.Dir != "" { // noted until now, so that status and umount find a daemon that finishes
+		note(d.opt.Registry.remove(d.opt.Dir, os.Getpid()))
+	}
 	if d.control != nil {
 		note(d.control.close())
 	}

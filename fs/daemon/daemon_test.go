@@ -182,6 +182,94 @@ func TestUnmountFromOutside(t *testing.T) {
 	}
 }
 
+// Somebody unmounted, and the last uploads go on: the daemon says so and stays in the list of mounts until its end, which a stop waits for.
+func TestEndingDaemonIsFound(t *testing.T) {
+	r := newRig(t, func(r *rig) {
+		r.lib.gate = make(chan struct{})
+		r.opt.StopTimeout = time.Minute
+	})
+	client := Dial(r.opt.CatalogDir)
+	if s, err := client.Status(t.Context()); err != nil || s.Ending {
+		t.Errorf("before: %+v, %v", s, err)
+	}
+	closed := r.run()
+	r.kernel.end("somebody unmounts")
+	for {
+		s, err := client.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Ending {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	if p, err := r.opt.Registry.Locate(r.opt.Dir); err != nil || p.Mounted || !p.Known {
+		t.Errorf("while it ends: %+v, %v", p, err)
+	}
+	stopped := make(chan error, 1)
+	go func() {
+		_, err := client.Stop(t.Context(), false, nil)
+		stopped <- err
+	}()
+	select {
+	case err := <-stopped:
+		t.Errorf("stopped with %v while it ends", err)
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(r.lib.gate)
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+	if err := <-stopped; err != nil {
+		t.Error(err)
+	}
+	if p, err := r.opt.Registry.Locate(r.opt.Dir); err == nil {
+		t.Errorf("after its end: %+v", p)
+	}
+}
+
+// A daemon that goes on is not waited for; one that ends is, for LockTimeout, and the caller hears of it.
+func TestWaitForTheLock(t *testing.T) {
+	r := newRig(t, func(r *rig) {
+		r.lib.gate = make(chan struct{})
+		r.opt.StopTimeout = time.Minute
+	})
+	opt := r.opt
+	var told []string
+	opt.LockTimeout, opt.Waiting = time.Hour, func(text string) { told = append(told, text) }
+	if _, err := awaitLock(t.Context(), opt); !errors.Is(err, remote.Busy) || len(told) > 0 {
+		t.Errorf("while it goes on: %v, told %q", err, told)
+	}
+	closed := r.run()
+	r.kernel.end("somebody unmounts")
+	<-r.Done()
+	opt.LockTimeout = 30 * time.Millisecond
+	if _, err := awaitLock(t.Context(), opt); !errors.Is(err, remote.Busy) || !strings.Contains(err.Error(), "has not ended for 30ms") || len(told) != 1 {
+		t.Errorf("one that does not end in time: %v, told %q", err, told)
+	}
+	opt.LockTimeout = 0
+	if _, err := awaitLock(t.Context(), opt); !errors.Is(err, remote.Busy) {
+		t.Errorf("not waiting at all: %v", err)
+	}
+	opt.LockTimeout, told = time.Hour, nil
+	opt.Waiting = func(text string) {
+		told = append(told, text)
+		close(r.lib.gate)
+	}
+	lock, err := awaitLock(t.Context(), opt)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lock.close()
+	if want := "waiting up to 1h0m0s for the end of the daemon that had /mnt/photos mounted"; len(told) != 1 || !strings.HasPrefix(told[0], want) {
+		t.Errorf("told %q, want once %q", told, want)
+	}
+	if err := <-closed; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestNoDaemon(t *testing.T) {
 	dir := t.TempDir()
 	_, err := Dial(dir).Status(t.Context())

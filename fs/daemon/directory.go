@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -14,12 +13,12 @@ import (
 
 // privateDir makes dir, with its parents, for this user alone (0700), or takes one that is there when it belongs to this
 // user and is no symbolic link: whoever could write there could hand the daemon a catalog or blocks of their own. A folder of this user
-// that others may look into is closed to them; one that they could write to must be empty.
-func privateDir(dir, what string) error {
+// that others may look into is closed to them; one that they could write to must be empty. Folders that it makes are noted in made.
+func privateDir(dir, what string, made *madeDirs) error {
 	if !filepath.IsAbs(dir) {
 		return remote.E("open the "+what, dir, remote.Invalid, errors.New("not an absolute path"))
 	}
-	if err := os.MkdirAll(dir, 0o700); err != nil && !errors.Is(err, os.ErrExist) && !errors.Is(err, unix.ENOTDIR) {
+	if err := made.make(dir); err != nil && !errors.Is(err, unix.ENOTDIR) {
 		return remote.E("make the "+what, dir, kindOfOS(err), bare(err))
 	}
 	info, err := os.Lstat(dir)
@@ -76,12 +75,6 @@ func writePrivate(path string, b []byte) error {
 		err = os.Rename(tmp, path)
 	}
 	return err
-}
-
-// within tells whether path is dir or lies below it. Both are absolute.
-func within(dir, path string) bool {
-	rel, err := filepath.Rel(dir, path)
-	return err == nil && rel != ".." && !strings.HasPrefix(rel, "../")
 }
 
 // kindOfOS gives the kind of an error of package os.

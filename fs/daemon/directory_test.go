@@ -52,7 +52,7 @@ func TestPrivateDir(t *testing.T) {
 		}{foreign, remote.Permission})
 	}
 	for _, tt := range tests {
-		err := privateDir(tt.dir, "catalog directory")
+		err := privateDir(tt.dir, "catalog directory", &madeDirs{})
 		if tt.kind != remote.Other {
 			if !errors.Is(err, tt.kind) {
 				t.Errorf("%s: %v, want %v", tt.dir, err, tt.kind)
@@ -96,6 +96,56 @@ func TestLockNamesTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	again.close()
+}
+
+// What a failed mount made goes, what was there or is used stays, and a lock on a file that has gone keeps nobody off.
+func TestMadeFoldersGo(t *testing.T) {
+	base := t.TempDir()
+	catalog := filepath.Join(base, "new/catalog")
+	made := &madeDirs{}
+	for _, dir := range []string{catalog, filepath.Join(catalog, "spool"), filepath.Join(base, "cache/used")} {
+		if err := privateDir(dir, "folder", made); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lock, err := lockDir(catalog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(base, "cache/used/block"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	made.undo(catalog)
+	if _, err := os.Stat(filepath.Join(catalog, lockName)); err != nil {
+		t.Errorf("the lock of another was taken away: %v", err)
+	}
+	if err := lock.close(); err != nil {
+		t.Fatal(err)
+	}
+	made.undo(catalog)
+	if _, err := os.Stat(filepath.Join(base, "new")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("an empty folder that was made stays: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(base, "cache/used/block")); err != nil {
+		t.Error(err)
+	}
+
+	dir := t.TempDir()
+	if lock, err = lockDir(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(filepath.Join(dir, lockName)); err != nil {
+		t.Fatal(err)
+	}
+	second, err := lockDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !locked(dir) {
+		t.Error("the lock is on a file without a name")
+	}
+	second.close()
+	lock.close()
 }
 
 func TestRegistry(t *testing.T) {
@@ -161,25 +211,5 @@ func TestMountPoint(t *testing.T) {
 	real, notes, err := prepareMountPoint(filepath.Join(base, "link"))
 	if want, _ := filepath.EvalSymlinks(empty); err != nil || real != want || len(notes) != 0 {
 		t.Errorf("link: %s, %v, %v; want %s", real, notes, err, want)
-	}
-}
-
-func TestOverlap(t *testing.T) {
-	base := t.TempDir()
-	ok := Options{Dir: base + "/mnt", CatalogDir: base + "/catalog", CacheDir: base + "/cache", Store: "file://" + base + "/store"}
-	if err := ok.checkOverlap(); err != nil {
-		t.Error(err)
-	}
-	for name, change := range map[string]func(*Options){
-		"store":   func(o *Options) { o.Store = "file://" + base + "/mnt/store" },
-		"catalog": func(o *Options) { o.CatalogDir = base + "/mnt/a/b" },
-		"cache":   func(o *Options) { o.CacheDir = base + "/mnt" },
-		"one":     func(o *Options) { o.CacheDir = o.CatalogDir },
-	} {
-		o := ok
-		change(&o)
-		if err := o.checkOverlap(); !errors.Is(err, remote.Invalid) {
-			t.Errorf("%s: %v, want invalid", name, err)
-		}
 	}
 }

@@ -158,7 +158,7 @@ func newRig(t *testing.T, change func(*rig)) *rig {
 	if change != nil {
 		change(r)
 	}
-	if err := privateDir(r.opt.CatalogDir, "catalog directory"); err != nil {
+	if err := privateDir(r.opt.CatalogDir, "catalog directory", &madeDirs{}); err != nil {
 		t.Fatal(err)
 	}
 	lock, err := lockDir(r.opt.CatalogDir)

@@ -3,7 +3,6 @@ package daemon
 import (
 	"context"
 	"errors"
-	"path/filepath"
 
 	"mediafs/remote"
 )
@@ -18,23 +17,20 @@ type Direct struct {
 // directory: use Dial.
 func OpenDirect(ctx context.Context, opt Options) (*Direct, error) {
 	opt = opt.withDefaults()
-	for _, d := range []struct{ dir, what string }{
-		{opt.CatalogDir, "catalog directory"},
-		{filepath.Join(opt.CatalogDir, catalogName), "catalog"},
-		{filepath.Join(opt.CatalogDir, spoolName), "spool"},
-		{opt.CacheDir, "cache directory"},
-	} {
-		if err := privateDir(d.dir, d.what); err != nil {
-			return nil, err
-		}
+	if err := opt.CheckPlaces(); err != nil {
+		return nil, err
 	}
-	lock, err := lockDir(opt.CatalogDir)
+	made := &madeDirs{}
+	lock, err := claimDirs(ctx, opt, made)
 	if err != nil {
+		made.undo(opt.CatalogDir)
 		return nil, err
 	}
 	p, _, err := openParts(ctx, opt)
 	if err != nil {
-		return nil, errors.Join(err, lock.close())
+		err = errors.Join(err, lock.close())
+		made.undo(opt.CatalogDir)
+		return nil, err
 	}
 	return &Direct{p, lock}, nil
 }

@@ -1,16 +1,12 @@
 package daemon
 
 import (
-	"errors"
 	"io"
-	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/sirupsen/logrus"
 
 	"mediafs/fs/vfs"
-	"mediafs/remote"
 )
 
 // Options say what a daemon mounts, where, and with what limits. Store, Dir, CatalogDir and CacheDir are needed; the zero value of
@@ -33,14 +29,16 @@ type Options struct {
 
 	Background bool // a close returns when the bytes are synced to the local disk, and uploads go on behind
 
-	Create   bool // make a library even where other objects are
-	existing bool // make none anywhere
+	Create    bool // make a library even where other objects are
+	MakeStore bool // make the folder of a local store when it is missing
+	existing  bool // make none anywhere
 
 	AllowOther   bool
 	MountOptions []string // further ones for the kernel, as in mount -o
 
 	AppendTimeout  time.Duration // how long a change waits for the log; 0: 5 minutes
 	ConnectTimeout time.Duration // how long Open waits for the store; 0: 25 s
+	LockTimeout    time.Duration // how long Open waits for a daemon of the same catalog directory that is ending; 0: not at all
 	StopTimeout    time.Duration // how long Close lets uploads go on; 0: 1 minute
 	CloseTimeout   time.Duration // how long the kernel and then the library may take to let go before Close leaves them behind; 0: 20 s
 
@@ -59,9 +57,16 @@ type Options struct {
 	Profile string // section of the AWS credentials file; empty: as the AWS environment says
 
 	Registry Registry // where the mount is noted; no Dir: nowhere
+	LogFile  string   // where Log goes, absolute, for CheckPlaces alone; empty: to no file
 	Version  string   // for status and for the client's name at the store
 
 	Log *logrus.Entry // nil logs nothing
+
+	// Waiting is told by Open, once and in words for people, that it waits for another daemon to end; nil: nobody is told.
+	Waiting func(text string)
+	// Claimed is called by Open when the folders are checked and locked and nothing else was done, which fails with its error. What it returns takes back what it made, should
+	// the mount fail after it; nil does nothing.
+	Claimed func() (undo func(), err error)
 
 	FlushDelay time.Duration      // as vfs.Options has it, for tests
 	Step       func(point string) // called at named points, for tests that stop the world there
@@ -99,37 +104,4 @@ func (o Options) trash() time.Duration {
 		return 0
 	}
 	return o.Trash
-}
-
-// checkOverlap refuses directories that would make the daemon wait for itself: it cannot keep its own files in what it mounts.
-func (o Options) checkOverlap() error {
-	local := map[string]string{"catalog directory": o.CatalogDir, "cache directory": o.CacheDir}
-	if dir, ok := localStore(o.Store); ok {
-		local["store"] = dir
-	}
-	for what, dir := range local {
-		if real, err := realDir(dir); err == nil && within(o.Dir, real) {
-			return remote.E("mount", o.Dir, remote.Invalid, errors.New("the "+what+" "+dir+" lies in the mount point"))
-		}
-	}
-	if o.CatalogDir == o.CacheDir {
-		return remote.E("mount", o.Dir, remote.Invalid, errors.New("catalog and cache share the directory "+o.CatalogDir)).
-			WithHint("the cache may be deleted at any time, the catalog directory may hold the only copy of a file")
-	}
-	return nil
-}
-
-// realDir resolves symbolic links in the part of dir that is there.
-func realDir(dir string) (string, error) {
-	for rest := ""; ; {
-		real, err := filepath.EvalSymlinks(dir)
-		if err == nil {
-			return filepath.Join(real, rest), nil
-		}
-		if !errors.Is(err, os.ErrNotExist) || dir == filepath.Dir(dir) {
-			return "", err
-		}
-		rest = filepath.Join(filepath.Base(dir), rest)
-		dir = filepath.Dir(dir)
-	}
 }

@@ -100,23 +100,23 @@ func (p *parts) mount() (kernel, error) {
 	if p.local, err = p.openLocal(views); err != nil {
 		return nil, err
 	}
-	s, err := fuse.Mount(fuse.Options{
-		Library:     front{p.local, views},
-		Dir:         p.opt.Dir,
-		AllowOther:  p.opt.AllowOther,
-		ReadOnly:    p.opt.ReadOnly,
-		FSName:      p.store.Facts().URL,
-		Mount:       p.opt.MountOptions,
-		Log:         p.opt.Log,
-		HangTimeout: p.opt.HangTimeout,
-		Received:    func() int64 { return p.requests.Get(http.MethodGet, contents).Received },
-	})
+	o := p.opt.kernel()
+	o.Library = front{p.local, views}
+	o.FSName = p.store.Facts().URL
+	o.Log, o.HangTimeout = p.opt.Log, p.opt.HangTimeout
+	o.Received = func() int64 { return p.requests.Get(http.MethodGet, contents).Received }
+	s, err := fuse.Mount(o)
 	if err != nil {
 		return nil, err
 	}
 	p.fs.Announce(s.Announcer())
 	views.Announce(s.Announcer())
 	return s, nil
+}
+
+// kernel are the options of the mount that are known before anything is opened.
+func (o Options) kernel() fuse.Options {
+	return fuse.Options{Dir: o.Dir, AllowOther: o.AllowOther, ReadOnly: o.ReadOnly, Mount: o.MountOptions}
 }
 
 // front is what the kernel talks to: what stays on this machine, in front of the views. Listings of views do not pass the first, which takes the lowest

@@ -20,7 +20,8 @@ type Mount struct {
 	Dir        string    `json:"dir"` // mount point, absolute, without symbolic links
 	PID        int       `json:"pid"`
 	CatalogDir string    `json:"catalog_dir"` // where the socket is
-	Store      string    `json:"store"`       // without secrets
+	CacheDir   string    `json:"cache_dir"`
+	Store      string    `json:"store"` // without secrets
 	Started    time.Time `json:"started"`
 }
 
@@ -37,7 +38,7 @@ func (r Registry) path(mountPoint string) string {
 
 // add writes m's file, whole or not at all.
 func (r Registry) add(m Mount) error {
-	if err := privateDir(r.Dir, "list of mounts"); err != nil {
+	if err := privateDir(r.Dir, "list of mounts", &madeDirs{}); err != nil {
 		return err
 	}
 	b, err := json.Marshal(m)

@@ -15,7 +15,8 @@ type Status struct {
 	CatalogDir string    `json:"catalog_dir"`
 	CacheDir   string    `json:"cache_dir"`
 
-	Running  bool `json:"running"` // false: the daemon is dead or silent, and only Mount (and what the list of mounts says) is known
+	Running  bool `json:"running"`          // false: the daemon is dead or silent, and only Mount (and what the list of mounts says) is known
+	Ending   bool `json:"ending,omitempty"` // it was unmounted, or told to end, and finishes
 	ReadOnly bool `json:"read_only"`
 	Offline  bool `json:"offline"` // the store has not been reached for a while
 

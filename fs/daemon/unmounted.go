@@ -26,13 +26,20 @@ func OpenLibrary(ctx context.Context, opt Options) (*Library, error) {
 	opt.existing, opt.NoFacts = true, true
 	// How long the trash is kept is for the mount to say: nothing in it is too old for a command, and what the command deletes goes there.
 	opt.Trash, opt.NoTrash = 100*365*24*time.Hour, false
-	lock, err := claimDirs(opt)
+	if err := opt.CheckPlaces(); err != nil {
+		return nil, err
+	}
+	made := &madeDirs{}
+	lock, err := claimDirs(ctx, opt, made)
 	if err != nil {
+		made.undo(opt.CatalogDir)
 		return nil, err
 	}
 	p, _, err := openParts(ctx, opt)
 	if err != nil {
-		return nil, errors.Join(err, lock.close())
+		err = errors.Join(err, lock.close())
+		made.undo(opt.CatalogDir)
+		return nil, err
 	}
 	return &Library{opt: opt, lock: lock, p: p}, nil
 }

@@ -3,6 +3,7 @@ package fuse
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"os"
@@ -51,21 +52,9 @@ func Mount(o Options) (*Server, error) {
 	}
 	o.defaults()
 	root := os.Geteuid() == 0
-	m, err := o.parse(root)
+	dir, m, err := o.ready(root)
 	if err != nil {
 		return nil, err
-	}
-	dir, err := mountPoint(o.Dir)
-	if err != nil {
-		return nil, err
-	}
-	if err := checkDevice(dir); err != nil {
-		return nil, err
-	}
-	if m.allowOther && !root {
-		if err := checkAllowOther(dir, userConf); err != nil {
-			return nil, err
-		}
 	}
 
 	o.Announcer.log = o.Log
@@ -86,6 +75,56 @@ func Mount(o Options) (*Server, error) {
 	}
 	server.start(&o)
 	return server, nil
+}
+
+// Check reports what would keep Mount from mounting, as far as that can be known before: the options, the folder, the rights on it, /dev/fuse and fusermount3. Of Options it needs
+// no more than Dir; errors are those of Mount.
+func Check(o Options) error {
+	_, _, err := o.ready(os.Geteuid() == 0)
+	return err
+}
+
+func (o *Options) ready(root bool) (dir string, m mountOptions, err error) {
+	if m, err = o.parse(root); err != nil {
+		return "", m, err
+	}
+	if dir, err = mountPoint(o.Dir); err != nil {
+		return "", m, err
+	}
+	if err := checkDevice(dir); err != nil {
+		return "", m, err
+	}
+	if root {
+		return dir, m, nil
+	}
+	if m.allowOther {
+		if err := checkAllowOther(dir, userConf); err != nil {
+			return "", m, err
+		}
+	}
+	if helperPath() == "" {
+		return "", m, missingHelper(dir)
+	}
+	return dir, m, checkWritable(dir, os.Getuid())
+}
+
+// checkWritable refuses a folder that fusermount3 would not mount on for a user: it wants it writable, and one that is shared through the sticky bit to be the user's own.
+func checkWritable(dir string, uid int) error {
+	const hint = "mount on a folder of your own"
+	var st unix.Stat_t
+	err := unix.Access(dir, unix.W_OK|unix.X_OK)
+	if err == nil {
+		err = unix.Stat(dir, &st)
+	}
+	switch {
+	case err == unix.EROFS:
+		return remote.E("mount", dir, remote.ReadOnly, errors.New("the folder lies on a read-only file system, where only root may mount")).WithHint(hint)
+	case err != nil:
+		return remote.E("mount", dir, remote.Permission, fmt.Errorf("this user may not write the folder: %w", err)).WithHint(hint)
+	case st.Mode&unix.S_ISVTX != 0 && int(st.Uid) != uid:
+		return remote.E("mount", dir, remote.Permission, errors.New("the folder is shared (sticky) and belongs to another user")).WithHint(hint)
+	}
+	return nil
 }
 
 // mountPoint checks the folder and gives its real path, as the mount table will have it.
@@ -166,9 +205,6 @@ func connect(s *fileSystem, dir string, o *Options, m mountOptions, root bool) (
 		opt.DirectMountFlags = unix.MS_MGC_VAL // go-fuse takes 0 for its defaults
 	}
 	helper := helperPath()
-	if !root && helper == "" {
-		return nil, missingHelper(dir)
-	}
 	if root {
 		raw, err := gofuse.NewServer(s, dir, &opt)
 		if err == nil || helper == "" || !errors.Is(err, unix.EPERM) {
@@ -207,7 +243,11 @@ func mountError(dir string, err error) error {
 	case errors.Is(err, unix.EINVAL):
 		return remote.E("mount", dir, remote.Invalid, err).WithHint("the kernel does not know one of the mount options")
 	}
-	return remote.E("mount", dir, remote.Other, errors.New(strings.TrimSpace(err.Error())))
+	said := strings.TrimSpace(err.Error())
+	if strings.HasPrefix(said, "fusermount exited") { // it was run, and refused: what it looks at are rights
+		return remote.E("mount", dir, remote.Permission, errors.New("fusermount3 refused to mount")).WithHint("it says why on standard error")
+	}
+	return remote.E("mount", dir, remote.Other, errors.New(said))
 }
 
 // logLines takes what go-fuse has to say, a line a call: requests when they are to be logged, complaints otherwise.

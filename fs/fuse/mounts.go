@@ -75,6 +75,37 @@ func parseMounts(r io.Reader) ([]MountInfo, error) {
 	return ms, lines.Err()
 }
 
+// Location tells where an absolute path without symbolic links lies: on which device, as major:minor, and under which path in that file system, which is the same through
+// every bind mount. The path need not be there. ok is false when the mount table does not tell.
+func Location(real string) (device, path string, ok bool) {
+	f, err := os.Open("/proc/self/mountinfo")
+	if err != nil {
+		return "", "", false
+	}
+	defer f.Close()
+	return locate(f, real)
+}
+
+func locate(table io.Reader, real string) (device, path string, ok bool) {
+	lines := bufio.NewScanner(table)
+	lines.Buffer(nil, 1<<20)
+	best := -1
+	for lines.Scan() {
+		f := strings.Fields(lines.Text())
+		if len(f) < 6 {
+			continue
+		}
+		dir := unescape(f[4])
+		rest, below := strings.CutPrefix(real, strings.TrimSuffix(dir, "/"))
+		// The longest mount point that real lies in, and of several mounts there the last.
+		if below && (rest == "" || rest[0] == '/') && len(dir) >= best {
+			best, ok = len(dir), true
+			device, path = f[2], filepath.Join(unescape(f[3]), rest)
+		}
+	}
+	return device, path, ok && lines.Err() == nil
+}
+
 func unescape(s string) string {
 	var b bytes.Buffer
 	for i := 0; i < len(s); i++ {

@@ -194,8 +194,8 @@ func (c *Catalog) confirm(p *pin) error {
 	}
 	tx.raw(cl, merged)
 	hash := record.Hash(p.body)
-	since := c.st.sinceCkpt + int64(len(p.body))
-	tx.raw(localKey("applied"), encodeApplied(p.seq, since, c.st.sizeCkpt, hash))
+	since := c.st.ckpt.after(c.opt.commitCost(int64(len(p.body))))
+	tx.raw(localKey("applied"), encodeApplied(p.seq, since, hash))
 	if err := tx.commit(); err != nil {
 		return err
 	}
@@ -206,7 +206,7 @@ func (c *Catalog) confirm(p *pin) error {
 		delete(c.st.undo, k)
 	}
 	c.st.pin = nil
-	c.st.seq, c.st.hash, c.st.sinceCkpt = p.seq, hash, since
+	c.st.seq, c.st.hash, c.st.ckpt = p.seq, hash, since
 	c.st.own = authored{mine[0].session, p.last}
 	c.settle(len(mine))
 	return nil
@@ -244,7 +244,7 @@ func (c *Catalog) follow() {
 		}
 		if err == nil {
 			fails = 0
-			ckpt.start(c)
+			ckpt.start(c, work)
 			continue
 		}
 		c.failed(err)

@@ -54,7 +54,12 @@ type Options struct {
 	AppendTimeout   time.Duration // how long Update waits for the log; default 5 min
 	AttemptTimeout  time.Duration // how long the log may try before status tells of it; default 10 s
 	RetryInterval   time.Duration // pause after a failure; the first of those that grow up to 128 times as long; default 500 ms
-	CheckpointBytes int64         // log since the last checkpoint that makes one due, at least; default 16 MiB
+	CheckpointBytes int64         // log since the newest checkpoint that makes one due, at least; default 16 MiB
+	CheckpointDelay time.Duration // longest random wait for another machine's checkpoint; default 20 s
+	// CommitCost is what a commit of the log counts at least towards the next checkpoint, in bytes:
+	// a request to the store costs its reader as much time as so many bytes. Default 16 KiB, so
+	// that 1,024 small commits make a checkpoint due.
+	CommitCost int64
 
 	// BootID tells this boot of the kernel from others; empty: the kernel is asked.
 	BootID string
@@ -80,24 +85,23 @@ type Catalog struct {
 	// across a call to the store.
 	mu sync.RWMutex
 	st struct {
-		seq       uint64 // applied commit
-		hash      []byte // of its body
-		time      time.Time
-		sinceCkpt int64  // bytes of log since the newest checkpoint known
-		sizeCkpt  int64  // size of that checkpoint
-		client    uint32 // 0: not joined
-		session   []byte
-		pending   []*operation      // the outbox in order
-		undo      map[string][]byte // full key → value at seq, nil: absent; the same as the U records
-		pin       *pin
-		sessions  []byte   // under which this directory appends, oldest first; as on disk
-		own       authored // newest operation of ours that was applied
-		ids       counter
-		ops       counter
-		closed    bool
-		fatal     error // the catalog takes no more writes
-		loading   error // not nil: what is in Badger is no catalog, and why; text only, its kind means nothing
-		index     indexState
+		seq      uint64 // applied commit
+		hash     []byte // of its body
+		time     time.Time
+		ckpt     checkpointed
+		client   uint32 // 0: not joined
+		session  []byte
+		pending  []*operation      // the outbox in order
+		undo     map[string][]byte // full key → value at seq, nil: absent; the same as the U records
+		pin      *pin
+		sessions []byte   // under which this directory appends, oldest first; as on disk
+		own      authored // newest operation of ours that was applied
+		ids      counter
+		ops      counter
+		closed   bool
+		fatal    error // the catalog takes no more writes
+		loading  error // not nil: what is in Badger is no catalog, and why; text only, its kind means nothing
+		index    indexState
 	}
 
 	// snap is held shared by who reads a snapshot for long, exclusively by who drops records; taken before mu.
@@ -132,6 +136,12 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 	}
 	if opt.CheckpointBytes == 0 {
 		opt.CheckpointBytes = 16 << 20
+	}
+	if opt.CheckpointDelay == 0 {
+		opt.CheckpointDelay = 20 * time.Second
+	}
+	if opt.CommitCost == 0 {
+		opt.CommitCost = 16 << 10
 	}
 	if opt.Log == nil {
 		l := logrus.New()

@@ -38,6 +38,8 @@ type download struct {
 
 const pieceHeader = 12
 
+func (d *download) checkpointed() checkpointed { return checkpointed{seq: d.seq, size: d.bytes} }
+
 // load replaces the replicated catalog by what the store has now; the outbox stays. loaded is false when the catalog is already what the newest
 // checkpoint says, so that loading it again would change nothing.
 func (c *Catalog) load(ctx context.Context) (loaded bool, err error) {
@@ -343,13 +345,13 @@ func (c *Catalog) installed(err error, d *download) error {
 		return local("load checkpoint", c.opt.Dir, err)
 	}
 	err = c.updateLocal(func(tx *Tx) error {
-		tx.raw(localKey("applied"), encodeApplied(d.seq, 0, d.bytes, d.hash))
+		tx.raw(localKey("applied"), encodeApplied(d.seq, d.checkpointed(), d.hash))
 		tx.raw(localKey("loading"), nil)
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	c.st.seq, c.st.hash, c.st.sinceCkpt, c.st.sizeCkpt = d.seq, d.hash, 0, d.bytes
+	c.st.seq, c.st.hash, c.st.ckpt = d.seq, d.hash, d.checkpointed()
 	return nil
 }

@@ -11,11 +11,12 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Local records: what only this machine knows. The outbox (outbox.go) and the pin (pin.go, a file of its own) may be the only copy of a change, so their
-// encodings stay readable.
+// Local records: what only this machine knows. The outbox (outbox.go) and the pin (pin.go, a file
+// of its own) may be the only copy of a change, so their encodings stay readable.
 //
 //	identity      JSON: library, client number, machine
-//	applied       number of the applied commit, size of the log since the checkpoint, size of that, the commit's hash
+//	applied       number of the applied commit, cost of the log since the checkpoint, size of that, the commit's hash, the
+//	              checkpoint's number
 //	sessions      under which this directory appends, 16 bytes each, oldest first
 //	ids, ops      the counters' reserved upper bounds
 //	index, postings   of the index (index.go)
@@ -120,16 +121,21 @@ func (c *Catalog) decodeApplied(b []byte) {
 		return
 	}
 	c.st.seq = binary.BigEndian.Uint64(b)
-	c.st.sinceCkpt = int64(binary.BigEndian.Uint64(b[8:]))
-	c.st.sizeCkpt = int64(binary.BigEndian.Uint64(b[16:]))
+	c.st.ckpt = checkpointed{since: int64(binary.BigEndian.Uint64(b[8:])), size: int64(binary.BigEndian.Uint64(b[16:]))}
 	c.st.hash = append([]byte(nil), b[24:56]...)
+	if len(b) >= 64 { // earlier versions end here
+		c.st.ckpt.seq = binary.BigEndian.Uint64(b[56:])
+	}
 }
 
-func encodeApplied(seq uint64, since, size int64, hash []byte) []byte {
+func encodeApplied(seq uint64, k checkpointed, hash []byte) []byte {
 	b := binary.BigEndian.AppendUint64(nil, seq)
-	b = binary.BigEndian.AppendUint64(b, uint64(since))
-	b = binary.BigEndian.AppendUint64(b, uint64(size))
-	return append(b, hash...)
+	b = binary.BigEndian.AppendUint64(b, uint64(k.since))
+	b = binary.BigEndian.AppendUint64(b, uint64(k.size))
+	if b = append(b, hash...); len(hash) < 32 {
+		return b // before the first commit there is none
+	}
+	return binary.BigEndian.AppendUint64(b, k.seq)
 }
 
 func decodeNumber(b []byte) uint64 {

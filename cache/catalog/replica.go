@@ -242,9 +242,9 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 			tx.raw(outboxKey(op.number), nil)
 		}
 	}
-	since := c.st.sinceCkpt + l.size
+	since := c.st.ckpt.after(c.opt.commitCost(l.size))
 	tx.flushUsage()
-	tx.raw(localKey("applied"), encodeApplied(l.seq, since, c.st.sizeCkpt, l.hash))
+	tx.raw(localKey("applied"), encodeApplied(l.seq, since, l.hash))
 	if err := tx.commit(); err != nil {
 		return err
 	}
@@ -253,7 +253,7 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 			touched[k] = true
 		}
 	}
-	c.st.seq, c.st.hash, c.st.sinceCkpt = l.seq, l.hash, since
+	c.st.seq, c.st.hash, c.st.ckpt = l.seq, l.hash, since
 	if c.st.loading == nil {
 		c.endPin()
 	}

@@ -45,7 +45,7 @@ func init() {
 				v.WholeBelow, v.StreamFrom = 16<<10, 1<<20
 				v.RewriteFrom, v.RewriteAfter = 6, 200*time.Millisecond
 				v.RetryInterval, v.FlushDelay = 50*time.Millisecond, 100*time.Millisecond
-				v.Catalog.CheckpointBytes, v.Cache.Flush = 4<<10, 50*time.Millisecond
+				v.Catalog.CheckpointBytes, v.Catalog.CommitCost, v.Cache.Flush = 4<<10, 1, 50*time.Millisecond
 			}
 		}
 	}

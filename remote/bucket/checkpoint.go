@@ -78,7 +78,7 @@ func (c *checkpoint) Bytes() int64 { return c.m.Bytes }
 // Records yields all records; see remote.Checkpoint. Every checksum is verified before a record of its part is yielded.
 func (c *checkpoint) Records(ctx context.Context) iter.Seq2[remote.Record, error] {
 	return func(yield func(remote.Record, error) bool) {
-		for recs, err := range ahead(ctx, len(c.m.Parts), partsAhead, c.load) {
+		for recs, err := range ahead(ctx, len(c.m.Parts), window{calls: partsAhead}, c.load) {
 			if err != nil {
 				yield(remote.Record{}, err)
 				return

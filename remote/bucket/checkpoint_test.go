@@ -338,3 +338,26 @@ func TestOpenCheckpointWhileSwept(t *testing.T) {
 	})
 	r.load(6, list("a=2"))
 }
+
+// A checkpoint that is broken off is not begun anew: its parts are used, by whoever writes the next
+// one. What is not whole is not.
+func TestCheckpointGoesOn(t *testing.T) {
+	r := newRig(t, smallParts)
+	const n = 20_000
+	remove := r.bad.Fail(storetest.Fault{Op: storetest.Put, Prefix: manifestPrefix, Times: -1, Action: storetest.FailBefore})
+	if _, err := r.write(7, records(n, 0)); err == nil {
+		t.Fatal("it was not broken off")
+	}
+	remove()
+	whole := r.keys(partPrefix)
+	opt := quick(r.boot)
+	smallParts(&opt)
+	other, err := Open(t.Context(), r.mem, opt)
+	ok(t, err)
+	_, err = other.WriteCheckpoint(t.Context(), 8, []byte("hash of 8"), records(n, 0))
+	ok(t, err)
+	if parts := r.keys(partPrefix); len(whole) < 20 || len(parts) != len(whole) {
+		t.Errorf("%d parts became %d", len(whole), len(parts))
+	}
+	r.load(8, records(n, 0))
+}

@@ -18,13 +18,19 @@ import (
 // partUploads is how many parts are compressed and put at the same time.
 const partUploads = 3
 
-// WriteCheckpoint stores the checkpoint after commit seq; see remote.Log. Parts whose records did not change since the
-// newest checkpoint are not uploaded again, unless they are gone. It is a GET and two LISTs, a PUT for each changed part, and a PUT between two
-// HEADs for the manifest.
+// partYouth is the age below which a part that no manifest names may be named by a new one: it is
+// put within CheckpointLimit, and no part of less than 2 days is deleted.
+const partYouth = 24 * time.Hour
+
+// WriteCheckpoint stores the checkpoint after commit seq; see remote.Log. Parts whose records did
+// not change since the newest checkpoint are not uploaded again, unless they are gone, nor are
+// those that another machine has put for a checkpoint of about now, or this one before it was
+// broken off. It is a GET and two LISTs, a PUT for each changed part, and a PUT between two HEADs
+// for the manifest.
 //
-// Stale: the checkpoint it builds on was deleted meanwhile, or it took longer than CheckpointLimit; start
-// again. After any error, and after losing a race, parts may be left that no manifest names; they are garbage for whoever
-// sweeps.
+// Stale: the checkpoint it builds on was deleted meanwhile, or it took longer than CheckpointLimit;
+// start again. After any error, and after losing a race, parts may be left that no manifest names;
+// they are garbage for whoever sweeps.
 func (s *Store) WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, records iter.Seq2[remote.Record, error]) (int64, error) {
 	const op = "write checkpoint"
 	key := manifestKey(seq)
@@ -45,11 +51,9 @@ func (s *Store) WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, re
 	if base.Seq == seq {
 		return base.Bytes, nil
 	}
-	w := &checkpointWriter{s: s, base: map[string]partEntry{}}
-	if len(base.Parts) > 0 {
-		if err := w.look(ctx, base.Parts); err != nil {
-			return 0, during(op, key, err)
-		}
+	w := &checkpointWriter{s: s, base: map[string]partEntry{}, young: map[string]PartObject{}}
+	if err := w.look(ctx, base.Parts); err != nil {
+		return 0, during(op, key, err)
 	}
 	if err := w.putAll(ctx, records); err != nil {
 		return 0, during(op, key, err)
@@ -72,8 +76,9 @@ func (s *Store) WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, re
 // checkpointWriter turns records into parts.
 type checkpointWriter struct {
 	s      *Store
-	base   map[string]partEntry // parts that are there already, by hash
-	parts  []*partEntry         // in order; each upload fills in the size of its own
+	base   map[string]partEntry  // parts of the base that are there, by hash
+	young  map[string]PartObject // other parts that were put less than partYouth ago, by hash
+	parts  []*partEntry          // in order; each upload fills in the size of its own
 	reused int
 }
 
@@ -85,10 +90,16 @@ func (w *checkpointWriter) look(ctx context.Context, parts []partEntry) error {
 			return err
 		}
 		sizes[o.Key] = o.Size
+		age := w.s.Now().Sub(o.Modified)
+		if hash, ok := parsePartKey(o.Key); ok && o.Size <= maxPart && !o.Modified.IsZero() && age < partYouth && age > -partYouth {
+			w.young[hash.String()] = o
+		}
 	}
 	for _, p := range parts {
 		if size, ok := sizes[p.Key]; ok && size == p.Size {
 			w.base[p.Hash] = p
+		} else if w.young[p.Hash].Key == p.Key {
+			delete(w.young, p.Hash) // it is there, and not whole
 		}
 	}
 	return nil
@@ -109,6 +120,10 @@ func (w *checkpointWriter) putAll(ctx context.Context, records iter.Seq2[remote.
 			Key: partKey(hash, w.s.writer), Hash: hash.String(), Records: int64(r.records), Bytes: r.bytes, First: r.first, Last: r.last,
 		}
 		w.parts = append(w.parts, p)
+		if o, ok := w.young[p.Hash]; ok {
+			p.Key, p.Size = o.Key, o.Size
+			return
+		}
 		puts.Go(func() error {
 			obj := encodePart(w.s.lib, hash, r)
 			p.Size = int64(len(obj))

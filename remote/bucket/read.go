@@ -15,8 +15,11 @@ const (
 	// stepwise is how many commits Read fetches one after the other before it asks for a list: a follower is mostly none or
 	// one behind, and a request each is then the cheapest.
 	stepwise = 4
-	// commitsAhead is how many commits are fetched at the same time when many are missing.
-	commitsAhead = 16
+	// commitsAhead and bytesAhead bound how many commits are fetched at the same time when many are
+	// missing: enough small ones for a store that answers after a tenth of a second, and as few
+	// large ones as fill the line.
+	commitsAhead = 64
+	bytesAhead   = 8 << 20
 )
 
 // Read yields the commits from first on; see remote.Log. When there is nothing new it is one request: a GET when
@@ -68,8 +71,14 @@ func (s *Store) readListed(ctx context.Context, next uint64, yield func(remote.L
 		}
 		more = more && len(page) > 0
 		nums := numbers(logPrefix, page)
+		sizes := make([]int64, 0, len(nums)) // as they are stored; compressed, they are a quarter or less
+		for _, i := range page {
+			if _, ok := numberIn(logPrefix, i.Key); ok {
+				sizes = append(sizes, i.Size)
+			}
+		}
 		if before && len(nums) > 0 && nums[0] == next-1 {
-			nums, before = nums[1:], false
+			nums, sizes, before = nums[1:], sizes[1:], false
 		}
 		if before && (len(nums) > 0 || !more) {
 			yield(remote.LogEntry{}, trimmed(next-1, "it is gone from the log"))
@@ -88,7 +97,7 @@ func (s *Store) readListed(ctx context.Context, next uint64, yield func(remote.L
 				return
 			}
 		}
-		for e, err := range ahead(ctx, len(nums), commitsAhead, func(ctx context.Context, i int) (remote.LogEntry, error) {
+		for e, err := range ahead(ctx, len(nums), window{calls: commitsAhead, bytes: bytesAhead, size: func(i int) int64 { return 4 * sizes[i] }}, func(ctx context.Context, i int) (remote.LogEntry, error) {
 			seq := start + uint64(i)
 			e, err := s.readCommit(ctx, seq, s.opt.Boot())
 			if errors.Is(err, remote.NotExist) {

@@ -1,12 +1,15 @@
 package main
 
 import (
+	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What desktop systems drop stays on the machine that dropped it: trees with it are copied, edited and deleted as on a disk, not a byte of it is sent, and
@@ -16,7 +19,7 @@ func TestLocalNames(t *testing.T) {
 	w := newWire(t)
 	m := w.machine()
 	tree := filepath.Join(m.home, "card")
-	const marked = "resource fork of " // is in every file that must not be sent
+	const marked = "\x00\x05\x16\x07resource fork of " // AppleDouble; is in every file that must not be sent
 	for _, folder := range []string{"", "100MEDIA", "100MEDIA/deep"} {
 		if err := os.MkdirAll(filepath.Join(tree, folder), 0o755); err != nil {
 			t.Fatal(err)
@@ -88,6 +91,86 @@ func TestLocalNames(t *testing.T) {
 	if got := other.sh(`cat .DS_Store`); got != "all\n" {
 		t.Errorf("%q", got)
 	}
+	other.umount()
+}
+
+// A name that only looks like one that stays here is no matter: rsync's temporary file of a photo costs its bytes once, and
+// every rename and link within a folder succeeds, whichever names it is about.
+func TestNamesThatLookLocal(t *testing.T) {
+	needs(t, "rsync")
+	w := newWire(t)
+	m := w.machine()
+	m.mount(w.store)
+	photo := filepath.Join(m.home, "_DSC0001.JPG")
+	data := make([]byte, 3<<20)
+	rand.NewChaCha8([32]byte{1}).Read(data)
+	write(t, photo, string(data))
+	mark := w.settle()
+	m.sh(`rsync -a "$1" .`, photo)
+	m.do("flush", m.mnt)
+	w.settle()
+	sent := int64(0)
+	for _, r := range w.tap.Since(mark) {
+		if r.Method == http.MethodPut || r.Method == http.MethodPost {
+			sent += r.Sent
+		}
+	}
+	if sent < 3<<20 || sent > 4<<20 {
+		t.Errorf("rsync of %d bytes sent %d", len(data), sent)
+	}
+
+	const double = "\x00\x05\x16\x07 resource fork"
+	p := func(name string) string { return filepath.Join(m.mnt, name) }
+	ok := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	write(t, p("._DSC0002.JPG.tmp1"), "new")
+	ok(os.Rename(p("._DSC0002.JPG.tmp1"), p("_DSC0002.JPG")))
+	write(t, p("plain"), "plain")
+	ok(os.Rename(p("plain"), p("._plain")))
+	write(t, p("file"), "file")
+	ok(os.Link(p("file"), p("._file")))
+	write(t, p("._fork"), double)
+	ok(os.Link(p("._fork"), p("fork")))
+	write(t, p("._a"), double)
+	write(t, p("b"), "b")
+	ok(unix.Renameat2(unix.AT_FDCWD, p("._a"), unix.AT_FDCWD, p("b"), unix.RENAME_EXCHANGE))
+	ok(os.Mkdir(p("._dir"), 0o755))
+	ok(os.Rename(p("._dir"), p("dir")))
+
+	// Who has it open goes on with it, and sees one file.
+	f, err := os.Create(p("._open"))
+	ok(err)
+	_, err = f.WriteString(double)
+	ok(err)
+	ok(os.Rename(p("._open"), p("open")))
+	_, err = f.WriteString(" and more")
+	ok(err)
+	before, err := f.Stat()
+	ok(err)
+	after, err := os.Stat(p("open"))
+	ok(err)
+	if before.Size() != int64(len(double+" and more")) || !os.SameFile(before, after) {
+		t.Errorf("open as %v, found as %v", before, after)
+	}
+	ok(f.Close())
+	m.do("flush", m.mnt)
+
+	other := w.machine()
+	other.mount(w.store)
+	for name, want := range map[string]string{
+		"_DSC0001.JPG": string(data), "_DSC0002.JPG": "new", "._plain": "plain", "file": "file", "._file": "file",
+		"fork": double, "._fork": double, "b": double, "._a": "b", "open": double + " and more",
+	} {
+		got, err := os.ReadFile(filepath.Join(other.mnt, name))
+		if err != nil || string(got) != want {
+			t.Errorf("the other machine: %s: %d bytes, %v", name, len(got), err)
+		}
+	}
+	m.umount()
 	other.umount()
 }
 

@@ -109,7 +109,7 @@ func (p *parts) mount() (kernel, error) {
 	if err != nil {
 		return nil, err
 	}
-	p.fs.Announce(s.Announcer())
+	p.fs.Announce(p.local.Announcer(s.Announcer()))
 	views.Announce(s.Announcer())
 	return s, nil
 }
@@ -136,7 +136,10 @@ func (f front) OpenDir(ctx context.Context, id vfs.ID) (vfs.Dir, error) {
 
 // openLocal puts what stays on this machine in front of a library.
 func (p *parts) openLocal(inner vfs.Library) (*local.Library, error) {
-	o := local.Options{Dir: filepath.Join(p.opt.CatalogDir, localName), Names: p.opt.LocalNames, ReadOnly: p.opt.ReadOnly, Log: p.opt.Log}
+	o := local.Options{
+		Dir: filepath.Join(p.opt.CatalogDir, localName), Names: p.opt.LocalNames, ReadOnly: p.opt.ReadOnly,
+		OpenForWriting: p.fs.OpenForWriting, Log: p.opt.Log,
+	}
 	l, err := local.New(inner, o)
 	if p.opt.LocalNames == nil && errors.Is(err, remote.Unsupported) {
 		// Nobody asked for it: such files are then files of the library, as any other.

@@ -36,21 +36,33 @@ func (n *node) attr() (vfs.Attr, error) {
 
 // GetAttr tells what stat tells.
 func (l *Library) GetAttr(ctx context.Context, id vfs.ID) (vfs.Attr, error) {
-	if !local(id) {
-		return l.inner.GetAttr(ctx, id)
+	asked := id
+	if id = l.at(id); !local(id) {
+		a, err := l.inner.GetAttr(ctx, id)
+		a.ID = asked
+		return a, err
 	}
 	n, err := l.pin("get attributes", id)
 	if err != nil {
 		return vfs.Attr{}, err
 	}
 	defer l.unpin(n)
-	return n.attr()
+	a, err := n.attr()
+	a.ID = asked
+	return a, err
 }
 
 // SetAttr changes attributes. A dropping's ctime is the local disk's and not to be set.
 func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange) (vfs.Attr, error) {
-	if !local(id) {
-		return l.inner.SetAttr(ctx, c, id, f, ch)
+	asked := id
+	if id = l.at(id); !local(id) {
+		f, err := inLibrary(ctx, f)
+		if err != nil {
+			return vfs.Attr{}, err
+		}
+		a, err := l.inner.SetAttr(ctx, c, id, f, ch)
+		a.ID = asked
+		return a, err
 	}
 	if err := l.mayChange("set attributes", ""); err != nil {
 		return vfs.Attr{}, err
@@ -60,23 +72,43 @@ func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.Fi
 		return vfs.Attr{}, err
 	}
 	defer l.unpin(n)
+	a, entered, err := l.setAttr(n, ch)
+	if err != nil && mustEnter(err) {
+		entered, err = l.enterOr(ctx, n, err)
+	}
+	if entered {
+		return l.SetAttr(ctx, c, asked, f, ch)
+	}
+	if err == nil && ch.Size != nil && f == nil { // else its close looks what it has become
+		err = l.sort(ctx, n)
+	}
+	a.ID = asked
+	return a, err
+}
+
+// setAttr changes attributes of a dropping; entered is true, and nothing changed, when it is none any more.
+func (l *Library) setAttr(n *node, ch vfs.AttrChange) (a vfs.Attr, entered bool, err error) {
 	n.io.Lock()
 	defer n.io.Unlock()
+	if n.entered() != 0 {
+		return vfs.Attr{}, true, nil
+	}
 	if ch.Size != nil {
 		if err := l.truncate(n, *ch.Size); err != nil {
-			return vfs.Attr{}, err
+			return vfs.Attr{}, false, err
 		}
 	}
 	if err := n.own(ch); err != nil {
-		return vfs.Attr{}, err
+		return vfs.Attr{}, false, err
 	}
 	if ch.Atime != nil || ch.Mtime != nil {
 		times := []unix.Timespec{spec(ch.Atime), spec(ch.Mtime)}
 		if err := unix.UtimesNanoAt(int(n.f.Fd()), "", times, unix.AT_EMPTY_PATH); err != nil {
-			return vfs.Attr{}, wrap("set the times of a local file", quoted(n.f.Name()), err)
+			return vfs.Attr{}, false, wrap("set the times of a local file", quoted(n.f.Name()), err)
 		}
 	}
-	return n.attr()
+	a, err = n.attr()
+	return a, false, err
 }
 
 func spec(t *vfs.Time) unix.Timespec {
@@ -134,7 +166,7 @@ func ordinary(name string) bool { return strings.HasPrefix(name, userSpace) && n
 
 // GetXattr reads an attribute of a user; every other is not set.
 func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte, error) {
-	if !local(id) {
+	if id = l.at(id); !local(id) {
 		return l.inner.GetXattr(ctx, id, name)
 	}
 	const op = "get an attribute of a local file"
@@ -146,9 +178,14 @@ func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte,
 		return nil, err
 	}
 	defer l.unpin(n)
+	return n.xattr(name)
+}
+
+// xattr reads an attribute. The node is pinned.
+func (n *node) xattr(name string) ([]byte, error) {
 	value, err := sized(func(b []byte) (int, error) { return unix.Fgetxattr(int(n.f.Fd()), name, b) })
 	if err != nil {
-		return nil, wrap(op, quoted(name), err)
+		return nil, wrap("get an attribute of a local file", quoted(name), err)
 	}
 	return value, nil
 }
@@ -170,7 +207,7 @@ func sized(get func([]byte) (int, error)) ([]byte, error) {
 // SetXattr sets an attribute. Permission: it is the Library's own; Unsupported: it is none of a user; NoSpace: the local disk takes no more of them,
 // which for ext4 is 4 KiB a file.
 func (l *Library) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32) error {
-	if !local(id) {
+	if id = l.at(id); !local(id) {
 		return l.inner.SetXattr(ctx, c, id, name, value, flags)
 	}
 	const op = "set an attribute of a local file"
@@ -182,50 +219,70 @@ func (l *Library) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name st
 	case !ordinary(name):
 		return remote.E(op, quoted(name), remote.Unsupported, nil)
 	}
-	return l.changeXattr(op, id, name, func(fd int) error { return unix.Fsetxattr(fd, name, value, int(flags)) })
+	entered, err := l.changeXattr(op, id, name, func(fd int) error {
+		return unix.Fsetxattr(fd, name, value, int(flags))
+	})
+	if entered {
+		return l.SetXattr(ctx, c, id, name, value, flags)
+	}
+	return err
 }
 
 // RemoveXattr removes an attribute.
 func (l *Library) RemoveXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string) error {
-	if !local(id) {
+	if id = l.at(id); !local(id) {
 		return l.inner.RemoveXattr(ctx, c, id, name)
 	}
 	const op = "remove an attribute of a local file"
 	if !ordinary(name) {
 		return remote.E(op, quoted(name), remote.NoAttribute, nil)
 	}
-	return l.changeXattr(op, id, name, func(fd int) error { return unix.Fremovexattr(fd, name) })
+	entered, err := l.changeXattr(op, id, name, func(fd int) error { return unix.Fremovexattr(fd, name) })
+	if entered {
+		return l.RemoveXattr(ctx, c, id, name)
+	}
+	return err
 }
 
-func (l *Library) changeXattr(op string, id vfs.ID, name string, change func(fd int) error) error {
+// changeXattr runs change on a dropping's real file; entered is true, and change did not run, when it is none any more.
+func (l *Library) changeXattr(op string, id vfs.ID, name string, change func(fd int) error) (entered bool, err error) {
 	if err := l.mayChange(op, name); err != nil {
-		return err
+		return false, err
 	}
 	n, err := l.pin(op, id)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer l.unpin(n)
-	if err := change(int(n.f.Fd())); err != nil {
-		return wrap(op, quoted(name), err)
+	n.io.Lock()
+	defer n.io.Unlock()
+	if n.entered() != 0 {
+		return true, nil
 	}
-	return nil
+	if err := change(int(n.f.Fd())); err != nil {
+		return false, wrap(op, quoted(name), err)
+	}
+	return false, nil
 }
 
 // ListXattr names the attributes.
 func (l *Library) ListXattr(ctx context.Context, id vfs.ID) ([]string, error) {
-	if !local(id) {
+	if id = l.at(id); !local(id) {
 		return l.inner.ListXattr(ctx, id)
 	}
-	const op = "list the attributes of a local file"
-	n, err := l.pin(op, id)
+	n, err := l.pin("list the attributes of a local file", id)
 	if err != nil {
 		return nil, err
 	}
 	defer l.unpin(n)
+	return n.xattrs()
+}
+
+// xattrs lists the attributes that programs see. The node is pinned.
+func (n *node) xattrs() ([]string, error) {
 	b, err := sized(func(b []byte) (int, error) { return unix.Flistxattr(int(n.f.Fd()), b) })
 	if err != nil {
-		return nil, wrap(op, "", err)
+		return nil, wrap("list the attributes of a local file", "", err)
 	}
 	var names []string
 	for name := range strings.SplitSeq(string(b), "\x00") {

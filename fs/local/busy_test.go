@@ -33,7 +33,7 @@ func TestBusy(t *testing.T) {
 		wg.Go(func() {
 			rnd := rand.New(rand.NewPCG(seed, 7))
 			folder := func() vfs.ID { return folders[rnd.IntN(3)] }
-			name := func() string { return fmt.Sprintf("._%d", rnd.IntN(6)) }
+			name := func() string { return fmt.Sprintf(".-%d", rnd.IntN(6)) }
 			for range 400 {
 				switch rnd.IntN(7) {
 				case 0, 1:
@@ -106,12 +106,12 @@ func TestBusy(t *testing.T) {
 					a, err := r.Mkdir(bg, me, vfs.Root, n, 0o755)
 					fail("mkdir", err)
 					if err == nil {
-						b, f, err := r.Create(bg, me, a.ID, "._x", 0o600, 0)
+						b, f, err := r.Create(bg, me, a.ID, ".-x", 0o600, 0)
 						fail("create", err)
 						if err == nil {
 							f.Release()
 							r.Forget(b.ID, 1)
-							fail("unlink", r.Unlink(bg, me, a.ID, "._x"))
+							fail("unlink", r.Unlink(bg, me, a.ID, ".-x"))
 						}
 						r.Forget(a.ID, 1)
 					}
@@ -149,7 +149,7 @@ func TestBusy(t *testing.T) {
 // What several programs append is all there.
 func TestAppend(t *testing.T) {
 	r := newRig(t)
-	a, f, err := r.Create(bg, me, vfs.Root, "._log", 0o600, unix.O_WRONLY|unix.O_APPEND)
+	a, f, err := r.Create(bg, me, vfs.Root, ".-log", 0o600, unix.O_WRONLY|unix.O_APPEND)
 	r.ok(err)
 	defer r.Forget(a.ID, 1)
 	var wg sync.WaitGroup
@@ -164,7 +164,7 @@ func TestAppend(t *testing.T) {
 	}
 	wg.Wait()
 	f.Release()
-	if a := r.stat(vfs.Root, "._log"); a.Size != 8*200*5 {
+	if a := r.stat(vfs.Root, ".-log"); a.Size != 8*200*5 {
 		t.Errorf("%d bytes of %d", a.Size, 8*200*5)
 	}
 }
@@ -178,14 +178,14 @@ func (unchanged) Rmdir(context.Context, vfs.Caller, vfs.ID, string) error { retu
 func TestNothingIsSweptOfAFolderThatIsThere(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")
-	r.create(d, "._a", "a")
+	r.create(d, ".-a", "a")
 	r.ok(r.Library.Close())
 	lib, err := local.New(unchanged{r.inner}, local.Options{Dir: r.dir, KeepFree: 1, Names: []string{".DS_Store"}})
 	r.ok(err)
 	r.ok(lib.Rmdir(bg, me, vfs.Root, "d"))
 	r.ok(lib.Close())
 	r.reopen()
-	r.holds(d, "._a", "a")
+	r.holds(d, ".-a", "a")
 }
 
 // slow is a library whose Rmdir waits for the test.
@@ -206,7 +206,7 @@ func TestNoDroppingInALeavingFolder(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")
 	s := &slow{r.inner, make(chan struct{}), make(chan struct{})}
-	lib, err := local.New(s, local.Options{Dir: r.dir + "2", KeepFree: 1})
+	lib, err := local.New(s, local.Options{Dir: r.dir + "2", KeepFree: 1, Names: testNames})
 	r.ok(err)
 	defer lib.Close()
 	removed := make(chan error, 1)
@@ -214,17 +214,17 @@ func TestNoDroppingInALeavingFolder(t *testing.T) {
 	<-s.entered
 	ctx, cancel := context.WithTimeout(bg, 5*time.Millisecond)
 	defer cancel()
-	_, _, err = lib.Create(ctx, me, d, "._x", 0o600, 0)
+	_, _, err = lib.Create(ctx, me, d, ".-x", 0o600, 0)
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("create in a folder that is being removed: %v", err)
 	}
-	a, f, err := lib.Create(bg, me, vfs.Root, "._x", 0o600, 0)
+	a, f, err := lib.Create(bg, me, vfs.Root, ".-x", 0o600, 0)
 	r.ok(err)
 	f.Release()
 	lib.Forget(a.ID, 1)
 	created := make(chan error, 1)
 	go func() {
-		_, _, err := lib.Create(bg, me, d, "._x", 0o600, 0)
+		_, _, err := lib.Create(bg, me, d, ".-x", 0o600, 0)
 		created <- err
 	}()
 	close(s.leave)

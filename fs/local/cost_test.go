@@ -47,7 +47,7 @@ var hot = []struct {
 }
 
 func overNothing(t testing.TB) *local.Library {
-	l, err := local.New(nothing{}, local.Options{Dir: filepath.Join(t.TempDir(), "local")})
+	l, err := local.New(nothing{}, local.Options{Dir: filepath.Join(t.TempDir(), "local"), Names: testNames})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -170,8 +170,9 @@ func (d *disk) files(folder *os.File) (all []found, err error) {
 	return all, nil
 }
 
-// create makes a real file with its record in new/ and moves it to its name in folder, which is free.
-func (d *disk) create(folder *os.File, name string, r record) (f *os.File, ino uint64, err error) {
+// create makes a real file with its record in new/ and moves it to its name in folder, which is free. With fill it is
+// filled first, and replaces what has the name.
+func (d *disk) create(folder *os.File, name string, r record, fill func(*os.File) error) (f *os.File, ino uint64, err error) {
 	d.last++
 	tmp := strconv.FormatUint(d.last, 10)
 	fd, err := unix.Openat(int(d.made.Fd()), tmp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
@@ -183,8 +184,14 @@ func (d *disk) create(folder *os.File, name string, r record) (f *os.File, ino u
 	if err = unix.Fstat(fd, &st); err == nil {
 		err = writeRecord(fd, r)
 	}
-	if err == nil {
+	switch {
+	case err != nil:
+	case fill == nil:
 		err = moveToFree(d.made, tmp, folder, name)
+	default:
+		if err = fill(f); err == nil {
+			err = unix.Renameat(int(d.made.Fd()), tmp, int(folder.Fd()), name)
+		}
 	}
 	if err != nil {
 		return nil, 0, errors.Join(err, unix.Unlinkat(int(d.made.Fd()), tmp, 0), f.Close())

@@ -23,15 +23,15 @@ func TestLife(t *testing.T) {
 	d := r.mkdir(vfs.Root, "d")
 	before, err := r.inner.GetAttr(bg, d)
 	r.ok(err)
-	id := r.create(d, "._a.jpg", "one")
-	if a := r.stat(d, "._a.jpg"); !isLocal(id) || a.ID != id || a.Size != 3 || a.Mode != unix.S_IFREG|0o640 || a.UID != me.UID || a.GID != me.GID || a.Nlink != 1 {
+	id := r.create(d, ".-a.jpg", "one")
+	if a := r.stat(d, ".-a.jpg"); !isLocal(id) || a.ID != id || a.Size != 3 || a.Mode != unix.S_IFREG|0o640 || a.UID != me.UID || a.GID != me.GID || a.Nlink != 1 {
 		t.Errorf("%+v", a)
 	}
-	_, _, err = r.Create(bg, me, d, "._a.jpg", 0o600, 0)
+	_, _, err = r.Create(bg, me, d, ".-a.jpg", 0o600, 0)
 	r.is(err, remote.Exist)
 	_, err = r.Open(bg, me, id, unix.O_RDWR)
 	r.is(err, remote.NotExist) // nobody has a reference
-	a, err := r.Lookup(bg, d, "._a.jpg")
+	a, err := r.Lookup(bg, d, ".-a.jpg")
 	r.ok(err)
 	f, err := r.Open(bg, me, a.ID, unix.O_WRONLY|unix.O_APPEND)
 	r.ok(err)
@@ -39,33 +39,33 @@ func TestLife(t *testing.T) {
 	r.ok(f.Fsync(bg))
 	f.Release()
 	f.Release() // once more does nothing
-	r.holds(d, "._a.jpg", "one two")
+	r.holds(d, ".-a.jpg", "one two")
 	f, err = r.Open(bg, me, a.ID, unix.O_RDWR|unix.O_TRUNC)
 	r.ok(err)
 	r.write(f, "three", 2)
 	f.Release()
-	r.holds(d, "._a.jpg", "\x00\x00three")
+	r.holds(d, ".-a.jpg", "\x00\x00three")
 	f, err = r.Open(bg, me, a.ID, unix.O_RDONLY)
 	r.ok(err)
 	_, err = f.Write(bg, []byte("x"), 0, false)
 	r.is(err, remote.Permission)
 	f.Release()
 	r.Forget(a.ID, 1)
-	if got := r.names(r, d); !slices.Equal(got, []string{"._a.jpg"}) {
+	if got := r.names(r, d); !slices.Equal(got, []string{".-a.jpg"}) {
 		t.Errorf("listed: %q", got)
 	}
 	if got := r.names(r.inner, d); len(got) != 0 {
 		t.Errorf("the library has %q", got)
 	}
-	r.ok(r.Rename(bg, me, d, "._a.jpg", vfs.Root, "._b.jpg", 0))
-	r.gone(d, "._a.jpg")
-	r.holds(vfs.Root, "._b.jpg", "\x00\x00three")
-	if got := r.stat(vfs.Root, "._b.jpg").ID; got != id {
+	r.ok(r.Rename(bg, me, d, ".-a.jpg", vfs.Root, ".-b.jpg", 0))
+	r.gone(d, ".-a.jpg")
+	r.holds(vfs.Root, ".-b.jpg", "\x00\x00three")
+	if got := r.stat(vfs.Root, ".-b.jpg").ID; got != id {
 		t.Errorf("id %#x after a rename, was %#x", got, id)
 	}
-	r.ok(r.Unlink(bg, me, vfs.Root, "._b.jpg"))
-	r.gone(vfs.Root, "._b.jpg")
-	r.is(r.Unlink(bg, me, vfs.Root, "._b.jpg"), remote.NotExist)
+	r.ok(r.Unlink(bg, me, vfs.Root, ".-b.jpg"))
+	r.gone(vfs.Root, ".-b.jpg")
+	r.is(r.Unlink(bg, me, vfs.Root, ".-b.jpg"), remote.NotExist)
 	after, err := r.inner.GetAttr(bg, d)
 	r.ok(err)
 	if before != after {
@@ -82,8 +82,8 @@ func TestLife(t *testing.T) {
 // Whatever the case of Windows' names and however long they are; what only looks like one is the library's.
 func TestNames(t *testing.T) {
 	r := newRig(t)
-	long := "._" + strings.Repeat("x", 253)
-	for _, name := range []string{"._", "._a", ".DS_Store", "Thumbs.db", "THUMBS.DB", "Desktop.ini", "desktop.ini", long, "._\x1b[2J\x1b]0;x\a\n", "._\xff\xfe"} {
+	long := ".-" + strings.Repeat("x", 253)
+	for _, name := range []string{".-", ".-a", ".DS_Store", "Thumbs.db", "THUMBS.DB", "Desktop.ini", "desktop.ini", long, ".-\x1b[2J\x1b]0;x\a\n", ".-\xff\xfe"} {
 		if id := r.create(vfs.Root, name, name); !isLocal(id) {
 			t.Errorf("%q went into the library", name)
 		}
@@ -94,7 +94,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q stayed here", name)
 		}
 	}
-	for _, name := range []string{"._/../../x", "._a/b", "._\x00", long + "x"} {
+	for _, name := range []string{".-/../../x", ".-a/b", ".-\x00", long + "x"} {
 		_, _, err := r.Create(bg, me, vfs.Root, name, 0o600, 0)
 		if err == nil {
 			t.Errorf("%q was made", name)
@@ -102,7 +102,7 @@ func TestNames(t *testing.T) {
 			t.Errorf("%q shows in an error as it is", name)
 		}
 	}
-	err := r.Unlink(bg, me, vfs.Root, "._gone\x1b[2J")
+	err := r.Unlink(bg, me, vfs.Root, ".-gone\x1b[2J")
 	if r.is(err, remote.NotExist); strings.Contains(err.Error(), "\x1b") {
 		t.Errorf("the error has a terminal's escapes: %q", err)
 	}
@@ -115,7 +115,7 @@ func TestListOfNames(t *testing.T) {
 		if _, err := local.New(inner, local.Options{Dir: t.TempDir(), Names: []string{name}}); remote.KindOf(err) != remote.Invalid {
 			t.Errorf("%q: %v", name, err)
 		}
-		if err := local.CheckNames([]string{"._*", name}); remote.KindOf(err) != remote.Invalid {
+		if err := local.CheckNames([]string{".-*", name}); remote.KindOf(err) != remote.Invalid {
 			t.Errorf("%q: %v", name, err)
 		}
 	}
@@ -128,7 +128,7 @@ func TestListOfNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	a, f, err := l.Create(bg, me, vfs.Root, "._a", 0o600, 0)
+	a, f, err := l.Create(bg, me, vfs.Root, ".-a", 0o600, 0)
 	if err != nil || isLocal(a.ID) {
 		t.Errorf("with an empty list: %#x, %v", a.ID, err)
 	}
@@ -141,147 +141,136 @@ func TestListOfNames(t *testing.T) {
 // A folder, symlink or fifo is no dropping, and no two things share a name.
 func TestOnlyRegularFiles(t *testing.T) {
 	r := newRig(t)
-	r.create(vfs.Root, "._file", "x")
-	a, err := r.Symlink(bg, me, vfs.Root, "._link", []byte("target"))
+	r.create(vfs.Root, ".-file", "x")
+	a, err := r.Symlink(bg, me, vfs.Root, ".-link", []byte("target"))
 	r.ok(err)
 	r.Forget(a.ID, 1)
-	fifo, err := r.Mknod(bg, me, vfs.Root, "._fifo", unix.S_IFIFO|0o600, 0)
+	fifo, err := r.Mknod(bg, me, vfs.Root, ".-fifo", unix.S_IFIFO|0o600, 0)
 	r.ok(err)
 	r.Forget(fifo.ID, 1)
-	d := r.mkdir(vfs.Root, "._folder")
+	d := r.mkdir(vfs.Root, ".-folder")
 	if isLocal(a.ID) || isLocal(fifo.ID) || isLocal(d) {
 		t.Error("something else than a regular file is local")
 	}
-	reg, err := r.Mknod(bg, me, vfs.Root, "._reg", 0o600, 0)
+	reg, err := r.Mknod(bg, me, vfs.Root, ".-reg", 0o600, 0)
 	r.ok(err)
-	r.Forget(reg.ID, 1)
+	defer r.Forget(reg.ID, 1)
 	if !isLocal(reg.ID) || reg.Mode != unix.S_IFREG|0o600 {
 		t.Errorf("mknod of a regular file: %+v", reg)
 	}
-	_, err = r.Mkdir(bg, me, vfs.Root, "._file", 0o755)
+	_, err = r.Mkdir(bg, me, vfs.Root, ".-file", 0o755)
 	r.is(err, remote.Exist)
-	_, err = r.Symlink(bg, me, vfs.Root, "._file", []byte("target"))
+	_, err = r.Symlink(bg, me, vfs.Root, ".-file", []byte("target"))
 	r.is(err, remote.Exist)
-	_, err = r.Mknod(bg, me, vfs.Root, "._file", unix.S_IFIFO, 0)
+	_, err = r.Mknod(bg, me, vfs.Root, ".-file", unix.S_IFIFO, 0)
 	r.is(err, remote.Exist)
-	_, _, err = r.Create(bg, me, vfs.Root, "._link", 0o600, 0)
+	_, _, err = r.Create(bg, me, vfs.Root, ".-link", 0o600, 0)
 	r.is(err, remote.Exist)
-	_, err = r.Mknod(bg, me, vfs.Root, "._folder", unix.S_IFREG, 0)
+	_, err = r.Mknod(bg, me, vfs.Root, ".-folder", unix.S_IFREG, 0)
 	r.is(err, remote.Exist)
-	r.is(r.Rmdir(bg, me, vfs.Root, "._file"), remote.NotDir)
+	r.is(r.Rmdir(bg, me, vfs.Root, ".-file"), remote.NotDir)
 	_, err = r.Readlink(bg, reg.ID)
 	r.is(err, remote.Invalid)
 	_, err = r.OpenDir(bg, reg.ID)
 	r.is(err, remote.NotDir)
-	_, err = r.Link(bg, me, reg.ID, vfs.Root, "._hard")
-	r.is(err, remote.CrossDevice)
 	in := r.create(vfs.Root, "media", "x")
-	_, err = r.Link(bg, me, in, vfs.Root, "._hard")
-	r.is(err, remote.CrossDevice)
-	_, err = r.Link(bg, me, in, vfs.Root, "._file")
+	_, err = r.Link(bg, me, in, vfs.Root, ".-file")
 	r.is(err, remote.Exist)
-	l, err := r.Link(bg, me, fifo.ID, vfs.Root, "._fifo2")
+	l, err := r.Link(bg, me, fifo.ID, vfs.Root, ".-fifo2")
 	r.ok(err)
 	r.Forget(l.ID, 1)
-	_, _, err = r.Create(bg, me, 1<<40|999, "._x", 0o600, 0)
+	_, _, err = r.Create(bg, me, 1<<40|999, ".-x", 0o600, 0)
 	r.is(err, remote.NotExist)
-	_, _, err = r.Create(bg, me, in, "._x", 0o600, 0)
+	_, _, err = r.Create(bg, me, in, ".-x", 0o600, 0)
 	r.is(err, remote.NotDir)
-	_, err = r.Lookup(bg, 1<<62|7, "._x")
+	_, err = r.Lookup(bg, 1<<62|7, ".-x")
 	r.is(err, remote.NotExist)
-	_, _, err = r.Create(bg, me, 1<<62|7, "._x", 0o600, 0)
+	_, _, err = r.Create(bg, me, 1<<62|7, ".-x", 0o600, 0)
 	r.is(err, remote.NotExist) // the inner library's: it has no such folder
 }
 
 // A file of the library hides a dropping of its name, which is back when that is gone.
 func TestInnerWins(t *testing.T) {
 	r := newRig(t)
-	r.create(vfs.Root, "._a", "here")
-	a, f, err := r.inner.Create(bg, me, vfs.Root, "._a", 0o600, unix.O_RDWR) // as another machine would
+	r.create(vfs.Root, ".-a", "here")
+	a, f, err := r.inner.Create(bg, me, vfs.Root, ".-a", 0o600, unix.O_RDWR) // as another machine would
 	r.ok(err)
 	_, err = f.Write(bg, []byte("everywhere"), 0, false)
 	r.ok(err)
 	r.ok(f.Flush(bg, me))
 	f.Release()
 	r.inner.Forget(a.ID, 1)
-	r.holds(vfs.Root, "._a", "everywhere")
-	if got := r.names(r, vfs.Root); !slices.Equal(got, []string{"._a"}) {
+	r.holds(vfs.Root, ".-a", "everywhere")
+	if got := r.names(r, vfs.Root); !slices.Equal(got, []string{".-a"}) {
 		t.Errorf("listed: %q", got)
 	}
-	_, _, err = r.Create(bg, me, vfs.Root, "._a", 0o600, 0)
+	_, _, err = r.Create(bg, me, vfs.Root, ".-a", 0o600, 0)
 	r.is(err, remote.Exist)
-	r.create(vfs.Root, "._b", "b")
-	r.is(r.Rename(bg, me, vfs.Root, "._b", vfs.Root, "._a", 0), remote.CrossDevice)
-	r.is(r.Rename(bg, me, vfs.Root, "._b", vfs.Root, "._a", vfs.RenameNoReplace), remote.Exist)
-	r.is(r.Rename(bg, me, vfs.Root, "._a", vfs.Root, "._c", 0), remote.CrossDevice)
-	r.ok(r.Rename(bg, me, vfs.Root, "._a", vfs.Root, "a", 0))
-	r.holds(vfs.Root, "._a", "here")
+	r.create(vfs.Root, ".-b", "b")
+	r.is(r.Rename(bg, me, vfs.Root, ".-b", vfs.Root, ".-a", vfs.RenameNoReplace), remote.Exist)
+	r.ok(r.Rename(bg, me, vfs.Root, ".-a", vfs.Root, "a", 0))
+	r.holds(vfs.Root, ".-a", "here")
 	r.holds(vfs.Root, "a", "everywhere")
 	r.ok(r.Unlink(bg, me, vfs.Root, "a"))
-	r.holds(vfs.Root, "._a", "here")
+	r.holds(vfs.Root, ".-a", "here")
 }
 
 func TestRename(t *testing.T) {
 	r := newRig(t)
 	d, e := r.mkdir(vfs.Root, "d"), r.mkdir(vfs.Root, "e")
-	r.create(d, "._a", "a")
-	r.create(e, "._b", "b")
+	r.create(d, ".-a", "a")
+	r.create(e, ".-b", "b")
 	r.create(d, "media", "m")
 	r.mkdir(d, "folder")
 	move := func(name, newName string, flags uint32) error { return r.Rename(bg, me, d, name, e, newName, flags) }
-	r.is(move("._a", "x.jpg", 0), remote.CrossDevice)
-	r.is(r.Rename(bg, me, d, "._a", d, "folder", 0), remote.IsDir)
-	r.is(r.Rename(bg, me, d, "._a", d, "folder", vfs.RenameExchange), remote.CrossDevice)
-	_, err := r.Lookup(bg, r.stat(d, "._a").ID, "x")
+	r.is(r.Rename(bg, me, d, ".-a", d, "folder", 0), remote.IsDir)
+	_, err := r.Lookup(bg, r.stat(d, ".-a").ID, "x")
 	r.is(err, remote.NotDir)
-	r.is(move("media", "._x", 0), remote.CrossDevice)
-	r.is(move("media", "._b", 0), remote.CrossDevice)
-	r.is(move("media", "._b", vfs.RenameNoReplace), remote.Exist)
-	r.is(move("media", "._b", vfs.RenameExchange), remote.CrossDevice)
-	r.is(move("media", "._x", vfs.RenameExchange), remote.NotExist)
-	r.is(move("folder", "._b", 0), remote.NotDir)
-	r.is(move("._gone", "._x", 0), remote.NotExist)
-	r.is(move("._gone", "x", 0), remote.NotExist)
-	r.is(move("._a", "._b", vfs.RenameNoReplace), remote.Exist)
-	r.is(move("._a", "._x", vfs.RenameExchange), remote.NotExist)
-	r.is(move("._a", "._b", 9), remote.Invalid)
-	r.is(r.Rename(bg, me, d, "._a", 1<<40|999, "._b", 0), remote.NotExist)
-	r.ok(move("._a", "._b", vfs.RenameExchange))
-	r.holds(d, "._a", "b")
-	r.holds(e, "._b", "a")
-	r.ok(r.Rename(bg, me, d, "._a", d, "._a", 0))
-	r.holds(d, "._a", "b")
-	r.ok(move("._a", "._b", 0))
-	r.gone(d, "._a")
-	r.holds(e, "._b", "b")
-	r.ok(r.Rename(bg, me, e, "._b", d, "._c", vfs.RenameNoReplace))
-	r.holds(d, "._c", "b")
+	r.is(move("media", ".-b", vfs.RenameNoReplace), remote.Exist)
+	r.is(move("media", ".-x", vfs.RenameExchange), remote.NotExist)
+	r.is(move("folder", ".-b", 0), remote.NotDir)
+	r.is(move(".-gone", ".-x", 0), remote.NotExist)
+	r.is(move(".-gone", "x", 0), remote.NotExist)
+	r.is(move(".-a", ".-b", vfs.RenameNoReplace), remote.Exist)
+	r.is(move(".-a", ".-x", vfs.RenameExchange), remote.NotExist)
+	r.is(move(".-a", ".-b", 9), remote.Invalid)
+	r.is(r.Rename(bg, me, d, ".-a", 1<<40|999, ".-b", 0), remote.NotExist)
+	r.ok(move(".-a", ".-b", vfs.RenameExchange))
+	r.holds(d, ".-a", "b")
+	r.holds(e, ".-b", "a")
+	r.ok(r.Rename(bg, me, d, ".-a", d, ".-a", 0))
+	r.holds(d, ".-a", "b")
+	r.ok(move(".-a", ".-b", 0))
+	r.gone(d, ".-a")
+	r.holds(e, ".-b", "b")
+	r.ok(r.Rename(bg, me, e, ".-b", d, ".-c", vfs.RenameNoReplace))
+	r.holds(d, ".-c", "b")
 	if got := r.names(r, e); len(got) != 0 {
 		t.Errorf("left in e: %q", got)
 	}
-	r.ok(move("folder", "._folder", 0)) // a folder of such a name is no dropping
+	r.ok(move("folder", ".-folder", 0)) // a folder of such a name is no dropping
 	r.ok(r.Rename(bg, me, vfs.Root, "d", e, "dd", 0))
-	r.holds(d, "._c", "b") // it goes where its folder goes
+	r.holds(d, ".-c", "b") // it goes where its folder goes
 }
 
 // A folder with droppings is not empty.
 func TestFolderWithDroppings(t *testing.T) {
 	r := newRig(t)
 	d, e := r.mkdir(vfs.Root, "d"), r.mkdir(vfs.Root, "e")
-	r.create(d, "._a", "a")
+	r.create(d, ".-a", "a")
 	r.is(r.Rmdir(bg, me, vfs.Root, "d"), remote.NotEmpty)
 	r.is(r.Rename(bg, me, vfs.Root, "e", vfs.Root, "d", 0), remote.NotEmpty)
 	r.ok(r.Rename(bg, me, vfs.Root, "d", vfs.Root, "e", vfs.RenameExchange))
-	r.holds(d, "._a", "a")
+	r.holds(d, ".-a", "a")
 	r.ok(r.Rename(bg, me, vfs.Root, "e", vfs.Root, "e", 0))
-	r.holds(d, "._a", "a")
+	r.holds(d, ".-a", "a")
 	r.ok(r.Rename(bg, me, vfs.Root, "e", vfs.Root, "d", 0)) // d, under its other name, over the empty e
-	r.holds(d, "._a", "a")
-	_, _, err := r.Create(bg, me, e, "._x", 0o600, 0)
+	r.holds(d, ".-a", "a")
+	_, _, err := r.Create(bg, me, e, ".-x", 0o600, 0)
 	r.is(err, remote.NotExist)
-	r.ok(r.Unlink(bg, me, d, "._a"))
+	r.ok(r.Unlink(bg, me, d, ".-a"))
 	r.ok(r.Rmdir(bg, me, vfs.Root, "d"))
-	_, _, err = r.Create(bg, me, d, "._x", 0o600, 0)
+	_, _, err = r.Create(bg, me, d, ".-x", 0o600, 0)
 	r.is(err, remote.NotExist)
 	left, err := os.ReadDir(r.dir)
 	r.ok(err)
@@ -296,10 +285,10 @@ func TestRemovedFolder(t *testing.T) {
 	a, err := r.Mkdir(bg, me, vfs.Root, "d", 0o755)
 	r.ok(err)
 	r.ok(r.Rmdir(bg, me, vfs.Root, "d"))
-	_, _, err = r.Create(bg, me, a.ID, "._x", 0o600, 0)
+	_, _, err = r.Create(bg, me, a.ID, ".-x", 0o600, 0)
 	r.is(err, remote.NotExist)
-	r.create(vfs.Root, "._y", "")
-	r.is(r.Rename(bg, me, vfs.Root, "._y", a.ID, "._y", 0), remote.NotExist)
+	r.create(vfs.Root, ".-y", "")
+	r.is(r.Rename(bg, me, vfs.Root, ".-y", a.ID, ".-y", 0), remote.NotExist)
 	r.Forget(a.ID, 1)
 }
 
@@ -307,11 +296,11 @@ func TestRemovedFolder(t *testing.T) {
 func TestUnlinkedAndOpen(t *testing.T) {
 	r := newRig(t)
 	for name, end := range map[string]func() error{
-		"unlink": func() error { return r.Unlink(bg, me, vfs.Root, "._a") },
-		"rename": func() error { return r.Rename(bg, me, vfs.Root, "._b", vfs.Root, "._a", 0) },
+		"unlink": func() error { return r.Unlink(bg, me, vfs.Root, ".-a") },
+		"rename": func() error { return r.Rename(bg, me, vfs.Root, ".-b", vfs.Root, ".-a", 0) },
 	} {
-		r.create(vfs.Root, "._b", "other")
-		a, f, err := r.Create(bg, me, vfs.Root, "._a", 0o600, unix.O_RDWR)
+		r.create(vfs.Root, ".-b", "other")
+		a, f, err := r.Create(bg, me, vfs.Root, ".-a", 0o600, unix.O_RDWR)
 		r.ok(err)
 		r.write(f, "bytes", 0)
 		r.ok(r.SetXattr(bg, me, a.ID, "user.x", []byte("v"), 0))
@@ -344,10 +333,10 @@ func TestUnlinkedAndOpen(t *testing.T) {
 			t.Errorf("%s: %d droppings are still known", name, n)
 		}
 		if name == "rename" {
-			r.holds(vfs.Root, "._a", "other")
-			r.ok(r.Unlink(bg, me, vfs.Root, "._a"))
+			r.holds(vfs.Root, ".-a", "other")
+			r.ok(r.Unlink(bg, me, vfs.Root, ".-a"))
 		} else {
-			r.ok(r.Unlink(bg, me, vfs.Root, "._b"))
+			r.ok(r.Unlink(bg, me, vfs.Root, ".-b"))
 		}
 	}
 }
@@ -356,12 +345,12 @@ func TestUnlinkedAndOpen(t *testing.T) {
 func TestUnlinkedAndKnown(t *testing.T) {
 	r := newRig(t)
 	for name, end := range map[string]func() error{
-		"unlink": func() error { return r.Unlink(bg, me, vfs.Root, "._a") },
-		"rename": func() error { return r.Rename(bg, me, vfs.Root, "._b", vfs.Root, "._a", 0) },
+		"unlink": func() error { return r.Unlink(bg, me, vfs.Root, ".-a") },
+		"rename": func() error { return r.Rename(bg, me, vfs.Root, ".-b", vfs.Root, ".-a", 0) },
 	} {
-		r.create(vfs.Root, "._a", "bytes")
-		r.create(vfs.Root, "._b", "other")
-		a, err := r.Lookup(bg, vfs.Root, "._a")
+		r.create(vfs.Root, ".-a", "bytes")
+		r.create(vfs.Root, ".-b", "other")
+		a, err := r.Lookup(bg, vfs.Root, ".-a")
 		r.ok(err)
 		r.ok(end())
 		f, err := r.Open(bg, me, a.ID, unix.O_RDONLY)
@@ -387,7 +376,7 @@ func TestAttributes(t *testing.T) {
 	mode, gid := uint32(0o2775), uint32(77)
 	_, err := r.SetAttr(bg, me, d, nil, vfs.AttrChange{Mode: &mode, GID: &gid})
 	r.ok(err)
-	a, f, err := r.Create(bg, me, d, "._a", 0, unix.O_RDWR)
+	a, f, err := r.Create(bg, me, d, ".-a", 0, unix.O_RDWR)
 	r.ok(err)
 	if a.GID != 77 || a.UID != me.UID || a.Mode != unix.S_IFREG {
 		t.Errorf("in a folder with setgid: %+v", a)
@@ -437,14 +426,14 @@ func TestAttributes(t *testing.T) {
 	f.Release()
 	r.Forget(a.ID, 1)
 	r.reopen()
-	if a := r.stat(d, "._a"); a.Mode != unix.S_IFREG|0o755 || a.UID != uid || a.GID != 77 || a.Size != size {
+	if a := r.stat(d, ".-a"); a.Mode != unix.S_IFREG|0o755 || a.UID != uid || a.GID != 77 || a.Size != size {
 		t.Errorf("after a restart: %+v", a)
 	}
 }
 
 func TestXattrs(t *testing.T) {
 	r := newRig(t)
-	a, f, err := r.Create(bg, me, vfs.Root, "._a", 0o600, 0)
+	a, f, err := r.Create(bg, me, vfs.Root, ".-a", 0o600, 0)
 	r.ok(err)
 	defer f.Release()
 	const own = "user.mediafs.local"
@@ -480,10 +469,10 @@ func TestXattrs(t *testing.T) {
 
 func TestCopyRange(t *testing.T) {
 	r := newRig(t)
-	_, f, err := r.Create(bg, me, vfs.Root, "._a", 0o600, unix.O_RDWR)
+	_, f, err := r.Create(bg, me, vfs.Root, ".-a", 0o600, unix.O_RDWR)
 	r.ok(err)
 	defer f.Release()
-	_, g, err := r.Create(bg, me, vfs.Root, "._b", 0o600, unix.O_RDWR)
+	_, g, err := r.Create(bg, me, vfs.Root, ".-b", 0o600, unix.O_RDWR)
 	r.ok(err)
 	defer g.Release()
 	_, h, err := r.Create(bg, me, vfs.Root, "media", 0o600, unix.O_RDWR)
@@ -494,7 +483,7 @@ func TestCopyRange(t *testing.T) {
 	if err != nil || n != 6 {
 		t.Errorf("%d, %v", n, err)
 	}
-	r.holds(vfs.Root, "._b", "\x00456789")
+	r.holds(vfs.Root, ".-b", "\x00456789")
 	if n, err := g.CopyRange(bg, f, 10, 0, 5); n != 0 || err != nil {
 		t.Errorf("at the end: %d, %v", n, err)
 	}
@@ -528,7 +517,7 @@ func TestTwoMachines(t *testing.T) {
 	}
 	before := keys()
 	for i := range 20 {
-		ms[0].create(vfs.Root, fmt.Sprintf("._%d", i), "bytes")
+		ms[0].create(vfs.Root, fmt.Sprintf(".-%d", i), "bytes")
 	}
 	ms[0].ok(ms[0].inner.Flush(bg))
 	if n := keys(); n != before {
@@ -537,7 +526,7 @@ func TestTwoMachines(t *testing.T) {
 	if got := ms[1].names(ms[1], vfs.Root); len(got) != 0 {
 		t.Errorf("the other machine sees %q", got)
 	}
-	ms[1].create(vfs.Root, "._0", "mine")
-	ms[0].holds(vfs.Root, "._0", "bytes")
-	ms[1].holds(vfs.Root, "._0", "mine")
+	ms[1].create(vfs.Root, ".-0", "mine")
+	ms[0].holds(vfs.Root, ".-0", "bytes")
+	ms[1].holds(vfs.Root, ".-0", "mine")
 }

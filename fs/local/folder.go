@@ -65,7 +65,9 @@ func (l *Library) forgetLists() {
 }
 
 // add makes a dropping with one pin on its node. folder exists, and the caller has a claim on it.
-func (l *Library) add(folder vfs.ID, name string, r record) (n *node, err error) {
+//
+// With fill the file has what that writes before it has its name, and a dropping of that name is replaced; else Exist.
+func (l *Library) add(folder vfs.ID, name string, r record, fill func(*os.File) error) (n *node, err error) {
 	const op = "create a local file"
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -80,14 +82,25 @@ func (l *Library) add(folder vfs.ID, name string, r record) (n *node, err error)
 		return nil, err
 	}
 	defer d.Close()
-	if t.names[name] != nil {
-		return nil, remote.E(op, quoted(name), remote.Exist, nil)
+	var lost *node
+	if over := t.names[name]; over != nil {
+		if fill == nil {
+			return nil, remote.E(op, quoted(name), remote.Exist, nil)
+		}
+		lost = l.nodes[nodeID(over.ino)]
+		if err := l.keep(lost); err != nil && remote.KindOf(err) != remote.NotExist {
+			return nil, err
+		}
 	}
-	f, ino, err := l.disk.create(d, name, r)
+	f, ino, err := l.disk.create(d, name, r, fill)
 	if err != nil {
+		if lost != nil {
+			l.settle(lost)
+		}
 		l.empty(folder, t)
 		return nil, wrap(op, quoted(name), err)
 	}
+	l.nameless(lost)
 	l.put(t, name, ino)
 	n = l.node(folder, t.names[name])
 	place(n, folder, name)

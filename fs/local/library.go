@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
@@ -24,7 +26,12 @@ type Options struct {
 	MaxBytes int64 // largest dropping; 0: 64 MiB, some times what Windows and macOS make. What is larger is no by-product
 	KeepFree int64 // bytes of Dir's file system that droppings leave free; 0: 512 MiB, less on a small disk, as the spool does
 
-	Log *logrus.Entry // nil: nowhere
+	// OpenForWriting reports whether somebody has a node of the inner library open for writing. nil: no file of the
+	// inner library leaves it.
+	OpenForWriting func(vfs.ID) bool
+
+	Now func() time.Time // nil: time.Now
+	Log *logrus.Entry    // nil: nowhere
 }
 
 // A Library is another one with droppings. It implements vfs.Library.
@@ -40,8 +47,10 @@ type Library struct {
 	readOnly bool
 	max      int64
 	log      *logrus.Entry
+	opt      Options
 	disk     *disk // nil: nothing is local
 	claims   claims
+	opens    opens
 
 	seen struct {
 		sync.RWMutex
@@ -54,6 +63,12 @@ type Library struct {
 	listed int              // names in all of lists
 	nodes  map[vfs.ID]*node // that the kernel knows, or that are open
 	closed bool
+
+	// Of what crossed the border and is known by its old id; guarded by mu.
+	entered map[vfs.ID]*node // by the id in the inner library, on which each has a reference there
+	left    map[vfs.ID]*node // by the id that they had in the inner library; each has a reference
+	forgets []vfs.ID         // references on the inner library that unlock gives back
+	moved   atomic.Int64     // how many are in both: mostly none
 }
 
 var _ vfs.Library = (*Library)(nil)
@@ -67,7 +82,11 @@ func New(inner vfs.Library, opt Options) (*Library, error) {
 	if opt.Names == nil {
 		opt.Names = DefaultNames()
 	}
-	l := &Library{inner: inner, readOnly: opt.ReadOnly, max: opt.MaxBytes, log: opt.Log, lists: make(map[vfs.ID]*list), nodes: make(map[vfs.ID]*node)}
+	if opt.Now == nil {
+		opt.Now = time.Now
+	}
+	l := &Library{inner: inner, opt: opt, readOnly: opt.ReadOnly, max: opt.MaxBytes, log: opt.Log, lists: make(map[vfs.ID]*list), nodes: make(map[vfs.ID]*node)}
+	l.entered, l.left = make(map[vfs.ID]*node), make(map[vfs.ID]*node)
 	l.seen.has, l.seen.open = make(map[vfs.ID]bool), make(map[vfs.ID]int)
 	if l.max == 0 {
 		l.max = 64 << 20
@@ -219,7 +238,11 @@ func (l *Library) Lookup(ctx context.Context, parent vfs.ID, name string) (vfs.A
 		return vfs.Attr{}, remote.E("lookup", quoted(name), remote.NotDir, nil)
 	}
 	a, err := l.inner.Lookup(ctx, parent, name)
-	if err == nil || !l.dropping(parent, name) || !l.has(parent) || remote.KindOf(err) != remote.NotExist {
+	if err == nil {
+		l.known(&a)
+		return a, nil
+	}
+	if !l.dropping(parent, name) || !l.has(parent) || remote.KindOf(err) != remote.NotExist {
 		return a, err
 	}
 	n, nerr := l.pinName(parent, name)
@@ -243,18 +266,24 @@ func (l *Library) Forget(id vfs.ID, n uint64) {
 		return
 	}
 	l.inner.Forget(id, n)
+	l.forgotten()
 }
 
 // Open opens a file. A dropping is opened without a look at who else has it open: there is one real file behind all.
 func (l *Library) Open(ctx context.Context, c vfs.Caller, id vfs.ID, flags uint32) (vfs.File, error) {
-	if !local(id) {
-		return l.inner.Open(ctx, c, id, flags)
+	if id = l.at(id); !local(id) {
+		if l.disk == nil {
+			return l.inner.Open(ctx, c, id, flags)
+		}
+		l.opens.begin(id)
+		defer l.opens.end(id)
+		if now := l.at(id); now == id {
+			return l.inner.Open(ctx, c, id, flags)
+		} else {
+			id = now
+		}
 	}
-	f, err := l.open(id, flags)
-	if err != nil {
-		return nil, err
-	}
-	return f, nil
+	return l.open(ctx, c, id, flags)
 }
 
 // Readlink reads a symlink, which no dropping is.

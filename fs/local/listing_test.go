@@ -17,7 +17,7 @@ func TestListing(t *testing.T) {
 	r := newRig(t)
 	var want []string
 	for i := range 30 {
-		for _, form := range []string{"._%d", "media %d"} {
+		for _, form := range []string{".-%d", "media %d"} {
 			name := fmt.Sprintf(form, i)
 			r.create(vfs.Root, name, "")
 			want = append(want, name)
@@ -66,7 +66,7 @@ func TestListing(t *testing.T) {
 func TestListingWhileChanging(t *testing.T) {
 	r := newRig(t)
 	for i := range 20 {
-		r.create(vfs.Root, fmt.Sprintf("._%02d", i), "")
+		r.create(vfs.Root, fmt.Sprintf(".-%02d", i), "")
 	}
 	r.create(vfs.Root, "media", "")
 	d, err := r.OpenDir(bg, vfs.Root)
@@ -97,7 +97,7 @@ func TestListingWhileChanging(t *testing.T) {
 		}
 	}
 	for i := range 20 {
-		if n := seen[fmt.Sprintf("._%02d", i)]; n != 1 {
+		if n := seen[fmt.Sprintf(".-%02d", i)]; n != 1 {
 			t.Errorf("%d was listed %d times", i, n)
 		}
 	}
@@ -114,7 +114,7 @@ func TestDeleteWhileListing(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")
 	for i := range 300 {
-		r.create(d, fmt.Sprintf("._%d", i), "")
+		r.create(d, fmt.Sprintf(".-%d", i), "")
 	}
 	r.create(d, "media", "")
 	h, err := r.OpenDir(bg, d)
@@ -138,18 +138,18 @@ func TestDeleteWhileListing(t *testing.T) {
 // Where places were dealt out anew in the middle of a listing, it still ends and shows what is there.
 func TestListingWithFewPlaces(t *testing.T) {
 	r := newRig(t)
-	r.create(vfs.Root, "._keep", "")
-	r.ok(r.Unlink(bg, me, vfs.Root, "._keep"))
+	r.create(vfs.Root, ".-keep", "")
+	r.ok(r.Unlink(bg, me, vfs.Root, ".-keep"))
 	r.SetEndPlaces(vfs.Root, 8) // 5 names
 	for i := range 4 {
-		r.create(vfs.Root, fmt.Sprintf("._%d", i), "")
+		r.create(vfs.Root, fmt.Sprintf(".-%d", i), "")
 	}
 	d, err := r.OpenDir(bg, vfs.Root)
 	r.ok(err)
 	defer d.Release()
 	first := r.page(r, d, 0, true, 3)
 	for i := range 20 {
-		name := fmt.Sprintf("._t%d", i)
+		name := fmt.Sprintf(".-t%d", i)
 		r.create(vfs.Root, name, "")
 		r.ok(r.Unlink(bg, me, vfs.Root, name))
 	}
@@ -157,8 +157,8 @@ func TestListingWithFewPlaces(t *testing.T) {
 	if len(rest) != 3 {
 		t.Errorf("%d of 3 are left: %v", len(rest), rest)
 	}
-	r.create(vfs.Root, "._4", "")
-	_, _, err = r.Create(bg, me, vfs.Root, "._5", 0o600, 0)
+	r.create(vfs.Root, ".-4", "")
+	_, _, err = r.Create(bg, me, vfs.Root, ".-5", 0o600, 0)
 	if err == nil {
 		t.Error("a sixth has room")
 	}
@@ -171,16 +171,16 @@ func TestListingWithFewPlaces(t *testing.T) {
 func TestListChanges(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")
-	r.create(d, "._a", "a")
+	r.create(d, ".-a", "a")
 	r.create(d, ".DS_Store", "ds")
 	r.reopen(func(o *local.Options) { o.Names = []string{".DS_Store"} })
-	r.gone(d, "._a")
+	r.gone(d, ".-a")
 	if got := r.names(r, d); !slices.Equal(got, []string{".DS_Store"}) {
 		t.Errorf("%q", got)
 	}
 	r.ok(r.Unlink(bg, me, d, ".DS_Store"))
 	r.reopen()
-	r.holds(d, "._a", "a")
+	r.holds(d, ".-a", "a")
 	r.reopen(func(o *local.Options) { o.Names = []string{".DS_Store"} })
 	r.ok(r.Rmdir(bg, me, vfs.Root, "d")) // for all to see it is empty; what is out of sight goes with it
 	if _, err := os.Stat(filepath.Join(r.dir, strconv.FormatUint(d, 16))); err == nil {
@@ -188,5 +188,5 @@ func TestListChanges(t *testing.T) {
 	}
 	r.reopen()
 	d2 := r.mkdir(vfs.Root, "d")
-	r.gone(d2, "._a")
+	r.gone(d2, ".-a")
 }

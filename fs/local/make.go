@@ -2,6 +2,7 @@ package local
 
 import (
 	"context"
+	"errors"
 
 	"golang.org/x/sys/unix"
 
@@ -9,8 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// make makes a dropping, with one pin on its node; nil and no error where the inner library has the name: the rest is its matter. The caller has
-// a claim on the folder.
+// make makes a dropping, with one pin on its node; nil and no error where the inner library has the name: the rest is its
+// matter. It is its matter too where this machine has no room: NoSpace. The caller has a claim on the folder.
 func (l *Library) make(ctx context.Context, op string, c vfs.Caller, parent vfs.ID, name string, mode uint32) (*node, error) {
 	hidden, err := l.hidden(ctx, parent, name)
 	if hidden || err != nil {
@@ -27,7 +28,7 @@ func (l *Library) make(ctx context.Context, op string, c vfs.Caller, parent vfs.
 	if folder.Mode&unix.S_ISGID != 0 {
 		r.gid = folder.GID
 	}
-	return l.add(parent, name, r)
+	return l.add(parent, name, r, nil)
 }
 
 // Create makes a file and opens it.
@@ -41,7 +42,7 @@ func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 	}
 	defer release()
 	n, err := l.make(ctx, "create", c, parent, name, mode)
-	if err != nil {
+	if err != nil && !mustEnter(err) {
 		return vfs.Attr{}, nil, err
 	}
 	if n == nil {
@@ -53,7 +54,9 @@ func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 		return vfs.Attr{}, nil, err
 	}
 	l.lookedUp(n)
-	return a, newFile(l, n, flags), nil
+	f := newFile(l, n, c, flags)
+	f.changed.Store(true) // also when nothing is written to it, it may be a file of the library
+	return a, f, nil
 }
 
 // Mknod makes a regular file, which may be a dropping, or a fifo, socket or device.
@@ -70,7 +73,7 @@ func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 	}
 	defer release()
 	n, err := l.make(ctx, "mknod", c, parent, name, mode)
-	if err != nil {
+	if err != nil && !mustEnter(err) {
 		return vfs.Attr{}, err
 	}
 	if n == nil {
@@ -112,27 +115,28 @@ func (l *Library) Symlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name
 	return l.beside(ctx, "symlink", parent, name, func() (vfs.Attr, error) { return l.inner.Symlink(ctx, c, parent, name, target) })
 }
 
-// Link gives a node of the inner library another name. A dropping has one name, and no file of the library gets a dropping's.
+// Link gives a node another name. A dropping has one name: it enters the library first. A file with two names stays in the
+// library, whatever they are.
 func (l *Library) Link(ctx context.Context, c vfs.Caller, id, parent vfs.ID, name string) (vfs.Attr, error) {
-	if local(id) {
-		return vfs.Attr{}, apart("link", name)
-	}
-	if !l.dropping(parent, name) {
-		return l.inner.Link(ctx, c, id, parent, name)
-	}
-	return l.beside(ctx, "link", parent, name, func() (vfs.Attr, error) {
-		a, err := l.inner.GetAttr(ctx, id)
+	asked := id
+	if id = l.at(id); local(id) {
+		n, err := l.pin("link", id)
 		if err != nil {
-			return a, err
+			return vfs.Attr{}, err
 		}
-		if a.Mode&unix.S_IFMT == unix.S_IFREG {
-			return vfs.Attr{}, apart("link", name)
+		defer l.unpin(n)
+		entered, err := l.enter(ctx, n)
+		if err != nil {
+			return vfs.Attr{}, err
 		}
-		return l.inner.Link(ctx, c, id, parent, name)
-	})
-}
-
-// apart is why a name cannot become another: programs take it as they do on two disks, and copy.
-func apart(op, name string) error {
-	return remote.E(op, quoted(name), remote.CrossDevice, nil).WithHint("a file of this name stays on this machine; copy the bytes")
+		if !entered {
+			return vfs.Attr{}, remote.E("link", quoted(name), remote.NotExist, errors.New("the file was deleted"))
+		}
+		id = n.entered()
+	}
+	a, err := l.beside(ctx, "link", parent, name, func() (vfs.Attr, error) { return l.inner.Link(ctx, c, id, parent, name) })
+	if err == nil && asked != id {
+		l.known(&a)
+	}
+	return a, err
 }

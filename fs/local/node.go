@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 
@@ -23,6 +24,8 @@ type node struct {
 	pins    int    // open files and running calls
 
 	f *os.File // set under Library.mu; with a pin it is there and stays
+
+	inner atomic.Uint64 // the node of the inner library that it has become; 0: it is a dropping still. Set under io
 
 	io sync.Mutex // held by who changes its size or its record
 }
@@ -87,6 +90,7 @@ func (l *Library) settle(n *node) {
 	}
 	if n.lookups == 0 && l.nodes[n.id] == n {
 		delete(l.nodes, n.id)
+		l.letGo(n)
 	}
 }
 
@@ -128,9 +132,9 @@ func (l *Library) pinName(folder vfs.ID, name string) (*node, error) {
 
 func (l *Library) unpin(n *node) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	n.pins--
 	l.settle(n)
+	l.unlock()
 }
 
 // lookedUp adds a reference of the kernel's to a node that is pinned.
@@ -142,9 +146,9 @@ func (l *Library) lookedUp(n *node) {
 
 func (l *Library) forget(id vfs.ID, count uint64) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	if n := l.nodes[id]; n != nil {
 		n.lookups -= min(count, n.lookups)
 		l.settle(n)
 	}
+	l.unlock()
 }

@@ -23,6 +23,10 @@ var (
 	me = vfs.Caller{UID: 1001, GID: 1002}
 )
 
+// testNames are the default ones but for "._*": which file of such a name is a dropping depends on its bytes, and most tests
+// are about others.
+var testNames = []string{".-*", ".DS_Store", "Thumbs.db", "desktop.ini"}
+
 // openInner opens a real library in b, which it makes when it is missing.
 func openInner(t testing.TB, b object.Bucket, dir string) *vfs.FS {
 	t.Helper()
@@ -78,7 +82,7 @@ func (r *rig) reopen(change ...func(*local.Options)) {
 	if r.Library != nil {
 		r.ok(r.Library.Close())
 	}
-	opt := local.Options{Dir: r.dir, KeepFree: 1}
+	opt := local.Options{Dir: r.dir, KeepFree: 1, Names: testNames}
 	for _, c := range change {
 		c(&opt)
 	}

@@ -41,7 +41,7 @@ func TestSuite(t *testing.T) {
 		end()
 		inner = openInner(t, b, t.TempDir())
 		var err error
-		if lib, err = local.New(inner, local.Options{Dir: dir, KeepFree: 1}); err != nil {
+		if lib, err = local.New(inner, local.Options{Dir: dir, KeepFree: 1, Names: testNames}); err != nil {
 			return nil, err
 		}
 		a, f, err := lib.Create(bg, me, vfs.Root, ".DS_Store", 0o600, 0)

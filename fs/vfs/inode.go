@@ -142,6 +142,14 @@ func (fs *FS) hold(id ID) *inode {
 	return ino
 }
 
+// OpenForWriting reports whether somebody has a media open for writing.
+func (fs *FS) OpenForWriting(id ID) bool {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	ino := fs.inodes[id]
+	return ino != nil && ino.writers > 0
+}
+
 // release ends a hold. It is not called in a view.
 func (fs *FS) release(ino *inode) { fs.drop(ino, func() { ino.holds-- }) }
 

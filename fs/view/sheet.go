@@ -14,6 +14,7 @@ import (
 // A sheet is a text that is made when it is asked for. What one open file reads is made at its open and stays. The size that stat tells is
 // that of the file that was opened last while one is open, and else of the text as it is now.
 type sheet struct {
+	l    *Library
 	name string
 	// about gives the attributes of what it tells of; owner and the right to read are its own.
 	about func(ctx context.Context) (vfs.Attr, error)
@@ -31,6 +32,10 @@ func (s *sheet) attr(ctx context.Context) (vfs.Attr, error) {
 	if err != nil {
 		return a, err
 	}
+	a = virtual(a, unix.S_IFREG|a.Mode&0o444, 0)
+	if !s.l.asking(ctx).may(&a, mayRead) {
+		return a, nil // how long it is tells what it says; nothing is read by this size
+	}
 	s.mu.Lock()
 	size, open := s.size, s.opened > 0
 	s.mu.Unlock()
@@ -41,7 +46,8 @@ func (s *sheet) attr(ctx context.Context) (vfs.Attr, error) {
 		}
 		size = int64(len(b))
 	}
-	return virtual(a, unix.S_IFREG|a.Mode&0o444, size), nil
+	a.Size, a.Blocks = size, (size+511)/512
+	return a, nil
 }
 
 func (s *sheet) open(ctx context.Context, _ *asker) (vfs.File, error) {

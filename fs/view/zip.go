@@ -27,8 +27,9 @@ func (l *Library) archives() spot {
 	return &mirror{m, vfs.Root}
 }
 
-// sizeAge is how long the size of an archive is believed that nobody has open: a look at it goes through all that is below its folder, and programs look
-// several times before they open.
+// sizeAge is how long the size of an archive that nobody has open is believed for the root user. A look at it goes through
+// all that is below its folder, and programs look several times before they open. Other users may have lost the
+// right to know it since.
 const sizeAge = time.Second
 
 // An archive is a media or folder as a zip file. While it is open it is what was there at the first open, for all who have it open: the kernel keeps its
@@ -49,24 +50,26 @@ type archive struct {
 
 func (f *archive) key() string { return "archive/" + strconv.FormatUint(f.id, 16) }
 
-// attr gives the exact size.
+// attr gives the exact size. It tells how much a folder holds, so it is for who may read all that is in it: Permission for
+// others, as at open. A wrong size would be no way out, since the kernel has one for all who look.
 func (f *archive) attr(ctx context.Context) (vfs.Attr, error) {
 	a, err := f.quick(ctx)
 	if err != nil {
 		return a, err
 	}
+	who := f.l.asking(ctx)
 	now := f.l.opt.Now()
 	size, known := f.known(now)
-	if !known {
-		z, err := f.l.scan(ctx, &asker{l: f.l, own: true}, f.id)
+	if !known || !who.root() {
+		z, err := f.l.scan(ctx, who, f.id)
 		if err != nil {
 			return a, err
 		}
-		size = z.size
 		f.mu.Lock()
 		if f.opened == 0 {
-			f.size, f.at = size, now
+			f.size, f.at = z.size, now
 		}
+		size = f.size // of the archive that is open, if one is
 		f.mu.Unlock()
 	}
 	return virtual(a, a.Mode, size), nil

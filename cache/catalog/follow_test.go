@@ -196,3 +196,50 @@ func TestNothingRunsAfterClose(t *testing.T) {
 		t.Errorf("batch %v, %v; it ran: %v", p, err, ran)
 	}
 }
+
+// Listings that miss what is being appended cost nobody anything: machines open and follow, and none starts again from a checkpoint.
+func TestListingsBesideAppends(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.open(t.TempDir(), func(o *Options) { o.CheckpointBytes = 1 << 40 })
+	for i := range 40 {
+		a.must("add k 1")
+		if i == 20 {
+			if err := a.Checkpoint(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	stop := make(chan struct{})
+	var writer sync.WaitGroup
+	writer.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				a.must("add k 1")
+			}
+		}
+	})
+	defer writer.Wait()
+	defer close(stop)
+	dir := t.TempDir()
+	for seed := range uint64(10) {
+		w.holes = storetest.RecentAtRandom(seed, time.Hour, "log/")
+		reloaded := 0
+		known := a.applied()
+		b := w.open(dir, func(o *Options) { o.ReadOnly, o.Reloaded = seed%2 == 1, func() { reloaded++ } })
+		if got := b.applied(); got < known {
+			t.Errorf("seed %d: it opened at commit %d, %d were there", seed, got, known)
+		}
+		for range 3 {
+			w.boot.Add(int64(11 * time.Minute)) // its followers must list again
+			b.catches(a.applied())
+		}
+		b.Close()
+		if reloaded != 0 {
+			t.Errorf("seed %d: it was loaded %d times", seed, reloaded)
+		}
+	}
+}

@@ -91,7 +91,7 @@ func (c *Catalog) fetchOnce(ctx context.Context) (*download, uint64, error) {
 	case !errors.Is(err, remote.NotExist):
 		return nil, 0, err
 	case have > 0 && !loading:
-		return nil, 0, remote.E("load catalog", "", remote.Corrupt, errors.New("the log was trimmed and there is no checkpoint")).WithHint(lost)
+		return nil, 0, remote.E("load catalog", "", remote.Corrupt, errors.New("there is no checkpoint to start again from")).WithHint(lost)
 	}
 	if !loading && have == d.seq && slices.Equal(hash, d.hash) {
 		return nil, d.seq, nil

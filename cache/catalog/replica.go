@@ -93,6 +93,8 @@ func (c *Catalog) tryCatchUp(ctx context.Context) error {
 	}
 	c.log.WithError(err).Warn("the log does not continue what this machine has; starting again from the newest checkpoint")
 	switch loaded, lerr := c.load(ctx); {
+	case errors.Is(lerr, remote.Corrupt):
+		return remote.E("read log", "", remote.Corrupt, fmt.Errorf("%v; %v", err, lerr)).WithHint(lost)
 	case lerr != nil:
 		return lerr
 	case !loaded && begin:

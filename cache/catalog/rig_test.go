@@ -22,6 +22,7 @@ import (
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/bucket/record"
+	"mediafs/remote/object"
 	"mediafs/remote/object/mem"
 	"mediafs/remote/storetest"
 )
@@ -73,7 +74,8 @@ type world struct {
 	t     *testing.T
 	mem   *mem.Bucket
 	boot  atomic.Int64
-	leaky bool // its catalogs are never closed: their goroutines stand still
+	leaky bool                   // its catalogs are never closed: their goroutines stand still
+	holes func(object.Info) bool // what listings leave out, for machines that are opened from now on
 }
 
 func newWorld(t *testing.T) *world {
@@ -110,6 +112,7 @@ func (w *world) open(dir string, change ...func(*Options)) *box {
 func (w *world) try(dir string, change ...func(*Options)) (*box, error) {
 	w.t.Helper()
 	bad := storetest.New(w.mem)
+	bad.SetHoles(w.holes)
 	s, err := bucket.Open(w.t.Context(), bad, w.options())
 	if err != nil {
 		return nil, err

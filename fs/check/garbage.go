@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -67,7 +68,7 @@ type Item struct {
 // Litter is what Garbage found: what a garbage collection would condemn or delete if it ran now.
 type Litter struct {
 	Library string
-	Commit  uint64    // nothing refers to it in the state after this one
+	Commit  uint64    // nothing refers to it in the state after this one, nor in an earlier one that was read first
 	Now     time.Time // the store's clock, by which ages count
 	Sums    map[GarbageClass]Tally
 }
@@ -79,8 +80,8 @@ const (
 	commitAge   = 7 * 24 * time.Hour
 )
 
-// Garbage finds what a garbage collection would take. It deletes nothing. Contents are judged by exactly one state of the catalog, read before
-// the objects were listed.
+// Garbage finds what a garbage collection would take. It deletes nothing. A content is garbage when the state of the catalog that was read before the
+// objects were listed does not refer to it, nor that after the newest commit when they were.
 //
 // Corrupt: the catalog is damaged or cannot be read as a whole, so that nothing can be said to be unused: see Check. Unsupported: the store does not say what time it is.
 func Garbage(ctx context.Context, opt Options) (Litter, error) {
@@ -104,6 +105,7 @@ func Garbage(ctx context.Context, opt Options) (Litter, error) {
 type collector struct {
 	*checker
 	litter Litter
+	unused []unused
 }
 
 func (g *collector) run(r *replica) error {
@@ -123,13 +125,9 @@ func (g *collector) run(r *replica) error {
 	}
 	g.opt.step("loaded")
 	err := r.cat.View(func(tx *catalog.Tx) error {
-		s := newSurvey(g.ctx, tx, g.find, g.meter)
-		if err := s.run(); err != nil {
+		s, err := g.survey(tx)
+		if err != nil {
 			return err
-		}
-		if n := g.report.Damaged; n > 0 {
-			return remote.E(op, g.litter.Library, remote.Corrupt, fmt.Errorf("the catalog is damaged in %d places, so nothing is known to be unused", n)).
-				WithHint("run mediafs check")
 		}
 		if err := g.unusedContents(s); err != nil {
 			return err
@@ -139,6 +137,9 @@ func (g *collector) run(r *replica) error {
 	if err != nil {
 		return err
 	}
+	if err := g.stillUnused(r); err != nil {
+		return err
+	}
 	if err := g.uploads(); err != nil {
 		return err
 	}
@@ -146,6 +147,19 @@ func (g *collector) run(r *replica) error {
 		return err
 	}
 	return g.history()
+}
+
+// survey reads the whole catalog as it is in one state; Corrupt when it is damaged.
+func (g *collector) survey(tx *catalog.Tx) (*survey, error) {
+	s := newSurvey(g.ctx, tx, g.find, g.meter)
+	if err := s.run(); err != nil {
+		return nil, err
+	}
+	if n := g.report.Damaged; n > 0 {
+		return nil, remote.E("look for garbage", g.litter.Library, remote.Corrupt, fmt.Errorf("the catalog is damaged in %d places, so nothing is known to be unused", n)).
+			WithHint("run mediafs check")
+	}
+	return s, nil
 }
 
 func (g *collector) take(i Item) error {
@@ -160,6 +174,41 @@ func (g *collector) take(i Item) error {
 
 func (g *collector) old(t time.Time, age time.Duration) bool { return g.litter.Now.Sub(t) >= age }
 
+// An unused is what the first state does not refer to. It is small: there may be as many as objects.
+type unused struct {
+	id       contentID // of the content, or what the side objects of an external content are named after
+	class    uint8     // place in GarbageClasses
+	side     uint8     // 0: the content; else the place in sides
+	external bool      // side objects: of an external content
+	record   bool      // the catalog's record is meant
+	bytes    int64
+	modified int64 // nanoseconds since 1970; 0: not known
+}
+
+var sides = []string{1: bucket.SuffixSum, 2: bucket.SuffixFacts}
+
+func (u unused) object() bucket.ContentObject {
+	id := u.id.String()
+	switch {
+	case u.side == 0:
+		return bucket.ContentObject{Key: "content/" + id[:2] + "/" + id, ID: remote.ContentID{ID: id}}
+	case u.external:
+		return bucket.ContentObject{Key: "content/external/" + id + sides[u.side], Side: sides[u.side]}
+	}
+	return bucket.ContentObject{Key: "content/" + id[:2] + "/" + id + sides[u.side], ID: remote.ContentID{ID: id}, Side: sides[u.side]}
+}
+
+func (u unused) item() Item {
+	i := Item{Class: GarbageClasses()[u.class], What: u.object().Key, Bytes: u.bytes}
+	if u.record {
+		i.What = "content " + u.id.String()
+	}
+	if u.modified != 0 {
+		i.Modified = time.Unix(0, u.modified)
+	}
+	return i
+}
+
 // unusedContents lists the contents. One whose object is young may be what an operation on its way is about to refer to.
 func (g *collector) unusedContents(s *survey) error {
 	condemned := make(map[contentID]bool)
@@ -173,7 +222,12 @@ func (g *collector) unusedContents(s *survey) error {
 		return err
 	}
 	g.meter.phase("listing contents", int64(len(s.contents)), false)
+	g.opt.step("listing")
 	young := make(map[contentID]bool) // of the catalog, unused, and not to be judged yet
+	note := func(u unused, class GarbageClass) {
+		u.class = uint8(slices.Index(GarbageClasses(), class))
+		g.unused = append(g.unused, u)
+	}
 	for o, err := range g.opt.Store.Contents(g.ctx) {
 		if err != nil {
 			return err
@@ -183,21 +237,27 @@ func (g *collector) unusedContents(s *survey) error {
 		if !ours || needed(owner, o) {
 			continue
 		}
-		id, _ := parseID(o.ID.ID)
-		item := Item{Class: UnusedContent, What: o.Key, Bytes: o.Size, Modified: o.Modified}
+		u := unused{side: uint8(max(slices.Index(sides, o.Side), 0)), bytes: o.Size}
+		if !o.Modified.IsZero() {
+			u.modified = o.Modified.UnixNano()
+		}
+		id, owned := parseID(o.ID.ID)
+		if u.id = id; !owned {
+			_, u.id, _ = cutSide(o)
+			u.external = true
+		}
 		switch {
-		case owner != nil && condemned[owner.id], condemned[id]:
-			item.Class = AlreadyDoomed
+		case owner != nil && condemned[owner.id], owned && condemned[id]:
+			note(u, AlreadyDoomed)
 		case !g.old(o.Modified, youngAge):
-			item.Class = TooYoungContent
+			note(u, TooYoungContent)
 			if owner != nil && o.Side == "" {
 				young[owner.id] = true
 			}
 		case o.Side != "":
-			item.Class = UnusedSide
-		}
-		if err := g.take(item); err != nil {
-			return err
+			note(u, UnusedSide)
+		default:
+			note(u, UnusedContent)
 		}
 	}
 	for _, e := range s.contents {
@@ -205,12 +265,46 @@ func (g *collector) unusedContents(s *survey) error {
 			continue
 		}
 		key := record.ContentKey(e.id[:])
-		size := int64(len(key) + len(s.tx.Get(key)))
-		if err := g.take(Item{Class: UnusedRecord, What: "content " + e.id.String(), Bytes: size}); err != nil {
-			return err
-		}
+		note(unused{id: e.id, record: true, bytes: int64(len(key) + len(s.tx.Get(key)))}, UnusedRecord)
 	}
 	return s.tx.Err()
+}
+
+// stillUnused drops what a commit that came meanwhile refers to, or did away with, and takes the rest.
+func (g *collector) stillUnused(r *replica) error {
+	var s *survey
+	take := func() error {
+		for _, u := range g.unused {
+			if s != nil {
+				c := s.content(u.id[:])
+				owner, _ := s.owner(u.object())
+				if u.record && (c == nil || c.is(used)) || !u.record && needed(owner, u.object()) {
+					continue
+				}
+			}
+			if err := g.take(u.item()); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if len(g.unused) == 0 {
+		return nil
+	}
+	g.meter.phase("looking for newer commits", 0, false)
+	if err := r.catchUp(g.ctx); err != nil {
+		return err
+	}
+	if r.applied() == g.litter.Commit {
+		return take()
+	}
+	g.litter.Commit = r.applied()
+	return r.cat.View(func(tx *catalog.Tx) (err error) {
+		if s, err = g.survey(tx); err != nil {
+			return err
+		}
+		return take()
+	})
 }
 
 // oldVersions applies the retention to each media's versions, as the file system does whenever it keeps another one of the media.
@@ -325,12 +419,33 @@ func (g *collector) history() error {
 			named[p.Key] = true
 		}
 	}
+	var parts []bucket.PartObject
 	for p, err := range g.opt.Store.Parts(g.ctx) {
 		if err != nil {
 			return err
 		}
-		if unreadable || named[p.Key] || !g.old(p.Modified, partAge) {
-			continue // a manifest that cannot be read may name any
+		if !unreadable && !named[p.Key] && g.old(p.Modified, partAge) { // a manifest that cannot be read may name any
+			parts = append(parts, p)
+		}
+	}
+	if len(parts) > 0 {
+		// A checkpoint that was being written when they were listed names parts of an older one.
+		for m, err := range g.opt.Store.Manifests(g.ctx) {
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(manifests, func(known bucket.ManifestObject) bool { return known.Seq == m.Seq }) {
+				continue
+			}
+			unreadable = unreadable || m.Err != nil
+			for _, p := range m.Parts {
+				named[p.Key] = true
+			}
+		}
+	}
+	for _, p := range parts {
+		if unreadable || named[p.Key] {
+			continue
 		}
 		if err := g.take(Item{Class: UnusedPart, What: p.Key, Bytes: p.Size, Modified: p.Modified}); err != nil {
 			return err

@@ -33,7 +33,7 @@ func (h *history) older() uint64 {
 	}
 }
 
-// readHistory lists checkpoints, then their parts: a part that a manifest names was there before it.
+// readHistory lists checkpoints, then their parts: a part that a manifest names was there before it. A part that the listing lacks is asked for.
 func readHistory(ctx context.Context, s *bucket.Store) (*history, error) {
 	h := &history{parts: make(map[string]int64)}
 	for m, err := range s.Manifests(ctx) {
@@ -50,24 +50,45 @@ func readHistory(ctx context.Context, s *bucket.Store) (*history, error) {
 		}
 		h.parts[p.Key] = p.Size
 	}
+	for _, m := range h.manifests {
+		for _, p := range m.Parts {
+			if h.parts[p.Key] == p.Size {
+				continue
+			}
+			size, there, err := s.StatPart(ctx, p.Key)
+			if err != nil {
+				return nil, err
+			}
+			if there {
+				h.parts[p.Key] = size
+			}
+		}
+	}
 	return h, nil
 }
 
-// checkLog compares log and checkpoints with the rules they were written by.
+// checkLog compares log and checkpoints with the rules they were written by. What seems wrong is looked at once more: a
+// checkpoint and its parts may have been deleted as old meanwhile, and the log trimmed after newer checkpoints were written.
 func (c *checker) checkLog() error {
 	c.meter.phase("listing log and checkpoints", 0, false)
-	h, err := readHistory(c.ctx, c.opt.Store)
-	if err != nil {
-		return err
-	}
-	if c.lacks(h) { // one may have been deleted as old while it was looked at
+	var h *history
+	var l listing
+	var err error
+	for range 2 {
 		if h, err = readHistory(c.ctx, c.opt.Store); err != nil {
 			return err
 		}
+		if l, err = c.listLog(); err != nil {
+			return err
+		}
+		if !c.lacks(h) && len(l.faults(h)) == 0 {
+			break
+		}
 	}
 	c.checkManifests(h)
-	if err := c.checkGaps(h); err != nil || !c.opt.Data {
-		return err
+	c.checkGaps(h, l)
+	if !c.opt.Data {
+		return nil
 	}
 	return c.readLog(h)
 }
@@ -148,32 +169,28 @@ func (l *listing) faults(h *history) (gaps []gap) {
 			gaps = append(gaps, g)
 		}
 	}
+	if n := len(h.manifests); n > 0 && h.manifests[n-1].Seq > l.last { // it was there before the log was listed
+		gaps = append(gaps, gap{l.last + 1, h.manifests[n-1].Seq})
+	}
 	return gaps
 }
 
-// checkGaps lists the log. A commit may be missing when it is one of those that trimming deletes; then what is left before it was abandoned by
-// its author. A gap must be there twice: a listing that is made while others append may pass a commit by and show the next.
-func (c *checker) checkGaps(h *history) error {
-	l, err := c.listLog()
-	if err == nil && len(l.faults(h)) > 0 {
-		l, err = c.listLog()
-	}
-	if err != nil {
-		return err
-	}
+// checkGaps looks at what is missing in the log. A commit may be missing when it is one of those that trimming deletes; then
+// what is left before it was abandoned by its author.
+func (c *checker) checkGaps(h *history, l listing) {
 	h.first, h.last = l.first, l.last
 	c.report.Log, c.report.First, c.report.Last = l.tally, l.first, l.last
 	faults := l.faults(h)
 	for _, g := range faults {
+		if g.from > l.last {
+			c.find.add(LogGap, Place{}, fmt.Sprintf("log from commit %d on", g.from), "it ends at commit %d, and there is a checkpoint after commit %d", l.last, g.to)
+			continue
+		}
 		c.find.add(LogGap, Place{}, fmt.Sprintf("log from commit %d to %d", g.from, g.to), "%d commits are missing, and the log goes on after them", g.to-g.from+1)
 	}
 	if l.before > 0 && len(faults) == 0 {
 		c.find.add(AbandonedLog, Place{}, fmt.Sprintf("%d commits before commit %d", l.before, l.first), "the log between them was trimmed")
 	}
-	if n := len(h.manifests); n > 0 && h.manifests[n-1].Seq > h.last {
-		c.find.add(LogGap, Place{}, fmt.Sprintf("log from commit %d on", h.last+1), "it ends at commit %d, and there is a checkpoint after commit %d", h.last, h.manifests[n-1].Seq)
-	}
-	return nil
 }
 
 // readLog reads the commits that are listed and compares each with the hashes that its successor and checkpoints have of it.

@@ -2,8 +2,10 @@ package bucket
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -14,7 +16,9 @@ import (
 // What the bucket holds, for whoever checks a library or looks for what may be deleted. Nothing here writes, and nothing is remembered: a
 // listing of n objects is about n/1000 requests, each of which is retried like any other.
 //
-// Listings are not taken at one moment: other machines add and delete meanwhile.
+// Listings are not taken at one moment: other machines add and delete meanwhile, and what comes while a listing is made
+// may be missing in it although what came after it is there. So nothing is concluded from what a listing lacks: it is
+// asked for, as LogObjects does, or with StatContent and StatPart.
 
 // A ContentObject is an object under content/.
 type ContentObject struct {
@@ -130,13 +134,63 @@ func (s *Store) Unfinished(ctx context.Context) ([]UnfinishedUpload, error) {
 	return out, nil
 }
 
-// LogObjects yields the commits that are listed in the log, ascending, without reading them. A gap is where Seq leaps. After an
+// LogObjects yields the commits of the log, ascending, without reading them. A gap is where Seq leaps. It is a listing, and
+// what that passes over is asked for: the commits on both edges of a gap, and the one after the last, are not there. After an
 // error it stops.
 func (s *Store) LogObjects(ctx context.Context) iter.Seq2[LogObject, error] {
-	return each(ctx, s, "list log", logPrefix, func(i object.Info) (LogObject, bool) {
+	const op = "list log"
+	listed := each(ctx, s, op, logPrefix, func(i object.Info) (LogObject, bool) {
 		n, ours := numberIn(logPrefix, i.Key)
 		return LogObject{Key: i.Key, Seq: n, Size: i.Size, Modified: i.Modified}, ours
 	})
+	return func(yield func(LogObject, error) bool) {
+		give := func(o LogObject, err error) bool { return yield(o, during(op, logPrefix, err)) && err == nil }
+		last := uint64(0)
+		for o, err := range listed {
+			if err == nil && o.Seq > last+1 {
+				var passed []LogObject
+				passed, err = s.unlisted(ctx, last+1, o.Seq-1)
+				for _, p := range passed {
+					if !give(p, nil) {
+						return
+					}
+				}
+			}
+			if !give(o, err) {
+				return
+			}
+			last = o.Seq
+		}
+		for n := last + 1; n != 0; n++ {
+			o, there, err := s.statCommit(ctx, n)
+			if err == nil && !there || !give(o, err) {
+				return
+			}
+		}
+	}
+}
+
+// unlisted asks for the commits of a gap, from both its edges on until one is not there, and returns those that are.
+func (s *Store) unlisted(ctx context.Context, from, to uint64) (there []LogObject, err error) {
+	ask := func(n uint64) (ok bool) {
+		var o LogObject
+		if o, ok, err = s.statCommit(ctx, n); ok {
+			there = append(there, o)
+		}
+		return ok && err == nil
+	}
+	for ; from <= to && ask(from); from++ {
+	}
+	low := len(there)
+	for ; err == nil && from < to && ask(to); to-- {
+	}
+	slices.Reverse(there[low:])
+	return there, err
+}
+
+func (s *Store) statCommit(ctx context.Context, seq uint64) (o LogObject, there bool, err error) {
+	info, there, err := s.exists(ctx, logKey(seq))
+	return LogObject{Key: logKey(seq), Seq: seq, Size: info.Size, Modified: info.Modified}, there, err
 }
 
 // Manifests yields the checkpoints, ascending, and reads each: one request more. One that cannot be read is yielded with
@@ -186,6 +240,16 @@ func (s *Store) Parts(ctx context.Context) iter.Seq2[PartObject, error] {
 		_, ours := parsePartKey(i.Key)
 		return PartObject{Key: i.Key, Size: i.Size, Modified: i.Modified}, ours
 	})
+}
+
+// StatPart asks for the size of a part of checkpoints, in bytes: one HEAD.
+func (s *Store) StatPart(ctx context.Context, key string) (size int64, there bool, err error) {
+	const op = "look for checkpoint part"
+	if _, ours := parsePartKey(key); !ours {
+		return 0, false, remote.E(op, key, remote.Invalid, errors.New("no part has such a key"))
+	}
+	info, there, err := s.exists(ctx, key)
+	return info.Size, there, during(op, key, err)
 }
 
 // Others yields the objects under the library's prefix that have no key of a library's, ascending, and what probes left over. It leaves out

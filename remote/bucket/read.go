@@ -3,6 +3,7 @@ package bucket
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"math"
 	"time"
@@ -22,98 +23,139 @@ const (
 	bytesAhead   = 8 << 20
 )
 
-// Read yields the commits from first on; see remote.Log. When there is nothing new it is one request: a GET when
-// commit first-1 was seen a short while ago, otherwise a LIST, which sees it again.
+// Read yields the commits from first on; see remote.Log. When there is nothing new it is one request when commit first-1 was
+// seen a short while ago, otherwise a LIST, which sees it again, and one more.
+//
+// A listing is not of one moment: beside appends it may show commit n+1 and not n. So it only says how far there is
+// something to read. That a commit is missing, and where the log ends, is what a request for that very commit says.
 func (s *Store) Read(ctx context.Context, first uint64) iter.Seq2[remote.LogEntry, error] {
 	return func(yield func(remote.LogEntry, error) bool) {
 		if first == 0 || first == math.MaxUint64 {
 			yield(remote.LogEntry{}, remote.E("read log", logKey(first), remote.Invalid, errors.New("commits are numbered from 1")))
 			return
 		}
-		next := first
-		for range stepwise {
-			sent := s.opt.Boot()
-			if !s.seen.fresh(next-1, sent) {
-				break
-			}
-			e, err := s.readCommit(ctx, next, sent)
-			if errors.Is(err, remote.NotExist) {
-				if s.seen.fresh(next-1, s.opt.Boot()) {
-					return // it is the end, and not a hole: nothing was trimmed meanwhile
-				}
-				break
-			}
-			if !yield(e, during("read log", logKey(next), err)) || err != nil {
+		r := reader{s: s, next: first, yield: yield}
+		for {
+			if r.steps(ctx); r.over {
 				return
 			}
-			next++
+			if r.listed(ctx); r.over {
+				return
+			}
 		}
-		s.readListed(ctx, next, yield)
 	}
 }
 
-// readListed yields the commits from next on that one listing shows, and makes sure that there is no hole before or
-// between them.
-func (s *Store) readListed(ctx context.Context, next uint64, yield func(remote.LogEntry, error) bool) {
-	const op = "read log"
-	fail := func(key string, err error) { yield(remote.LogEntry{}, during(op, key, err)) }
-	after := ""
-	if next > 1 {
-		after = logKey(next - 2)
+// A reader is one Read on its way.
+type reader struct {
+	s     *Store
+	next  uint64
+	yield func(remote.LogEntry, error) bool
+	over  bool // it reached the end, yielded an error, or its receiver has enough
+}
+
+// give yields commit next, or the error that ends the reading.
+func (r *reader) give(e remote.LogEntry, err error) {
+	if !r.yield(e, err) || err != nil {
+		r.over = true
 	}
-	before := next > 1 // commit next-1 must be the first that is listed
-	for {
+	r.next++
+}
+
+func (r *reader) fail(key string, err error) { r.give(remote.LogEntry{}, during("read log", key, err)) }
+
+// fetch reads commit seq; NotExist is its own.
+func (r *reader) fetch(ctx context.Context, seq uint64, sent time.Duration) (remote.LogEntry, error) {
+	e, err := r.s.readCommit(ctx, seq, sent)
+	return e, during("read log", logKey(seq), err)
+}
+
+// steps reads a few commits one after the other. It is over at the end of the log; otherwise a listing must tell more.
+func (r *reader) steps(ctx context.Context) {
+	for range stepwise {
+		sent := r.s.opt.Boot()
+		if !r.s.seen.fresh(r.next-1, sent) {
+			return
+		}
+		e, err := r.fetch(ctx, r.next, sent)
+		if errors.Is(err, remote.NotExist) {
+			r.over = r.s.seen.fresh(r.next-1, r.s.opt.Boot()) // then it is the end, and not a hole: nothing was trimmed meanwhile
+			return
+		}
+		if r.give(e, err); r.over {
+			return
+		}
+	}
+}
+
+// listed reads from next on up to the last commit that a listing shows, and makes sure that there is no hole before or
+// between them.
+func (r *reader) listed(ctx context.Context) {
+	s := r.s
+	after := ""
+	if r.next > 1 {
+		after = logKey(r.next - 2)
+	}
+	for before := r.next > 1; ; before = false {
 		sent := s.opt.Boot()
 		page, more, err := s.list(ctx, logPrefix, after, 0)
 		if err != nil {
-			fail(logPrefix, err)
+			r.fail(logPrefix, err)
 			return
+		}
+		nums := numbers(logPrefix, page)
+		if before && (len(nums) == 0 || nums[0] != r.next-1) {
+			switch _, there, err := s.exists(ctx, logKey(r.next-1)); {
+			case err != nil:
+				r.fail(logKey(r.next-1), err)
+				return
+			case !there:
+				r.give(remote.LogEntry{}, trimmed(r.next-1, "it is gone from the log"))
+				return
+			}
+		}
+		last := r.next - 1
+		if len(nums) > 0 {
+			last = max(last, nums[len(nums)-1])
 		}
 		more = more && len(page) > 0
-		nums := numbers(logPrefix, page)
-		sizes := make([]int64, 0, len(nums)) // as they are stored; compressed, they are a quarter or less
+		if !more {
+			if err := s.noteEnd(ctx, last, sent); err != nil {
+				r.fail(logPrefix, err)
+				return
+			}
+		}
+		sizes := make(map[uint64]int64, len(nums))
 		for _, i := range page {
-			if _, ok := numberIn(logPrefix, i.Key); ok {
-				sizes = append(sizes, i.Size)
+			if n, ours := numberIn(logPrefix, i.Key); ours {
+				sizes[n] = i.Size
 			}
 		}
-		if before && len(nums) > 0 && nums[0] == next-1 {
-			nums, sizes, before = nums[1:], sizes[1:], false
-		}
-		if before && (len(nums) > 0 || !more) {
-			yield(remote.LogEntry{}, trimmed(next-1, "it is gone from the log"))
-			return
-		}
-		for i, n := range nums {
-			if n != next+uint64(i) {
-				yield(remote.LogEntry{}, trimmed(next+uint64(i), "it is missing, and the log goes on after it"))
-				return
-			}
-		}
-		start := next
-		if !more {
-			if err := s.noteEnd(ctx, next+uint64(len(nums))-1, sent); err != nil {
-				fail(logPrefix, err)
-				return
-			}
-		}
-		for e, err := range ahead(ctx, len(nums), window{calls: commitsAhead, bytes: bytesAhead, size: func(i int) int64 { return 4 * sizes[i] }}, func(ctx context.Context, i int) (remote.LogEntry, error) {
-			seq := start + uint64(i)
-			e, err := s.readCommit(ctx, seq, s.opt.Boot())
-			if errors.Is(err, remote.NotExist) {
-				return e, trimmed(seq, "it was deleted while the log was read")
-			}
-			return e, during(op, logKey(seq), err)
-		}) {
-			if !yield(e, err) || err != nil {
-				return
-			}
-			next++
-		}
-		if !more {
+		if r.upTo(ctx, last, sizes); r.over || !more {
 			return
 		}
 		after = page[len(page)-1].Key
+	}
+}
+
+// upTo reads up to commit last, which was listed, several at a time; sizes are those of the listed commits as they are
+// stored. What is missing before it was trimmed, or lost.
+func (r *reader) upTo(ctx context.Context, last uint64, sizes map[uint64]int64) {
+	first := r.next
+	// Compressed, they are a quarter or less.
+	w := window{calls: commitsAhead, bytes: bytesAhead, size: func(i int) int64 { return 4 * sizes[first+uint64(i)] }}
+	n := int(min(last-first+1, math.MaxInt)) // it may be anything in an object that is not ours: the first commit that is missing ends this
+	for e, err := range ahead(ctx, n, w, func(ctx context.Context, i int) (remote.LogEntry, error) {
+		seq := first + uint64(i)
+		e, err := r.fetch(ctx, seq, r.s.opt.Boot())
+		if errors.Is(err, remote.NotExist) {
+			err = trimmed(seq, fmt.Sprintf("it is missing, and the log goes on after it, up to commit %d", last))
+		}
+		return e, err
+	}) {
+		if r.give(e, err); r.over {
+			return
+		}
 	}
 }
 
@@ -169,24 +211,33 @@ func numbers(prefix string, page []object.Info) []uint64 {
 	return ns
 }
 
-// Horizon is the oldest number in the log; see remote.Log. It is one or two requests.
+// Horizon is the oldest number in the log; see remote.Log. It is two or three requests.
 //
 // A commit that was written into the trimmed past, and whose author died before deleting it, stands apart from the log. So
-// the log begins after the last hole of the first page.
+// the log begins after the last hole of the first page. A hole is one when the commit above it is asked for and not there.
 func (s *Store) Horizon(ctx context.Context) (uint64, error) {
 	const op = "find the horizon of the log"
 	page, _, err := s.list(ctx, logPrefix, "", 0)
 	if err != nil {
 		return 0, during(op, logPrefix, err)
 	}
-	nums := numbers(logPrefix, page)
-	for i := len(nums) - 1; i > 0; i-- {
-		if nums[i-1]+1 != nums[i] {
-			return nums[i], nil
+	if nums := numbers(logPrefix, page); len(nums) > 0 {
+		listed := nums[:len(nums)-1]
+		at := nums[len(nums)-1]
+		for ; at > 1; at-- {
+			if n := len(listed); n > 0 && listed[n-1] == at-1 {
+				listed = listed[:n-1]
+				continue
+			}
+			_, there, err := s.exists(ctx, logKey(at-1))
+			if err != nil {
+				return 0, during(op, logKey(at-1), err)
+			}
+			if !there {
+				break
+			}
 		}
-	}
-	if len(nums) > 0 {
-		return nums[0], nil
+		return at, nil
 	}
 	newest, ok, err := s.newestManifest(ctx)
 	if err != nil {

@@ -64,9 +64,26 @@ type listed struct {
 func (f *Faulty) List(ctx context.Context, prefix, after string, max int) ([]object.Info, bool, error) {
 	a, err := do(f, ctx, Call{Op: List, Key: prefix}, nil, func(ctx context.Context) (a listed, err error) {
 		a.page, a.more, err = f.bucket.List(ctx, prefix, after, max)
+		a.page = f.leaveOut(a.page, a.more)
 		return a, err
 	})
 	return a.page, a.more, err
+}
+
+func (f *Faulty) leaveOut(page []object.Info, more bool) []object.Info {
+	f.mu.Lock()
+	holes := f.mu.holes
+	f.mu.Unlock()
+	if holes == nil {
+		return page
+	}
+	var left []object.Info
+	for n, i := range page {
+		if more && n == len(page)-1 || !holes(i) {
+			left = append(left, i)
+		}
+	}
+	return left
 }
 
 func (f *Faulty) Delete(ctx context.Context, keys ...string) error {

@@ -1,6 +1,6 @@
 // Package storetest makes stores fail on purpose: Faulty wraps object storage so that a test decides which request
 // fails, before or after its effect, which answer comes late, which bytes are cut or altered, and can count what was
-// asked. It is for tests only and never decides anything by chance.
+// asked. It is for tests only and decides nothing by chance that a test has not seeded.
 package storetest
 
 import (
@@ -9,6 +9,8 @@ import (
 	"errors"
 	"io"
 	"maps"
+	"math/rand/v2"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -90,6 +92,7 @@ type Faulty struct {
 		faults  []*fault
 		hook    func(Call) error
 		class   func(key string) string
+		holes   func(object.Info) bool
 		down    bool
 		latency time.Duration
 		closed  bool
@@ -154,6 +157,26 @@ func (f *Faulty) Hook(h func(Call) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.hook = h
+}
+
+// SetHoles sets which objects the listings leave out, as stores do with those that come while the listing is made; nil: none. The
+// last object of a page that is not the last one stays: the listing goes on after it.
+func (f *Faulty) SetHoles(holes func(object.Info) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.mu.holes = holes
+}
+
+// RecentAtRandom is for SetHoles: every listing leaves out about half of the objects below the prefixes that are younger than age.
+func RecentAtRandom(seed uint64, age time.Duration, prefixes ...string) func(object.Info) bool {
+	var mu sync.Mutex
+	chance := rand.New(rand.NewPCG(seed, 0))
+	return func(i object.Info) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		below := slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(i.Key, p) })
+		return below && time.Since(i.Modified) < age && chance.IntN(2) == 0
+	}
 }
 
 // SetDown makes the store unreachable, or reachable again: while it is down every request, and every read of a body that

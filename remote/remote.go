@@ -123,6 +123,15 @@ type Composer interface {
 	// content does not exist, or, when the answer to the last request was lost, it does as garbage under an id that nobody
 	// refers to: compose again under a new one.
 	Compose(ctx context.Context, spec UploadSpec, body io.ReaderAt, pieces []Piece) (ContentID, error)
+	// Sends tells which runs of a content of size bytes Compose will read from body and send, in ascending order. It asks nobody: a
+	// store that cannot copy after all reads more. Invalid for pieces that make no sense.
+	Sends(size int64, pieces []Piece) ([]Run, error)
+}
+
+// A Run is a run of bytes.
+type Run struct {
+	Offset int64
+	Length int64
 }
 
 // A Piece says that bytes [Offset, Offset+Length) of a new content are those of Source from From on.

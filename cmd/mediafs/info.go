@@ -159,6 +159,9 @@ func (p *program) infoText(said string, m *remote.Media, zone *time.Location) {
 			heading = ""
 		}
 	}
+	if m.Facts != nil && m.SHA256 == "" && m.Size > 0 {
+		fmt.Fprintf(w, "  sums\t\tnot known: who wrote it did not have all of its bytes on disk\n")
+	}
 	if m.Facts == nil {
 		fmt.Fprintf(w, "  facts\t\tits bytes were not looked at yet\n")
 	}

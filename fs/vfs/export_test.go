@@ -80,3 +80,10 @@ func (fs *FS) Checkpoint(ctx context.Context) error { return fs.cat.Checkpoint(c
 func (fs *FS) Update(ctx context.Context, fn func(tx *catalog.Tx) error) error {
 	return fs.cat.Update(ctx, nil, fn)
 }
+
+// RewriteIdle tells whether no media waits to be made whole.
+func (fs *FS) RewriteIdle() bool {
+	fs.rewrite.mu.Lock()
+	defer fs.rewrite.mu.Unlock()
+	return len(fs.rewrite.due) == 0 && !fs.rewrite.busy
+}

@@ -2,11 +2,9 @@ package vfs
 
 import (
 	"context"
-	"crypto/md5"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"io"
 	"iter"
 	"sync"
 	"time"
@@ -206,15 +204,17 @@ func (a *factsAgent) read(id ID) {
 // readFacts reads the facts of a media's head; nil when they are there and are not to be read again.
 func (fs *FS) readFacts(ctx context.Context, id ID, again bool) (*record.Facts, error) {
 	var head *record.Head
+	var former *record.Facts // of this head
+	var whole *record.Content
 	var l layout
 	var name string
-	external, own, client := false, false, fs.cat.Client()
+	own, client := false, fs.cat.Client()
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		n := tx.Node(id)
 		if n == nil || tx.Orphan(id) || len(n.MediaId) == 0 || n.Head.GetSize() == 0 {
 			return tx.Err()
 		}
-		if f := factsOf(tx, id, n); f != nil && f.Version >= facts.Version && !again {
+		if former = factsOf(tx, id, n); former != nil && former.Version >= facts.Version && !again {
 			return tx.Err()
 		}
 		var err error
@@ -225,21 +225,18 @@ func (fs *FS) readFacts(ctx context.Context, id ID, again bool) (*record.Facts, 
 			name = nm.Name
 			break
 		}
-		head = n.Head
-		if len(head.Extents) > 0 {
-			if c := tx.Content(head.Extents[0].Content); c != nil {
-				external = c.External != nil
-			}
-		}
-		own = head.Client == client && !external
+		head, whole = n.Head, wholeContent(tx, n.Head)
+		own = head.Client == client && whole.GetExternal() == nil
 		return tx.Err()
 	})
 	if err != nil || head == nil {
 		return nil, err
 	}
+	ino := fs.hold(id)
+	defer fs.release(ino)
 	r := readers{cache: fs.cache}
 	defer r.close()
-	src := layoutReader{ctx, &l, &r}
+	src := &bytesOf{ctx: ctx, fs: fs, ino: ino, head: headID(head), l: &l, r: &r}
 	mf, doc, err := fs.opt.Facts.Extract(ctx, facts.Source{ReaderAt: src, Size: l.size, Name: name})
 	if err != nil {
 		return nil, err
@@ -247,12 +244,15 @@ func (fs *FS) readFacts(ctx context.Context, id ID, again bool) (*record.Facts, 
 	mf.Version = facts.Version
 	mf.Read = fs.opt.Now().UTC()
 	f := media.FactsRecord(&mf, media.HeadHash(head))
-	if own && fs.sumsAreCheap(&l) {
-		s, m := sha256.New(), md5.New()
-		if _, err := io.Copy(io.MultiWriter(s, m), io.NewSectionReader(src, 0, l.size)); err != nil {
+	switch {
+	case len(former.GetSha256()) > 0:
+		f.Sha256, f.Md5 = former.Sha256, former.Md5
+	case len(whole.GetSha256()) > 0:
+		f.Sha256, f.Md5 = whole.Sha256, whole.Md5
+	case own:
+		if f.Sha256, f.Md5, err = src.sums(); err != nil {
 			return nil, err
 		}
-		f.Sha256, f.Md5 = s.Sum(nil), m.Sum(nil)
 	}
 	if doc != nil && len(head.Extents) > 0 {
 		if err := fs.putDocument(ctx, f, l.extents[0].content.ID, head.Extents[0].Content, doc); err != nil {
@@ -260,19 +260,6 @@ func (fs *FS) readFacts(ctx context.Context, id ID, again bool) (*record.Facts, 
 		}
 	}
 	return f, nil
-}
-
-// sumsAreCheap tells whether the whole of a media can be read without the network, and without hours of holes.
-func (fs *FS) sumsAreCheap(l *layout) bool {
-	bytes := int64(0)
-	for _, x := range l.extents {
-		bytes += x.n
-	}
-	limit := fs.opt.Cache.MaxBytes
-	if limit == 0 {
-		limit = 10 << 30 // as the cache has it then
-	}
-	return l.size-bytes <= 1<<30 && (fs.store.Facts().Local || bytes <= limit/4)
 }
 
 // putDocument stores the long part of facts beside the content that a head begins with.

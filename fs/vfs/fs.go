@@ -36,6 +36,7 @@ type Options struct {
 	StreamFrom    int64         // how long a new file is, in bytes, when its first chunks are sent; default 32 MiB
 	RewriteFrom   int           // a media of so many extents is made whole again behind; default 16
 	RewriteAfter  time.Duration // once nobody has edited it for this long; default 10 min
+	RewriteFetch  int64         // and so many bytes that are not on this disk, at most, are fetched for it; default 16 MiB
 	FlushDelay    time.Duration // when what another process's close left is uploaded; default 2 s
 	RetryInterval time.Duration // first pause after a failed upload, doubling up to a minute; default 1 s
 	TrashInterval time.Duration // how often the trash is looked through; default 1 h
@@ -152,6 +153,9 @@ func (o *Options) defaults() {
 	set(&o.RewriteAfter, 10*time.Minute)
 	if o.RewriteFrom == 0 {
 		o.RewriteFrom = 16
+	}
+	if o.RewriteFetch == 0 {
+		o.RewriteFetch = 16 << 20
 	}
 	if o.WholeBelow == 0 {
 		o.WholeBelow = 1 << 20

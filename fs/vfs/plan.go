@@ -197,6 +197,19 @@ type segmentReader struct {
 	size  int64 // of the runs
 }
 
+// at gives the runs of the media that [off, off+n) of the runs one after the other is.
+func (r *segmentReader) at(off, n int64) (runs []spool.Segment) {
+	start := int64(0)
+	for _, s := range r.segs {
+		from, to := max(off, start), min(off+n, start+s.Length)
+		if from < to {
+			runs = append(runs, spool.Segment{Offset: s.Offset + from - start, Length: to - from})
+		}
+		start += s.Length
+	}
+	return runs
+}
+
 func (r *segmentReader) ReadAt(p []byte, off int64) (int, error) {
 	if off < 0 || off >= r.size {
 		return 0, io.EOF

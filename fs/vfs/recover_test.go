@@ -115,7 +115,7 @@ func TestRewriteThenCrash(t *testing.T) {
 	release := make(chan struct{})
 	line.Fail(storetest.Fault{Op: storetest.Complete, Action: storetest.Hold, Release: release})
 	f := s.open("f", os.O_RDWR)
-	s.put(f, "EDIT", 100_000)
+	s.put(f, noise(9, 60_000), 65_536)
 	s.close(f)
 	s.ok(s.Flush(bg))
 	waitFor(t, func() bool {
@@ -156,7 +156,7 @@ func TestRewriteElsewhereThenCrash(t *testing.T) {
 	defer there.Close()
 	there.write("f", noise(1, 200_000))
 	f := there.open("f", os.O_RDWR)
-	there.put(f, "EDIT", 100_000)
+	there.put(f, noise(9, 60_000), 65_536)
 	there.close(f)
 	s := openMachine(t, line, d, here).with(t)
 	_, n := s.node("f")
@@ -174,8 +174,8 @@ func TestRewriteElsewhereThenCrash(t *testing.T) {
 	s = openMachine(t, b, dead, here).with(t)
 	defer s.Close()
 	s.ok(s.Flush(bg))
-	if got := s.read("f"); got[50_000:50_004] != "LAST" || got[100_000:100_004] != "EDIT" {
-		t.Errorf("it holds %q and %q", got[50_000:50_004], got[100_000:100_004])
+	if got := s.read("f"); got[50_000:50_004] != "LAST" || got[65_536:65_540] != noise(9, 4) {
+		t.Errorf("it holds %q and %q", got[50_000:50_004], got[65_536:65_540])
 	}
 }
 

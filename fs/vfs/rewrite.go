@@ -22,13 +22,15 @@ import (
 )
 
 // A rewriter makes media whole again that edits have left in many extents: each run of a media that has no hole becomes one content, which the
-// store makes out of those it has. It is never part of a close, and nothing is lost when it is given up.
+// store makes out of those it has, when that costs less than it is worth (rewritePays). It is never part of a close, and nothing is lost when it is given up.
 type rewriter struct {
 	fs   *FS
 	wake chan struct{}
 
-	mu  sync.Mutex
-	due map[ID]time.Time // guarded by mu
+	mu sync.Mutex
+	// Guarded by mu:
+	due  map[ID]time.Time
+	busy bool
 }
 
 func newRewriter(fs *FS) *rewriter {
@@ -57,7 +59,7 @@ func (r *rewriter) loop() {
 			log := r.fs.log.WithField("node", id)
 			switch k := remote.KindOf(err); {
 			case err == nil:
-				log.Debug("a media was made whole again")
+				log.Debug("a media in many parts was looked at")
 			case k == remote.Unavailable || k == remote.Throttled:
 				r.queue(id)
 			default:
@@ -79,12 +81,14 @@ func (r *rewriter) next() (ID, time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	wait := time.Hour
+	r.busy = false
 	for id, due := range r.due {
 		if d := time.Until(due); d > 0 {
 			wait = min(wait, d)
 			continue
 		}
 		delete(r.due, id)
+		r.busy = true
 		return id, 0
 	}
 	return 0, wait
@@ -139,11 +143,22 @@ func (fs *FS) rewriteMedia(ctx context.Context, id ID) error {
 		body.size += s.Length
 	}
 	pieces := piecesOf(l.extents)
-	blocks, err := l.composeSums(ctx, body, pieces)
+	sends, err := composer.Sends(body.size, pieces)
 	if err != nil {
 		return err
 	}
-	cid, err := composer.Compose(ctx, remote.UploadSpec{ID: hex.EncodeToString(u.id), Size: body.size, Type: kind}, body, pieces)
+	if fs.store.Facts().Local {
+		sends = []remote.Run{{Length: body.size}} // what is copied there is read and written here
+	}
+	blocks, reads, err := l.composeSums(ctx, body.size, pieces)
+	if err != nil || !fs.rewritePays(&l, body, sends, reads) {
+		return err
+	}
+	if err := sumBlocks(body, blocks, reads); err != nil {
+		return err
+	}
+	spec := remote.UploadSpec{ID: hex.EncodeToString(u.id), Size: body.size, Type: kind}
+	cid, err := composer.Compose(ctx, spec, &fenced{body, sends}, pieces)
 	if err != nil {
 		return err
 	}
@@ -195,35 +210,91 @@ func piecesOf(extents []extent) []remote.Piece {
 	return ps
 }
 
-// composeSums gives the checksums of a composed content's blocks: those of its parts where a block is one of theirs, else of its bytes.
-func (l *layout) composeSums(ctx context.Context, body *segmentReader, pieces []remote.Piece) ([]uint32, error) {
+// rewritePays reports whether a media is worth being made whole: what is sent for it must not exceed by more than a quarter what its largest
+// content has not, so that over all times it is made whole about as much is sent as was written; and little is fetched for it.
+func (fs *FS) rewritePays(l *layout, body *segmentReader, sends, reads []remote.Run) bool {
+	byContent := make(map[remote.ContentID]int64)
+	largest := int64(0)
+	for _, x := range l.extents {
+		byContent[x.content.ID] += x.n
+		largest = max(largest, byContent[x.content.ID])
+	}
+	sent, fetched := int64(0), int64(0)
+	var needed spool.Ranges
+	for _, s := range sends {
+		sent += s.Length
+		needed.Add(s.Offset, s.Length)
+	}
+	if sent > 5*(body.size-largest)/4 {
+		return false
+	}
+	for _, s := range reads {
+		needed.Add(s.Offset, s.Length)
+	}
+	for _, s := range needed.In(0, body.size) {
+		for off := s.Offset; off < s.End() && fetched <= fs.opt.RewriteFetch; off += block.BlockSize {
+			n := min(block.BlockSize, s.End()-off)
+			for _, m := range body.at(off, n) {
+				if !fs.store.Facts().Local && !fs.cached(l, m.Offset, m.Length) {
+					fetched += m.Length
+				}
+			}
+		}
+	}
+	return fetched <= fs.opt.RewriteFetch
+}
+
+// fenced is a body of which nothing is read but what the store had said it would send: one that cannot copy shall not have all of a media sent.
+type fenced struct {
+	io.ReaderAt
+	runs []remote.Run
+}
+
+func (f *fenced) ReadAt(p []byte, off int64) (int, error) {
+	for _, r := range f.runs {
+		if off >= r.Offset && off+int64(len(p)) <= r.Offset+r.Length {
+			return f.ReaderAt.ReadAt(p, off)
+		}
+	}
+	return 0, remote.E("rewrite", "", remote.Unsupported, errors.New("the store does not copy parts of contents"))
+}
+
+// composeSums gives the checksums of a composed content's blocks that are those of a block of its parts, and which blocks are to be read for theirs.
+func (l *layout) composeSums(ctx context.Context, size int64, pieces []remote.Piece) (blocks []uint32, reads []remote.Run, err error) {
 	contents := make(map[remote.ContentID]*block.Content)
 	for i := range l.extents {
 		contents[l.extents[i].content.ID] = &l.extents[i].content
 	}
-	var blocks []uint32
-	buf := make([]byte, block.BlockSize)
-	for off := int64(0); off < body.size; off += block.BlockSize {
-		n := min(block.BlockSize, body.size-off)
+	for off := int64(0); off < size; off += block.BlockSize {
+		n := min(block.BlockSize, size-off)
 		for len(pieces) > 0 && pieces[0].Offset+pieces[0].Length <= off {
 			pieces = pieces[1:]
 		}
+		sum, ok := uint32(0), false
 		if len(pieces) > 0 {
-			sum, ok, err := sumOf(ctx, contents[pieces[0].Source], pieces[0], off, n)
-			if err != nil {
-				return nil, err
-			}
-			if ok {
-				blocks = append(blocks, sum)
-				continue
+			if sum, ok, err = sumOf(ctx, contents[pieces[0].Source], pieces[0], off, n); err != nil {
+				return nil, nil, err
 			}
 		}
-		if m, err := body.ReadAt(buf[:n], off); int64(m) < n {
-			return nil, remote.E("rewrite", "", remote.KindOf(err), short(err))
+		if !ok {
+			reads = append(reads, remote.Run{Offset: off, Length: n})
 		}
-		blocks = append(blocks, crc32.Checksum(buf[:n], castagnoli))
+		blocks = append(blocks, sum)
 	}
-	return blocks, nil
+	return blocks, reads, nil
+}
+
+// sumBlocks reads the blocks whose checksums nobody knows.
+func sumBlocks(body io.ReaderAt, blocks []uint32, reads []remote.Run) error {
+	buf := make([]byte, block.BlockSize)
+	for _, r := range reads {
+		p := buf[:r.Length]
+		if n, err := body.ReadAt(p, r.Offset); n < len(p) {
+			return remote.E("rewrite", "", remote.KindOf(err), short(err))
+		}
+		blocks[r.Offset/block.BlockSize] = crc32.Checksum(p, castagnoli)
+	}
+	return nil
 }
 
 // sumOf gives the checksum of n bytes at off of a composed content when they are a block of the piece's source.

@@ -18,10 +18,10 @@ func TestFactsOutliveRewrite(t *testing.T) {
 	}).with(t)
 	defer s.Close()
 	s.write("a", strings.Repeat("x", 100<<10))
-	for i := range 3 {
+	for i := range 5 { // so much that it is worth being sent once more
 		f, err := s.Open(bg, me, s.stat("a").ID, uint32(os.O_RDWR))
 		s.ok(err)
-		s.put(f, "edit", int64(20<<10*(i+1)))
+		s.put(f, noise(uint64(i), 20<<10), int64(20<<10*i))
 		s.close(f)
 	}
 	waitFor(t, func() bool { return s.whole("a").Facts != nil })

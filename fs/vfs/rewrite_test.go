@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"mediafs/fs/vfs"
+	"mediafs/remote/object"
 	"mediafs/remote/object/dir"
 	"mediafs/remote/object/mem"
 	"mediafs/remote/storetest"
@@ -28,7 +29,7 @@ func TestRewrite(t *testing.T) {
 		s.ok(err)
 		for i := range n {
 			off := 100_000 + i*500_000
-			p := noise(uint64(i+2), 7000)
+			p := noise(uint64(i+2), 120_000)
 			copy(want[off:], p)
 			s.put(f, p, int64(off))
 		}
@@ -70,11 +71,7 @@ func TestRewrite(t *testing.T) {
 
 // A media that is edited while it is made whole keeps the edit.
 func TestRewriteMeetsAnEdit(t *testing.T) {
-	b, err := dir.Open(t.TempDir(), dir.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	line := storetest.New(b)
+	line := storetest.New(mem.New(mem.Options{}))
 	s := openMachine(t, line, t.TempDir(), func(o *vfs.Options) { o.RewriteFrom, o.RewriteAfter = 4, 20*time.Millisecond }).with(t)
 	defer s.Close()
 	want := strings.Repeat("0123456789abcdef", 1<<17)
@@ -91,12 +88,69 @@ func TestRewriteMeetsAnEdit(t *testing.T) {
 	}
 	release := make(chan struct{})
 	line.Fail(storetest.Fault{Op: storetest.Complete, Action: storetest.Hold, Release: release})
-	edit("first", 500_000, 1_000_000)
+	edit(noise(1, 60_000), 1<<19)
+	edit(noise(3, 60_000), 1<<20)
 	waitFor(t, func() bool { return line.Count(storetest.Complete, "content") > 0 })
-	edit("second", 1_500_000)
+	edit(noise(2, 60_000), 3<<19)
 	close(release)
 	waitFor(t, func() bool { _, n := s.node("film"); return len(n.Head.Extents) == 1 })
 	if s.read("film") != want {
 		t.Error("it reads otherwise")
 	}
+}
+
+// A media is made whole neither with bytes that this machine would have to fetch nor when more would be sent than was written: on a store that copies
+// parts a small edit is not worth a chunk on each side of it, and on a local disk, where copying is reading and writing, not worth the whole media.
+func TestRewriteThatCostsMoreThanWasWritten(t *testing.T) {
+	const size = 4 << 20
+	edits := func(t *testing.T, s steps, n int) {
+		f, err := s.Open(bg, me, s.stat("film").ID, uint32(os.O_RDWR))
+		s.ok(err)
+		for i := range 8 {
+			s.put(f, noise(uint64(i+2), n), int64(100_000+i*500_000))
+		}
+		s.close(f)
+	}
+	soon := func(o *vfs.Options) { o.RewriteFrom, o.RewriteAfter = 4, time.Millisecond }
+	stays := func(t *testing.T, s steps, line *storetest.Faulty) {
+		t.Helper()
+		waitFor(t, s.RewriteIdle)
+		if _, n := s.node("film"); len(n.Head.Extents) != 17 {
+			t.Errorf("%d extents", len(n.Head.Extents))
+		}
+		if n := line.Count(storetest.CopyPart, "content"); n > 0 {
+			t.Errorf("%d chunks were copied", n)
+		}
+	}
+	disk, err := dir.Open(t.TempDir(), dir.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string]object.Bucket{"small edits": mem.New(mem.Options{}), "local disk": disk} {
+		t.Run(name, func(t *testing.T) {
+			line := storetest.New(b)
+			s := openMachine(t, line, t.TempDir(), soon).with(t)
+			defer s.Close()
+			s.write("film", noise(1, size))
+			edits(t, s, 5000)
+			stays(t, s, line)
+		})
+	}
+	t.Run("cold", func(t *testing.T) {
+		m := &meter{Bucket: mem.New(mem.Options{})}
+		first := openMachine(t, m, t.TempDir()).with(t)
+		first.write("film", noise(1, size))
+		first.ok(first.Close())
+		line := storetest.New(m)
+		s := openMachine(t, line, t.TempDir(), soon, func(o *vfs.Options) { o.RewriteFetch = 256 << 10 }).with(t)
+		defer s.Close()
+		_, err := s.Lookup(bg, vfs.Root, "film")
+		s.ok(err)
+		m.got.Store(0)
+		edits(t, s, 400_000)
+		stays(t, s, line)
+		if got := m.got.Load(); got > 0 {
+			t.Errorf("%d bytes were fetched", got)
+		}
+	})
 }

@@ -46,6 +46,43 @@ func (s *Store) Compose(ctx context.Context, spec remote.UploadSpec, body io.Rea
 	return id, nil
 }
 
+// Sends tells which chunks Compose would put; see remote.Composer.
+func (s *Store) Sends(size int64, pieces []remote.Piece) ([]remote.Run, error) {
+	const op = "plan content"
+	spans, err := joinPieces(size, pieces)
+	if err != nil {
+		return nil, during(op, "", err)
+	}
+	chunk, err := s.chunkSize(size)
+	if err != nil {
+		return nil, during(op, "", err)
+	}
+	var runs []remote.Run
+	for off := int64(0); off < size; off += chunk {
+		n := min(chunk, size-off)
+		if _, copied := covering(&spans, off, n, size > chunk); copied {
+			continue
+		}
+		if last := len(runs) - 1; last >= 0 && runs[last].Offset+runs[last].Length == off {
+			runs[last].Length += n
+			continue
+		}
+		runs = append(runs, remote.Run{Offset: off, Length: n})
+	}
+	return runs, nil
+}
+
+// covering finds the span in which a chunk lies wholly, and drops those before it. The only chunk of a content is put.
+func covering(spans *[]span, off, n int64, many bool) (s span, found bool) {
+	for len(*spans) > 0 && (*spans)[0].end <= off {
+		*spans = (*spans)[1:]
+	}
+	if !many || len(*spans) == 0 || !(*spans)[0].covers(off, n) {
+		return span{}, false
+	}
+	return (*spans)[0], true
+}
+
 func (u *upload) compose(ctx context.Context, body io.ReaderAt, spans []span) (remote.ContentID, error) {
 	chunks := int((u.size + u.chunk - 1) / u.chunk)
 	put := func(ctx context.Context, i int) error {
@@ -58,15 +95,13 @@ func (u *upload) compose(ctx context.Context, body io.ReaderAt, spans []span) (r
 	for i := range chunks {
 		off := int64(i) * u.chunk
 		n := min(u.chunk, u.size-off)
-		for len(spans) > 0 && spans[0].end <= off {
-			spans = spans[1:]
-		}
-		if chunks == 1 || len(spans) == 0 || !spans[0].covers(off, n) {
+		in, copied := covering(&spans, off, n, chunks > 1)
+		if !copied {
 			g.Go(func() error { return put(gctx, i) })
 			continue
 		}
 		copies = true
-		source, from := spans[0].source, spans[0].from+off-spans[0].off
+		source, from := in.source, in.from+off-in.off
 		g.Go(func() error {
 			copied, err := u.copyChunk(gctx, i, n, source, from)
 			if !copied && err == nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"mediafs/remote"
@@ -47,6 +48,11 @@ func TestCompose(t *testing.T) {
 			compose(want, a, one, 4*c+5, 2*c, c+2), // chunk 5, the short last one, and not chunk 4
 		}
 		bad.Reset()
+		sends, err := s.Sends(int64(len(want)), pieces)
+		ok(t, err)
+		if c := int64(c); !slices.Equal(sends, []remote.Run{{Offset: c, Length: 2 * c}, {Offset: 4 * c, Length: c}}) {
+			t.Errorf("it would send %v", sends)
+		}
 		id, err := s.Compose(t.Context(), remote.UploadSpec{ID: testID, Size: int64(len(want))}, bytes.NewReader(want), pieces)
 		ok(t, err)
 		if id.ID != testID || !bytes.Equal(content(t, s, id), want) {

@@ -181,6 +181,15 @@ type Log interface {
 	Now() time.Time
 }
 
+// Keeper is implemented by a Checkpoint whose download can be broken off and goes on where it was.
+type Keeper interface {
+	// Keep makes Records keep what it fetches in the local directory dir, which is made when missing
+	// and is the caller's own, and take from there what is whole by its checksums, whichever process and
+	// checkpoint it was fetched for. Files there that this checkpoint has no use for are deleted. With
+	// only, Records fetches nothing, and fails with Unavailable where something is not there.
+	Keep(dir string, only bool) error
+}
+
 // A Record is one key of the catalog with its value. Both belong to the receiver.
 type Record struct {
 	Key   []byte

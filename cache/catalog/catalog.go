@@ -61,6 +61,9 @@ type Options struct {
 	// that 1,024 small commits make a checkpoint due.
 	CommitCost int64
 
+	// Progress is told, often and from one goroutine, how far Open is; nil: nobody.
+	Progress func(Progress)
+
 	// BootID tells this boot of the kernel from others; empty: the kernel is asked.
 	BootID string
 
@@ -208,6 +211,9 @@ func (c *Catalog) openDir() error {
 		WithNumCompactors(2).
 		WithCompression(options.ZSTD).WithZSTDCompressionLevel(1).
 		WithMetricsEnabled(false)
+	// Tables of one size in all levels: a compaction has a dozen in memory, twice, and those of the lower
+	// levels would have up to 64 MiB.
+	bo.TableSizeMultiplier = 1
 	// A pinned batch (one value of up to 512 KiB) stays in the tree: the value log is never used.
 	bo = bo.WithValueThreshold(min(bo.MemTableSize*15/100, 1<<20))
 	if c.db, err = badger.Open(bo); err != nil {
@@ -253,6 +259,9 @@ func (c *Catalog) start(ctx context.Context) error {
 		}
 	}
 	if err := c.catchUp(ctx); err != nil {
+		return err
+	}
+	if err := errors.Join(c.forgetKept(), c.hadAll()); err != nil {
 		return err
 	}
 	if err := c.checkFeatures(); err != nil {

@@ -20,35 +20,57 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A download is the library as the store has it: the newest checkpoint and the log after it, whole and checked, in a file of the
-// catalog directory. Nothing of the catalog is given up before the download is there: a store that fails in the middle costs a retry,
-// and who reads never sees a part. The file has no name, so that nothing is left of it when the process ends.
+// A download is the library as the store has it: the newest checkpoint, whose parts are kept in a
+// folder of the catalog directory, and the log after it, checked, in a file there. Where there is a
+// catalog, nothing of it is given up before the download is there: a store that fails in the middle
+// costs a retry, and who reads never sees a part. What is kept is looked at by its checksums alone, so
+// that a load that is broken off, by whatever, goes on where it was.
 //
-// The file is a sequence of pieces: length of key, length of value, CRC-32C of key and value (4 bytes each, big endian), key, value. A commit is
-// a piece without a key.
+// The file has no name, so that nothing is left of it when the process ends. It is a sequence of
+// commits: length, CRC-32C (4 bytes each, big endian), body.
 type download struct {
-	f       *os.File
-	seq     uint64 // of the checkpoint; 0: the store has none, and the log begins at 1
+	ck      remote.Checkpoint // nil: the store has none, and the log begins at 1
+	seq     uint64            // of the checkpoint
 	hash    []byte
-	bytes   int64 // of the checkpoint
-	records int
+	bytes   int64    // of the checkpoint
+	f       *os.File // nil: the log is read afterwards
 	commits int
 	last    uint64 // newest commit
 }
 
-const pieceHeader = 12
+const pieceHeader = 8
 
 func (d *download) checkpointed() checkpointed { return checkpointed{seq: d.seq, size: d.bytes} }
 
+func (d *download) close() {
+	if d.f != nil {
+		d.f.Close()
+	}
+}
+
+// kept is the folder with parts of a checkpoint that is being loaded.
+func (c *Catalog) kept() string { return filepath.Join(c.opt.Dir, "checkpoint") }
+
 // load replaces the replicated catalog by what the store has now; the outbox stays. loaded is false when the catalog is already what the newest
 // checkpoint says, so that loading it again would change nothing.
+//
+// While the directory is opened and has no catalog, that is the checkpoint alone, as it comes: nobody
+// can read yet, and the log after it is applied like any other, so that it need not be read again.
 func (c *Catalog) load(ctx context.Context) (loaded bool, err error) {
-	d, err := c.fetch(ctx)
+	c.mu.RLock()
+	first := !c.mounted && (c.st.seq == 0 || c.st.loading != nil)
+	c.mu.RUnlock()
+	d, err := c.fetch(ctx, first)
 	if err != nil || d == nil {
 		return false, err
 	}
-	defer d.f.Close()
-	if err := c.replace(ctx, d); err != nil {
+	defer d.close()
+	if !first {
+		if err := c.replace(ctx, d); err != nil {
+			return false, err
+		}
+	}
+	if err := c.forgetKept(); err != nil {
 		return false, err
 	}
 	if c.mounted && c.opt.Reloaded != nil {
@@ -57,12 +79,20 @@ func (c *Catalog) load(ctx context.Context) (loaded bool, err error) {
 	return true, nil
 }
 
+// forgetKept ends what a load has kept.
+func (c *Catalog) forgetKept() error {
+	if err := os.RemoveAll(c.kept()); err != nil {
+		return local("load checkpoint", c.kept(), err)
+	}
+	return nil
+}
+
 const lost = "the store has lost objects of the library; restore them, or ask for help before anything is written"
 
-// fetch downloads the newest checkpoint and the log after it; nil when the catalog is what that checkpoint says. One that vanishes while it is read may have been deleted for a
+// fetch downloads the newest checkpoint and the log after it, or, at first, puts the checkpoint in place; nil when the catalog is what that checkpoint says. One that vanishes while it is read may have been deleted for a
 // newer one. If there is no newer one, objects are missing.
-func (c *Catalog) fetch(ctx context.Context) (*download, error) {
-	d, seq, err := c.fetchOnce(ctx)
+func (c *Catalog) fetch(ctx context.Context, first bool) (*download, error) {
+	d, seq, err := c.fetchOnce(ctx, first)
 	if !errors.Is(err, remote.Stale) {
 		return d, err
 	}
@@ -71,7 +101,7 @@ func (c *Catalog) fetch(ctx context.Context) (*download, error) {
 		return nil, err
 	case <-time.After(c.opt.RetryInterval):
 	}
-	d, again, err := c.fetchOnce(ctx)
+	d, again, err := c.fetchOnce(ctx, first)
 	if errors.Is(err, remote.Stale) && again == seq {
 		err = remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost)
 	}
@@ -79,7 +109,7 @@ func (c *Catalog) fetch(ctx context.Context) (*download, error) {
 }
 
 // fetchOnce tries it once and tells the number of the checkpoint.
-func (c *Catalog) fetchOnce(ctx context.Context) (*download, uint64, error) {
+func (c *Catalog) fetchOnce(ctx context.Context, first bool) (*download, uint64, error) {
 	c.mu.RLock()
 	have, hash, loading := c.st.seq, c.st.hash, c.st.loading != nil
 	c.mu.RUnlock()
@@ -87,7 +117,7 @@ func (c *Catalog) fetchOnce(ctx context.Context) (*download, uint64, error) {
 	ck, err := c.store.OpenCheckpoint(ctx)
 	switch {
 	case err == nil:
-		d.seq, d.hash, d.bytes = ck.Seq(), ck.Hash(), ck.Bytes()
+		d.ck, d.seq, d.hash, d.bytes = ck, ck.Seq(), ck.Hash(), ck.Bytes()
 	case !errors.Is(err, remote.NotExist):
 		return nil, 0, err
 	case have > 0 && !loading:
@@ -97,6 +127,12 @@ func (c *Catalog) fetchOnce(ctx context.Context) (*download, uint64, error) {
 		return nil, d.seq, nil
 	}
 	d.last = d.seq
+	if first {
+		if err := d.keep(c.kept(), false); err != nil {
+			return nil, d.seq, err
+		}
+		return d, d.seq, c.replace(ctx, d)
+	}
 	name := filepath.Join(c.opt.Dir, "download")
 	if d.f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600); err != nil {
 		return nil, d.seq, local("load checkpoint", name, err)
@@ -104,46 +140,51 @@ func (c *Catalog) fetchOnce(ctx context.Context) (*download, uint64, error) {
 	if err = os.Remove(name); err != nil {
 		err = local("load checkpoint", name, err)
 	} else {
-		err = c.fill(ctx, d, ck)
+		err = c.fill(ctx, d)
 	}
 	if err == nil && d.last < have {
-		err = remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Corrupt, fmt.Errorf("the log ends at commit %d, this machine has had commit %d", d.last, have)).WithHint(lost)
+		err = c.lostCommits(d.last, have)
 	}
 	if err != nil {
-		d.f.Close()
+		d.close()
 		return nil, d.seq, err
 	}
 	return d, d.seq, nil
 }
 
-// fill writes the records of a checkpoint (nil: there is none) and the commits after it into the download, and checks all that replace relies on.
-func (c *Catalog) fill(ctx context.Context, d *download, ck remote.Checkpoint) error {
-	w := bufio.NewWriterSize(d.f, 256<<10)
-	put := func(key, value []byte) error {
-		var h [pieceHeader]byte
-		binary.BigEndian.PutUint32(h[0:], uint32(len(key)))
-		binary.BigEndian.PutUint32(h[4:], uint32(len(value)))
-		binary.BigEndian.PutUint32(h[8:], crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value))
-		if err := errors.Join(second(w.Write(h[:])), second(w.Write(key)), second(w.Write(value))); err != nil {
-			return local("load checkpoint", c.opt.Dir, err)
-		}
-		return nil
+// lostCommits is the error of a store that has not all that this directory has had from it.
+func (c *Catalog) lostCommits(last, had uint64) error {
+	return remote.E("load checkpoint", c.opt.Dir, remote.Corrupt, fmt.Errorf("the log ends at commit %d, this machine has had commit %d", last, had)).WithHint(lost)
+}
+
+// keep makes the checkpoint's download resumable; with only, nothing is fetched any more.
+func (d *download) keep(dir string, only bool) error {
+	if k, ok := d.ck.(remote.Keeper); ok {
+		return k.Keep(dir, only)
 	}
-	if ck != nil {
-		for r, err := range ck.Records(ctx) {
+	return nil
+}
+
+// fill brings the records of the checkpoint to this machine and the commits after it into the file, and checks all that replace relies on.
+func (c *Catalog) fill(ctx context.Context, d *download) error {
+	if d.ck != nil {
+		if err := d.keep(c.kept(), false); err != nil {
+			return err
+		}
+		for r, err := range d.ck.Records(ctx) {
 			if err != nil {
 				return err
 			}
 			if err := c.checkRecord(r); err != nil {
 				return err
 			}
-			if err := put(r.Key, r.Value); err != nil {
-				return err
-			}
-			d.records++
+		}
+		if err := d.keep(c.kept(), true); err != nil {
+			return err
 		}
 	}
 	c.step("downloaded")
+	w := bufio.NewWriterSize(d.f, 256<<10)
 	hash := d.hash
 	for e, err := range c.store.Read(ctx, d.seq+1) {
 		if err != nil {
@@ -156,8 +197,10 @@ func (c *Catalog) fill(ctx context.Context, d *download, ck remote.Checkpoint) e
 		if err := l.follows(d.last, hash); err != nil {
 			return err
 		}
-		if err := put(nil, e.Body); err != nil {
-			return err
+		h := binary.BigEndian.AppendUint32(nil, uint32(len(e.Body)))
+		h = binary.BigEndian.AppendUint32(h, crc32.Checksum(e.Body, castagnoli))
+		if err := errors.Join(second(w.Write(h)), second(w.Write(e.Body))); err != nil {
+			return local("load checkpoint", c.opt.Dir, err)
 		}
 		d.last, hash = e.Seq, l.hash
 		d.commits++
@@ -190,8 +233,11 @@ func (c *Catalog) checkRecord(r remote.Record) error {
 	return nil
 }
 
-// pieces reads a download from its start: the records, then the commits with an empty key.
-func (d *download) pieces(each func(n int, key, value []byte) error) error {
+// log reads the commits of a download.
+func (d *download) log(each func(body []byte) error) error {
+	if d.f == nil {
+		return nil
+	}
 	st, err := d.f.Stat()
 	if err == nil {
 		_, err = d.f.Seek(0, io.SeekStart)
@@ -201,31 +247,30 @@ func (d *download) pieces(each func(n int, key, value []byte) error) error {
 		left = st.Size()
 	}
 	r := bufio.NewReaderSize(d.f, 256<<10)
-	for n := 0; err == nil && n < d.records+d.commits; n++ {
+	for n := 0; err == nil && n < d.commits; n++ {
 		var h [pieceHeader]byte
 		if _, err = io.ReadFull(r, h[:]); err != nil {
 			break
 		}
-		k, v := int64(binary.BigEndian.Uint32(h[0:])), int64(binary.BigEndian.Uint32(h[4:]))
-		left -= pieceHeader + k + v
-		if left < 0 {
+		size := int64(binary.BigEndian.Uint32(h[0:]))
+		if left -= pieceHeader + size; left < 0 {
 			err = errors.New("its lengths are wrong")
 			break
 		}
-		b := make([]byte, k+v)
+		b := make([]byte, size)
 		if _, err = io.ReadFull(r, b); err != nil {
 			break
 		}
-		if crc32.Checksum(b, castagnoli) != binary.BigEndian.Uint32(h[8:]) {
+		if crc32.Checksum(b, castagnoli) != binary.BigEndian.Uint32(h[4:]) {
 			err = errors.New("its checksum is wrong")
 			break
 		}
-		if err := each(n, b[:k:k], b[k:]); err != nil {
+		if err := each(b); err != nil {
 			return err
 		}
 	}
 	if err != nil {
-		return remote.E("read downloaded checkpoint", d.f.Name(), remote.Other, err).WithHint("look at the disk of the catalog directory")
+		return remote.E("read downloaded log", d.f.Name(), remote.Other, err).WithHint("look at the disk of the catalog directory")
 	}
 	return nil
 }
@@ -253,7 +298,10 @@ func (c *Catalog) replace(ctx context.Context, d *download) error {
 	}
 	err := c.updateLocal(func(tx *Tx) error {
 		tx.raw(localKey("loading"), []byte{1})
-		tx.resetIndex(d.records == 0)
+		tx.resetIndex(d.ck == nil)
+		if had := max(c.st.seq, decodeNumber(tx.get(localKey("had")))); had > 0 && d.f == nil {
+			tx.raw(localKey("had"), binary.BigEndian.AppendUint64(nil, had))
+		}
 		return nil
 	})
 	if err != nil {
@@ -273,41 +321,27 @@ func (c *Catalog) replace(ctx context.Context, d *download) error {
 // install drops what is there and writes the download. mu is held and the loading mark is set. Undo records are dropped with what they belong
 // to: the outbox runs again on the new state.
 func (c *Catalog) install(ctx context.Context, d *download) error {
-	if err := c.db.DropPrefix([]byte{classRecord}, []byte{classDerived}, []byte{classUndo}); err != nil {
-		return local("load checkpoint", c.opt.Dir, err)
-	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(c.ctx, func() { cancel(context.Cause(c.ctx)) })()
 	clear(c.st.undo)
 	for _, op := range c.st.pending {
 		op.changes, op.order = nil, nil
 	}
 	c.step("loading")
-	wb := c.db.NewWriteBatch()
-	defer wb.Cancel()
-	set := func(key, value []byte) error { return wb.Set(key, value) }
-	err := d.pieces(func(n int, key, value []byte) error {
-		if n%1000 == 0 && (ctx.Err() != nil || c.ctx.Err() != nil) {
-			return remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Unavailable, errors.Join(context.Cause(ctx), context.Cause(c.ctx)))
-		}
-		if n == d.records {
-			if err := c.installed(wb.Flush(), d); err != nil {
-				return err
-			}
-		}
-		if n >= d.records {
-			l, err := c.decode(remote.LogEntry{Seq: c.st.seq + 1, Body: value})
-			if err != nil {
-				return err
-			}
-			return c.applyCommit(l, nil)
-		}
-		if err := c.installRecord(set, key, value); err != nil {
-			return local("load checkpoint", c.opt.Dir, err)
-		}
-		return nil
-	})
-	if err == nil && d.commits == 0 {
-		err = c.installed(wb.Flush(), d)
+	if err := c.installRecords(ctx, d); err != nil {
+		return err
 	}
+	err := d.log(func(body []byte) error {
+		if ctx.Err() != nil {
+			return remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Unavailable, context.Cause(ctx))
+		}
+		l, err := c.decode(remote.LogEntry{Seq: c.st.seq + 1, Body: body})
+		if err != nil {
+			return err
+		}
+		return c.applyCommit(l, nil)
+	})
 	if err != nil {
 		return err
 	}
@@ -324,6 +358,64 @@ func (c *Catalog) install(ctx context.Context, d *download) error {
 		return err
 	}
 	return c.dropRestored()
+}
+
+// installRecords writes the checkpoint.
+func (c *Catalog) installRecords(ctx context.Context, d *download) error {
+	w, err := c.bulk()
+	if err != nil {
+		return err
+	}
+	defer w.cancel()
+	p := Progress{AllBytes: d.bytes}
+	if d.ck != nil {
+		n := 0
+		for r, err := range d.ck.Records(ctx) {
+			if err != nil {
+				return err
+			}
+			if n++; n%1000 == 0 {
+				c.progress(p)
+				if err := c.ballast.room(); err != nil {
+					return err
+				}
+				if ctx.Err() != nil {
+					return remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Unavailable, context.Cause(ctx))
+				}
+			}
+			p.Bytes += int64(len(r.Key) + len(r.Value))
+			if err := c.checkRecord(r); err != nil {
+				return err
+			}
+			if err := c.installRecord(w.set, r.Key, r.Value); err != nil {
+				return local("load checkpoint", c.opt.Dir, err)
+			}
+		}
+		c.progress(p)
+	}
+	c.step("records")
+	err = w.end()
+	c.step("tables")
+	return c.installed(err, d)
+}
+
+// hadAll fails when the log, read to its end, lacks commits that this directory had before it gave up
+// its catalog.
+func (c *Catalog) hadAll() error {
+	c.mu.RLock()
+	applied := c.st.seq
+	c.mu.RUnlock()
+	key := localKey("had")
+	return c.updateLocal(func(tx *Tx) error {
+		had := decodeNumber(tx.get(key))
+		if had > applied {
+			return c.lostCommits(applied, had)
+		}
+		if had > 0 {
+			tx.raw(key, nil)
+		}
+		return tx.err
+	})
 }
 
 // installRecord writes a record of a checkpoint with what is derived from it besides the counters, which are in the checkpoint.

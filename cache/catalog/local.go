@@ -20,7 +20,9 @@ import (
 //	sessions      under which this directory appends, 16 bytes each, oldest first
 //	ids, ops      the counters' reserved upper bounds
 //	index, postings   of the index (index.go)
-//	loading       present while a checkpoint is being loaded: what is there is not a catalog
+//	loading       present while a checkpoint is being loaded: what is there is not a catalog. So is what
+//	              there is without an applied commit
+//	had           newest commit that was applied before a catalog was given up, until it is again
 //	orphan/<node> a deleted node that is still referenced; with a name after it, one of its attributes (orphan.go)
 //	outbox/<n>    operation n: its session (16 bytes), its intent
 
@@ -73,6 +75,11 @@ func (c *Catalog) loadLocal() error {
 	}
 	if b := tx.get(localKey("applied")); b != nil {
 		c.decodeApplied(b)
+	} else {
+		for range tx.scan([]byte{classRecord}, []byte{classRecord}, false) {
+			c.st.loading = errors.New("a checkpoint was being loaded when the last process ended")
+			break
+		}
 	}
 	c.st.ids.next = decodeNumber(tx.get(localKey("ids")))
 	c.st.ops.next = max(decodeNumber(tx.get(localKey("ops"))), 1)

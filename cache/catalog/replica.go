@@ -123,6 +123,8 @@ func (c *Catalog) setFatal(err error) {
 func (c *Catalog) readLog(ctx context.Context) error {
 	var batch []logged
 	writes, size := 0, int64(0)
+	progress := &logProgress{c: c, first: c.applied()}
+	defer progress.end()
 	apply := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -144,6 +146,7 @@ func (c *Catalog) readLog(ctx context.Context) error {
 			if err := apply(); err != nil {
 				return err
 			}
+			progress.read(ctx, c.applied())
 		}
 	}
 	if err := apply(); err != nil {

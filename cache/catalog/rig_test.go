@@ -117,20 +117,9 @@ func (w *world) try(dir string, change ...func(*Options)) (*box, error) {
 	if err != nil {
 		return nil, err
 	}
-	log := logrus.New()
-	log.SetOutput(io.Discard)
-	opt := Options{Dir: dir, Store: s, Library: s.Facts().Library, Machine: []byte("m"), Run: runWord,
-		PollInterval: 5 * time.Millisecond, RetryInterval: time.Millisecond, AttemptTimeout: 20 * time.Millisecond, Log: logrus.NewEntry(log),
-		Init: func() []remote.Record {
-			b, _ := proto.Marshal(&record.Node{Mode: 0o40755})
-			return []remote.Record{{Key: record.NodeKey(record.Root), Value: b}}
-		}}
-	for _, f := range change {
-		f(&opt)
-	}
 	ctx, cancel := context.WithTimeout(w.t.Context(), 30*time.Second)
 	defer cancel()
-	c, err := Open(ctx, opt)
+	c, err := Open(ctx, w.catalog(dir, append([]func(*Options){func(o *Options) { o.Store = s }}, change...)...))
 	if err != nil {
 		return nil, err
 	}
@@ -142,6 +131,35 @@ func (w *world) try(dir string, change ...func(*Options)) (*box, error) {
 		})
 	}
 	return b, nil
+}
+
+// store opens the library.
+func (w *world) store(bad *storetest.Faulty) *bucket.Store {
+	w.t.Helper()
+	s, err := bucket.Open(w.t.Context(), bad, w.options())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return s
+}
+
+// catalog is how a catalog is opened; Store is for change to say.
+func (w *world) catalog(dir string, change ...func(*Options)) Options {
+	log := logrus.New()
+	log.SetOutput(io.Discard)
+	opt := Options{Dir: dir, Machine: []byte("m"), Run: runWord,
+		PollInterval: 5 * time.Millisecond, RetryInterval: time.Millisecond, AttemptTimeout: 20 * time.Millisecond, Log: logrus.NewEntry(log),
+		Init: func() []remote.Record {
+			b, _ := proto.Marshal(&record.Node{Mode: 0o40755})
+			return []remote.Record{{Key: record.NodeKey(record.Root), Value: b}}
+		}}
+	for _, f := range change {
+		f(&opt)
+	}
+	if s, ok := opt.Store.(*bucket.Store); ok && opt.Library == "" {
+		opt.Library = s.Facts().Library
+	}
+	return opt
 }
 
 func (b *box) word(format string, a ...any) error {

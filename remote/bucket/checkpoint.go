@@ -67,9 +67,12 @@ func (s *Store) readNewest(ctx context.Context) (m manifest, ok bool, err error)
 
 // checkpoint is one that is there; it holds its manifest only.
 type checkpoint struct {
-	s *Store
-	m manifest
+	s    *Store
+	m    manifest
+	keep keeping
 }
+
+var _ remote.Keeper = (*checkpoint)(nil)
 
 func (c *checkpoint) Seq() uint64  { return c.m.Seq }
 func (c *checkpoint) Hash() []byte { return bytes.Clone(c.m.Hash) }
@@ -92,14 +95,36 @@ func (c *checkpoint) Records(ctx context.Context) iter.Seq2[remote.Record, error
 	}
 }
 
-// load fetches and checks part i. With the manifest's order of the parts, the order within each makes that of all.
+// load gives part i, kept or fetched, and checked. With the manifest's order of the parts, the order
+// within each makes that of all.
 func (c *checkpoint) load(ctx context.Context, i int) ([]remote.Record, error) {
 	const op = "load checkpoint"
 	p := c.m.Parts[i]
-	hash, err := p.hash()
+	obj, err := c.keep.read(p)
+	if err != nil {
+		return nil, err
+	}
+	if obj != nil {
+		if recs, err := c.decode(p, obj); err == nil {
+			return recs, nil
+		}
+	}
+	if c.keep.only {
+		return nil, remote.E(op, p.Key, remote.Unavailable, errors.New("what was downloaded of it cannot be read any more"))
+	}
+	if obj, err = c.fetch(ctx, p); err != nil {
+		return nil, err
+	}
+	recs, err := c.decode(p, obj)
 	if err != nil {
 		return nil, during(op, p.Key, err)
 	}
+	return recs, c.keep.write(p, obj)
+}
+
+// fetch gets a part.
+func (c *checkpoint) fetch(ctx context.Context, p partEntry) ([]byte, error) {
+	const op = "load checkpoint"
 	obj, _, err := c.s.get(ctx, p.Key, p.Size)
 	if errors.Is(err, remote.NotExist) {
 		return nil, remote.E(op, p.Key, remote.Stale, fmt.Errorf("the checkpoint after commit %d was deleted", c.m.Seq)).
@@ -108,12 +133,18 @@ func (c *checkpoint) load(ctx context.Context, i int) ([]remote.Record, error) {
 	if err == nil && int64(len(obj)) != p.Size {
 		err = corrupt("it has %d bytes, the manifest says %d", len(obj), p.Size)
 	}
+	return obj, during(op, p.Key, err)
+}
+
+// decode checks all of a part and gives its records.
+func (c *checkpoint) decode(p partEntry, obj []byte) ([]remote.Record, error) {
+	hash, err := p.hash()
 	if err != nil {
-		return nil, during(op, p.Key, err)
+		return nil, err
 	}
 	recs, err := decodePart(c.s.lib, hash, obj)
 	if err == nil && (int64(len(recs)) != p.Records || !bytes.Equal(recs[0].Key, p.First) || !bytes.Equal(recs[len(recs)-1].Key, p.Last)) {
 		err = corrupt("its records are not those that the manifest says")
 	}
-	return recs, during(op, p.Key, err)
+	return recs, err
 }

@@ -228,7 +228,13 @@ func TestReloadGoesOn(t *testing.T) {
 	a := asleep(t, w, func(o *Options) { o.Reloaded = func() { reloaded <- true } })
 	remove := a.bad.Fail(storetest.Fault{Op: storetest.Get, Prefix: "log/", Times: -1, Action: storetest.FailBefore})
 	a.bad.SetDown(false)
-	a.eventually("the parts are there", func() bool { return len(gets(a.bad, "checkpoint/part/")) > 0 && a.bad.Count(storetest.Get, "log") > 10 })
+	parts, _, err := w.mem.List(t.Context(), "checkpoint/part/", "", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.eventually("the parts are there", func() bool { return len(gets(a.bad, "checkpoint/part/")) == len(parts) })
+	tried := a.bad.Count(storetest.Get, "log")
+	a.eventually("the log is tried after them", func() bool { return a.bad.Count(storetest.Get, "log") > tried+10 })
 	a.bad.Reset()
 	a.eventually("another try", func() bool { return a.bad.Count(storetest.Get, "log") > 10 })
 	if again := gets(a.bad, "checkpoint/part/"); len(again) > 0 {

@@ -229,6 +229,19 @@ func (c *Catalog) dropRestored() error {
 	})
 }
 
+// MakeOrphan makes a node that lives only here from its beginning, and as long as Options.Referenced says so: one without a name. id is of NewID.
+func (c *Catalog) MakeOrphan(id uint64, n *record.Node) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.writable("make node"); err != nil {
+		return err
+	}
+	return c.updateLocal(func(tx *Tx) error {
+		tx.raw(orphanKey(id), tx.encode(n))
+		return tx.err
+	})
+}
+
 // DropOrphan ends an orphan: nobody refers to the node any more.
 func (c *Catalog) DropOrphan(id uint64) error {
 	c.mu.Lock()

@@ -45,6 +45,19 @@ func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name st
 	return gofuse.OK
 }
 
+// Tmpfile makes a file without a name. The kernel sees to it that one that was opened with O_EXCL gets none.
+func (s *fileSystem) Tmpfile(cancel <-chan struct{}, in *gofuse.CreateIn, out *gofuse.CreateOut) gofuse.Status {
+	r := s.begin(cancel, &in.InHeader)
+	defer r.end()
+	a, f, err := s.lib.Tmpfile(r, caller(&in.InHeader), in.NodeId, in.Mode, in.Flags)
+	if err != nil {
+		return s.status("make a file without a name", in.NodeId, "", err)
+	}
+	s.setEntry(&out.EntryOut, &a)
+	s.opened(a.ID, f, in.Flags, &out.OpenOut)
+	return gofuse.OK
+}
+
 func (s *fileSystem) Open(cancel <-chan struct{}, in *gofuse.OpenIn, out *gofuse.OpenOut) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()

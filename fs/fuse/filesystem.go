@@ -70,7 +70,7 @@ var ofOpenFile = map[string]bool{"read": true, "write": true, "close": true, "fs
 
 // setEntry fills out. What is volatile the kernel believes for this once: its name means something else to the next who asks.
 func (s *fileSystem) setEntry(out *gofuse.EntryOut, a *vfs.Attr) {
-	*out = gofuse.EntryOut{NodeId: a.ID}
+	*out = gofuse.EntryOut{NodeId: a.ID, Generation: uint64(a.Generation)}
 	if !a.Volatile {
 		out.SetEntryTimeout(s.entryTTL)
 		out.SetAttrTimeout(s.attrTTL)
@@ -93,7 +93,7 @@ func (s *fileSystem) Lookup(cancel <-chan struct{}, h *gofuse.InHeader, name str
 	switch {
 	case err == nil:
 		s.setEntry(out, &a)
-	case remote.KindOf(err) == remote.NotExist && !a.Volatile:
+	case remote.KindOf(err) == remote.NotExist && !a.Volatile && name != "." && name != "..":
 		// Node 0 lets the kernel remember that there is no such name.
 		out.SetEntryTimeout(s.entryTTL)
 	default:
@@ -227,7 +227,7 @@ func (s *fileSystem) Rmdir(cancel <-chan struct{}, h *gofuse.InHeader, name stri
 }
 
 func (s *fileSystem) Rename(cancel <-chan struct{}, in *gofuse.RenameIn, name, newName string) gofuse.Status {
-	if in.Flags != 0 && in.Flags != vfs.RenameNoReplace && in.Flags != vfs.RenameExchange {
+	if in.Flags&^(vfs.RenameNoReplace|vfs.RenameExchange|vfs.RenameWhiteout) != 0 {
 		return gofuse.EINVAL
 	}
 	r := s.begin(cancel, &in.InHeader)

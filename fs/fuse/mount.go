@@ -30,9 +30,9 @@ const enotconn = unix.ENOTCONN
 const maxWrite = 256 << 10
 
 // capabilities are asked for beyond what go-fuse asks for: truncation within the open, attributes in listings when they
-// seem wanted, and that set-user-id bits are ours to clear, which also spares the kernel a question for security.capability
+// seem wanted, that we find nodes by their numbers alone ("." and "..": file handles outlive the kernel's memory and the mount), and that set-user-id bits are ours to clear, which also spares the kernel a question for security.capability
 // at every write. Asynchronous direct I/O is left out: with it no signal, SIGKILL included, ends a direct read that waits for the store.
-const capabilities = gofuse.CAP_ATOMIC_O_TRUNC | gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_HANDLE_KILLPRIV_V2
+const capabilities = gofuse.CAP_ATOMIC_O_TRUNC | gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_EXPORT_SUPPORT | gofuse.CAP_HANDLE_KILLPRIV_V2
 
 // userConf is where fusermount3 looks whether users may let others in.
 const userConf = "/etc/fuse.conf"

@@ -30,6 +30,7 @@ func (n *node) attr() (vfs.Attr, error) {
 	}
 	if st.Mask&unix.STATX_BTIME != 0 {
 		a.Btime = t(st.Btime)
+		a.Generation = uint32(st.Btime.Sec) ^ st.Btime.Nsec<<2 // the disk uses inode numbers again
 	}
 	return a, nil
 }

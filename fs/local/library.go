@@ -234,12 +234,17 @@ func (l *Library) folder(ctx context.Context, op string, id vfs.ID, name string)
 
 // Lookup finds a name: the inner library's, or else a dropping.
 func (l *Library) Lookup(ctx context.Context, parent vfs.ID, name string) (vfs.Attr, error) {
+	if local(parent) && (name == "." || name == "..") {
+		return l.lookupNumber(ctx, parent, name == "..")
+	}
 	if local(parent) {
 		return vfs.Attr{}, remote.E("lookup", quoted(name), remote.NotDir, nil)
 	}
 	a, err := l.inner.Lookup(ctx, parent, name)
 	if err == nil {
-		l.known(&a)
+		if name != "." && name != ".." { // who asks by a number gets that one
+			l.known(&a)
+		}
 		return a, nil
 	}
 	if !l.dropping(parent, name) || !l.has(parent) || remote.KindOf(err) != remote.NotExist {

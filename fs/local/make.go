@@ -59,6 +59,14 @@ func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 	return a, f, nil
 }
 
+// Tmpfile makes a file without a name in the inner library: the name that it gets, whichever, is one of the library.
+func (l *Library) Tmpfile(ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+	if local(parent) {
+		return vfs.Attr{}, nil, remote.E("make a file without a name", "", remote.NotDir, nil)
+	}
+	return l.inner.Tmpfile(ctx, c, parent, mode, flags)
+}
+
 // Mknod makes a regular file, which may be a dropping, or a fifo, socket or device.
 func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32) (vfs.Attr, error) {
 	if t := mode & unix.S_IFMT; t != 0 && t != unix.S_IFREG {

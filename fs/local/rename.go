@@ -15,16 +15,17 @@ import (
 // file, and else stays what it is.
 func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32) error {
 	inner := func() error { return l.inner.Rename(ctx, c, parent, name, newParent, newName, flags) }
-	if flags&^(vfs.RenameNoReplace|vfs.RenameExchange) != 0 || flags == vfs.RenameNoReplace|vfs.RenameExchange {
+	if flags&^(vfs.RenameNoReplace|vfs.RenameExchange|vfs.RenameWhiteout) != 0 || flags&vfs.RenameExchange != 0 && flags != vfs.RenameExchange {
 		return remote.E("rename", quoted(name), remote.Invalid, fmt.Errorf("flags %#x", flags))
 	}
+	whiteout := flags & vfs.RenameWhiteout
 	if l.dropping(parent, name) || l.dropping(newParent, newName) {
-		r := &renaming{l: l, c: c, parent: parent, name: name, newParent: newParent, newName: newName, flags: flags}
+		r := &renaming{l: l, c: c, parent: parent, name: name, newParent: newParent, newName: newName, flags: flags &^ whiteout, whiteout: whiteout}
 		if done, err := r.run(ctx); done || err != nil {
 			return err
 		}
 	}
-	if flags != 0 || parent == newParent && name == newName {
+	if flags&^whiteout != 0 || parent == newParent && name == newName {
 		return inner() // replaces nothing
 	}
 	return l.replace(ctx, "rename", newParent, newName, inner)
@@ -38,7 +39,8 @@ type renaming struct {
 	name            string
 	newParent       vfs.ID
 	newName         string
-	flags           uint32
+	flags           uint32 // without whiteout
+	whiteout        uint32 // vfs.RenameWhiteout or 0: the inner library leaves one, a dropping none
 	from, to        bool   // the old name and the new one mean droppings
 	kind, otherKind uint32 // type bits of what the names mean; 0: nothing
 }
@@ -67,6 +69,8 @@ func (r *renaming) run(ctx context.Context) (done bool, err error) {
 		return true, r.fail(remote.Exist)
 	case same && r.from:
 		return true, nil
+	case r.from && r.whiteout != 0:
+		return true, r.fail(remote.Invalid)
 	case r.kind == 0 || same || !r.from && !r.to && !l.dropping(r.newParent, r.newName):
 		return false, nil // also what is no name of anything: the inner library says so
 	case r.otherKind != 0 && r.flags == vfs.RenameNoReplace:
@@ -197,7 +201,7 @@ func (r *renaming) replaced() error {
 // renameInner renames what is in the inner library to a name of droppings, or over a dropping.
 func (r *renaming) renameInner(ctx context.Context) (done bool, err error) {
 	l := r.l
-	if r.kind == unix.S_IFREG && (r.to || r.otherKind == 0) && l.dropping(r.newParent, r.newName) {
+	if r.whiteout == 0 && r.kind == unix.S_IFREG && (r.to || r.otherKind == 0) && l.dropping(r.newParent, r.newName) {
 		a, err := l.inner.Lookup(ctx, r.parent, r.name)
 		if err != nil {
 			return true, err
@@ -211,7 +215,7 @@ func (r *renaming) renameInner(ctx context.Context) (done bool, err error) {
 	if !r.to {
 		return false, nil
 	}
-	if err := l.inner.Rename(ctx, r.c, r.parent, r.name, r.newParent, r.newName, r.flags); err != nil {
+	if err := l.inner.Rename(ctx, r.c, r.parent, r.name, r.newParent, r.newName, r.flags|r.whiteout); err != nil {
 		return true, err
 	}
 	return true, r.replaced()

@@ -12,6 +12,9 @@ import (
 
 // Lookup finds a name in a folder.
 func (fs *FS) Lookup(_ context.Context, parent ID, name string) (a Attr, err error) {
+	if name == "." || name == ".." {
+		return fs.lookupNumber(parent, name == "..")
+	}
 	err = fs.cat.View(func(tx *catalog.Tx) error {
 		n := tx.Node(parent)
 		if n == nil {

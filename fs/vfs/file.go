@@ -235,6 +235,7 @@ func (fs *FS) streamOn(ino *inode, w *writing) {
 		if w.up.streams() {
 			w.up.advance(w.high)
 		}
+	case ino.isGone(): // nobody wants it in the store, or not yet
 	case w.head == nil && w.high >= fs.opt.StreamFrom && w.high == ino.size && !fs.store.Facts().Local:
 		name := ""
 		_ = fs.cat.View(func(tx *catalog.Tx) error {
@@ -424,7 +425,7 @@ func (fs *FS) syncSpool(ctx context.Context, ino *inode) error {
 		return err
 	}
 	defer ino.unlock()
-	if ino.w == nil || !ino.isDirty() {
+	if ino.w == nil || !ino.isDirty() || ino.isUnnamed() {
 		return nil
 	}
 	ino.mu.Lock()

@@ -39,6 +39,8 @@ type inode struct {
 	ctime   Time
 	lastErr error // why the last upload failed
 	gone    bool  // this machine took its last name
+	unnamed bool  // with gone: it was made without a name and has got none so far
+	never   bool  // with unnamed: and gets none
 	saved   bool  // w is of an earlier process and not what the media holds now: it becomes a version
 	cramped bool  // its writer waits for room in the spool
 	gives   bool  // with cramped: that writer has bytes to send, which will make some
@@ -124,6 +126,18 @@ func (ino *inode) isLocal() bool {
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
 	return ino.local
+}
+
+func (ino *inode) isGone() bool {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	return ino.gone
+}
+
+func (ino *inode) isUnnamed() bool {
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	return ino.unnamed
 }
 
 // spooled is the state of the kernel's pages while the spool file is newer than any head.

@@ -43,6 +43,9 @@ type Attr struct {
 
 	// Volatile: the name means this for who asks now, and the kernel is to ask again each time. Of entries in views.
 	Volatile bool
+
+	// Generation tells nodes apart that have the same number one after the other. Numbers of the tree are never used twice.
+	Generation uint32
 }
 
 // AttrChange is what setattr changes; nil fields stay.
@@ -84,6 +87,7 @@ type StatFS struct {
 const (
 	RenameNoReplace = 1 // RENAME_NOREPLACE
 	RenameExchange  = 2 // RENAME_EXCHANGE
+	RenameWhiteout  = 4 // RENAME_WHITEOUT: a device 0:0 is left at the old name
 )
 
 // Flags of SetXattr.
@@ -106,7 +110,9 @@ const (
 // References: every method that says "takes a reference" adds one to the node it returns, as the kernel's lookup count; Forget gives
 // back. A node that lost its last name stays reachable by id while it has references or open files.
 type Library interface {
-	Lookup(ctx context.Context, parent ID, name string) (Attr, error) // takes a reference
+	// Lookup finds a name in a folder. Two names are about a node that somebody knows by its number from before, and that need have no reference: "." is the node
+	// itself, ".." the folder that it lies in. Stale: the node is not in the tree (any more). Takes a reference.
+	Lookup(ctx context.Context, parent ID, name string) (Attr, error)
 	Forget(id ID, n uint64)
 	GetAttr(ctx context.Context, id ID) (Attr, error)
 	// SetAttr changes attributes; size changes go through f when it is open for writing there, nil otherwise.
@@ -123,6 +129,9 @@ type Library interface {
 
 	// Create makes a media and opens it; flags as open(2). Takes a reference.
 	Create(ctx context.Context, c Caller, parent ID, name string, mode, flags uint32) (Attr, File, error)
+	// Tmpfile makes a media without a name and opens it; parent says where it could get one. Link gives it its first name, unless flags have O_EXCL: then it never
+	// gets one. Without a name it ends with its last reference, and nothing of it is in the store. Takes a reference.
+	Tmpfile(ctx context.Context, c Caller, parent ID, mode, flags uint32) (Attr, File, error)
 	// Open opens a media; flags as open(2) (access mode, O_TRUNC and O_APPEND are looked at).
 	Open(ctx context.Context, c Caller, id ID, flags uint32) (File, error)
 	OpenDir(ctx context.Context, id ID) (Dir, error)

@@ -161,6 +161,9 @@ func (fs *FS) Link(ctx context.Context, c Caller, id, parent ID, name string) (A
 	if err := fs.cat.View(func(tx *catalog.Tx) error { return mayMake(tx, "link", parent, name) }); err != nil {
 		return Attr{}, err
 	}
+	if ino := fs.unnamedInode(id); ino != nil {
+		return fs.linkUnnamed(ctx, c, ino, parent, name)
+	}
 	in := fs.newIntent(intent.Kind_LINK, c)
 	in.Node, in.Parent, in.Name = id, parent, []byte(name)
 	ino := fs.hold(id)

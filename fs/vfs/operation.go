@@ -69,6 +69,20 @@ func sound(in *intent.Intent) error {
 				return lacks("what its content is")
 			}
 		}
+	case intent.Kind_LINK_UNNAMED:
+		if in.Made == nil {
+			return lacks("the node")
+		}
+		for _, c := range in.Contents {
+			if len(c.Id) == 0 || c.Content == nil {
+				return lacks("what its content is")
+			}
+		}
+		for _, x := range in.Xattrs {
+			if len(x.Name) == 0 || x.Xattr == nil {
+				return lacks("an attribute")
+			}
+		}
 	case intent.Kind_IMPORT:
 		if in.Head == nil || len(in.Contents) != 1 || len(in.Contents[0].Id) == 0 || in.Contents[0].Content == nil || len(in.MediaId) == 0 {
 			return lacks("a head and its content")
@@ -88,7 +102,9 @@ func run(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		err = runUnlink(tx, in, r)
 	case intent.Kind_RMDIR:
 		err = runRmdir(tx, in)
-	case intent.Kind_RENAME:
+	case intent.Kind_LINK_UNNAMED:
+		err = runLinkUnnamed(tx, in, r)
+	case intent.Kind_RENAME, intent.Kind_RENAME_WHITEOUT:
 		err = runRename(tx, in, r)
 	case intent.Kind_SET_ATTR:
 		err = runSetAttr(tx, in, r)
@@ -153,6 +169,7 @@ const (
 	typeFolder  = 0o040000
 	typeMedia   = 0o100000
 	typeSymlink = 0o120000
+	typeDevice  = 0o020000 // of characters
 	setuid      = 0o4000
 	setgid      = 0o2000
 	permMask    = 0o7777

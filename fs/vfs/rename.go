@@ -25,7 +25,7 @@ const freshness = 24 * time.Hour
 
 // Rename moves a name, over an existing one unless flags say otherwise. One commit, however large the folder.
 func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newParent ID, newName string, flags uint32) error {
-	if flags&^(RenameNoReplace|RenameExchange) != 0 || flags == RenameNoReplace|RenameExchange {
+	if flags&^(RenameNoReplace|RenameExchange|RenameWhiteout) != 0 || flags&RenameExchange != 0 && flags != RenameExchange {
 		return remote.E("rename", fmt.Sprintf("%q", name), remote.Invalid, fmt.Errorf("flags %#x", flags))
 	}
 	if err := errors.Join(fs.checkName("rename", newParent, newName), fs.checkName("rename", parent, name)); err != nil {
@@ -37,12 +37,20 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 	if in.SpareId, err = fs.cat.NewID(); err != nil {
 		return err
 	}
+	if flags&RenameWhiteout != 0 {
+		in.Kind = intent.Kind_RENAME_WHITEOUT
+		if in.Whiteout, err = fs.cat.NewID(); err != nil {
+			return err
+		}
+	}
+	in.Flags &^= RenameWhiteout
+	replaces := flags&(RenameNoReplace|RenameExchange) == 0
 	in.Node, in.Over = fs.named(parent, name), fs.named(newParent, newName)
-	if flags == 0 {
+	if replaces {
 		in.Aside = fs.asides.get(newParent, newName, fs.opt.Now())
 	}
 	leave := fs.unnamed
-	if flags == 0 && in.Over != in.Node {
+	if replaces && in.Over != in.Node {
 		leave = fs.leaving(in.Over)
 	}
 	fs.opt.Step("rename")
@@ -51,7 +59,7 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 	leave(r.lost)
 	if err == nil && flags&RenameExchange == 0 {
 		fs.asides.drop(newParent, newName)
-		if parent == newParent {
+		if parent == newParent && in.Whiteout == 0 {
 			fs.setAside(parent, name, newName, in.Node)
 		}
 	}
@@ -135,7 +143,20 @@ func runRename(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		takeBackTo(tx, in, src.Node, newName)
 	}
 	touchBoth(tx, in)
+	if in.Whiteout != 0 {
+		leaveWhiteout(tx, in, name)
+	}
 	return nil
+}
+
+// leaveWhiteout makes a whiteout at the old name of what was renamed: for an overlay of file systems it hides what a lower one has there.
+func leaveWhiteout(tx *catalog.Tx, in *intent.Intent, name string) {
+	n := &record.Node{Mode: typeDevice, Uid: in.Uid, Gid: in.Gid, Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
+	if pn := tx.Node(in.Parent); pn != nil && pn.Mode&setgid != 0 {
+		n.Gid = pn.Gid
+	}
+	tx.Store(record.NodeKey(in.Whiteout), n)
+	addName(tx, in.Whiteout, n, in.Parent, name)
 }
 
 // replaced settles the node that lost its name to src.

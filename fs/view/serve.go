@@ -65,6 +65,13 @@ func (l *Library) folder(op string, id vfs.ID) (folder, error) {
 
 // Lookup takes a reference. That a name is not there is volatile in a view as well.
 func (l *Library) Lookup(ctx context.Context, parent vfs.ID, name string) (vfs.Attr, error) {
+	if name == "." || name == ".." {
+		if inView(parent) {
+			// What a view shows depends on who asks, and its numbers mean something while the kernel has them.
+			return vfs.Attr{Volatile: true}, remote.E("look up", strconv.FormatUint(parent, 16), remote.Stale, nil)
+		}
+		return l.MediaLibrary.Lookup(ctx, parent, name)
+	}
 	if l.reserved(ctx, parent, name) {
 		s, err := l.atRoot(l.asking(ctx), name)
 		if err != nil {
@@ -297,8 +304,8 @@ func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 		defer l.trash.changed()
 		return l.MediaLibrary.Rename(ctx, c, parent, name, newParent, newName, flags)
 	}
-	if flags&vfs.RenameExchange != 0 {
-		return remote.E("rename", quoted(name), remote.Invalid, errors.New("views do not exchange names"))
+	if flags&(vfs.RenameExchange|vfs.RenameWhiteout) != 0 {
+		return remote.E("rename", quoted(name), remote.Invalid, errors.New("views do not exchange names, and have no whiteouts"))
 	}
 	who := l.askedBy(c)
 	target := place{parent: newParent, name: newName}
@@ -360,6 +367,14 @@ func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 		return vfs.Attr{}, nil, err
 	}
 	return a, file, nil
+}
+
+// Tmpfile is not for views: what lies in them has its name in the tree.
+func (l *Library) Tmpfile(ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+	if inView(parent) {
+		return vfs.Attr{}, nil, remote.E("make a file without a name", "", remote.Unsupported, nil)
+	}
+	return l.MediaLibrary.Tmpfile(ctx, c, parent, mode, flags)
 }
 
 // Open opens a file of a view for reading.

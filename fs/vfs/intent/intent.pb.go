@@ -51,6 +51,8 @@ const (
 	Kind_SWEEP           Kind = 19 // what ended media left behind
 	Kind_IMPORT          Kind = 20 // node, parent, name, mode, media_id, head, contents, change.mtime: an object that was there before
 	Kind_SET_SETTING     Kind = 21 // name, value; absent: none
+	Kind_LINK_UNNAMED    Kind = 40 // node, parent, name, made, xattrs, edits, attached, head, contents, value, aside: the first name of a media that was made without one
+	Kind_RENAME_WHITEOUT Kind = 41 // as RENAME, and whiteout
 )
 
 // Enum value maps for Kind.
@@ -78,6 +80,8 @@ var (
 		19: "SWEEP",
 		20: "IMPORT",
 		21: "SET_SETTING",
+		40: "LINK_UNNAMED",
+		41: "RENAME_WHITEOUT",
 	}
 	Kind_value = map[string]int32{
 		"NONE":            0,
@@ -102,6 +106,8 @@ var (
 		"SWEEP":           19,
 		"IMPORT":          20,
 		"SET_SETTING":     21,
+		"LINK_UNNAMED":    40,
+		"RENAME_WHITEOUT": 41,
 	}
 )
 
@@ -163,7 +169,10 @@ type Intent struct {
 	Attached      []*Attached            `protobuf:"bytes,27,rep,name=attached,proto3" json:"attached,omitempty"`
 	Number        uint64                 `protobuf:"varint,28,opt,name=number,proto3" json:"number,omitempty"` // of a version
 	Facts         []*Facts               `protobuf:"bytes,29,rep,name=facts,proto3" json:"facts,omitempty"`
-	Aside         uint64                 `protobuf:"varint,30,opt,name=aside,proto3" json:"aside,omitempty"` // MAKE, RENAME: the media that had the name until it was renamed, or linked, to the name of a backup
+	Made          *record.Node           `protobuf:"bytes,40,opt,name=made,proto3" json:"made,omitempty"` // LINK_UNNAMED: the node, without its head
+	Xattrs        []*Xattr               `protobuf:"bytes,41,rep,name=xattrs,proto3" json:"xattrs,omitempty"`
+	Whiteout      uint64                 `protobuf:"varint,42,opt,name=whiteout,proto3" json:"whiteout,omitempty"` // RENAME_WHITEOUT: the node that is left at the old name
+	Aside         uint64                 `protobuf:"varint,30,opt,name=aside,proto3" json:"aside,omitempty"`       // MAKE, RENAME: the media that had the name until it was renamed, or linked, to the name of a backup
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -401,6 +410,27 @@ func (x *Intent) GetFacts() []*Facts {
 	return nil
 }
 
+func (x *Intent) GetMade() *record.Node {
+	if x != nil {
+		return x.Made
+	}
+	return nil
+}
+
+func (x *Intent) GetXattrs() []*Xattr {
+	if x != nil {
+		return x.Xattrs
+	}
+	return nil
+}
+
+func (x *Intent) GetWhiteout() uint64 {
+	if x != nil {
+		return x.Whiteout
+	}
+	return 0
+}
+
 func (x *Intent) GetAside() uint64 {
 	if x != nil {
 		return x.Aside
@@ -469,6 +499,59 @@ func (x *Edit) GetValue() string {
 	return ""
 }
 
+// Xattr is an extended attribute.
+type Xattr struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          []byte                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Xattr         *record.Xattr          `protobuf:"bytes,2,opt,name=xattr,proto3" json:"xattr,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Xattr) Reset() {
+	*x = Xattr{}
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Xattr) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Xattr) ProtoMessage() {}
+
+func (x *Xattr) ProtoReflect() protoreflect.Message {
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Xattr.ProtoReflect.Descriptor instead.
+func (*Xattr) Descriptor() ([]byte, []int) {
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Xattr) GetName() []byte {
+	if x != nil {
+		return x.Name
+	}
+	return nil
+}
+
+func (x *Xattr) GetXattr() *record.Xattr {
+	if x != nil {
+		return x.Xattr
+	}
+	return nil
+}
+
 // Attached is something that is attached to a media, or taken off.
 type Attached struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -482,7 +565,7 @@ type Attached struct {
 
 func (x *Attached) Reset() {
 	*x = Attached{}
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -494,7 +577,7 @@ func (x *Attached) String() string {
 func (*Attached) ProtoMessage() {}
 
 func (x *Attached) ProtoReflect() protoreflect.Message {
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[2]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -507,7 +590,7 @@ func (x *Attached) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Attached.ProtoReflect.Descriptor instead.
 func (*Attached) Descriptor() ([]byte, []int) {
-	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{2}
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Attached) GetKind() uint32 {
@@ -549,7 +632,7 @@ type Facts struct {
 
 func (x *Facts) Reset() {
 	*x = Facts{}
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[3]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -561,7 +644,7 @@ func (x *Facts) String() string {
 func (*Facts) ProtoMessage() {}
 
 func (x *Facts) ProtoReflect() protoreflect.Message {
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[3]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -574,7 +657,7 @@ func (x *Facts) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Facts.ProtoReflect.Descriptor instead.
 func (*Facts) Descriptor() ([]byte, []int) {
-	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{3}
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Facts) GetNode() uint64 {
@@ -606,7 +689,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[4]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -618,7 +701,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[4]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -631,7 +714,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{4}
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Change) GetMode() uint32 {
@@ -687,7 +770,7 @@ type Content struct {
 
 func (x *Content) Reset() {
 	*x = Content{}
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[5]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -699,7 +782,7 @@ func (x *Content) String() string {
 func (*Content) ProtoMessage() {}
 
 func (x *Content) ProtoReflect() protoreflect.Message {
-	mi := &file_fs_vfs_intent_intent_proto_msgTypes[5]
+	mi := &file_fs_vfs_intent_intent_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -712,7 +795,7 @@ func (x *Content) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Content.ProtoReflect.Descriptor instead.
 func (*Content) Descriptor() ([]byte, []int) {
-	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{5}
+	return file_fs_vfs_intent_intent_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Content) GetId() []byte {
@@ -733,7 +816,7 @@ var File_fs_vfs_intent_intent_proto protoreflect.FileDescriptor
 
 const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\n" +
-	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\x80\a\n" +
+	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\xf5\a\n" +
 	"\x06Intent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.mediafs.intent.KindR\x04kind\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -765,12 +848,18 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x05edits\x18\x1a \x03(\v2\x14.mediafs.intent.EditR\x05edits\x124\n" +
 	"\battached\x18\x1b \x03(\v2\x18.mediafs.intent.AttachedR\battached\x12\x16\n" +
 	"\x06number\x18\x1c \x01(\x04R\x06number\x12+\n" +
-	"\x05facts\x18\x1d \x03(\v2\x15.mediafs.intent.FactsR\x05facts\x12\x14\n" +
+	"\x05facts\x18\x1d \x03(\v2\x15.mediafs.intent.FactsR\x05facts\x12(\n" +
+	"\x04made\x18( \x01(\v2\x14.mediafs.record.NodeR\x04made\x12-\n" +
+	"\x06xattrs\x18) \x03(\v2\x15.mediafs.intent.XattrR\x06xattrs\x12\x1a\n" +
+	"\bwhiteout\x18* \x01(\x04R\bwhiteout\x12\x14\n" +
 	"\x05aside\x18\x1e \x01(\x04R\x05aside\"B\n" +
 	"\x04Edit\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x0e\n" +
 	"\x02do\x18\x02 \x01(\rR\x02do\x12\x14\n" +
-	"\x05value\x18\x03 \x01(\tR\x05value\"b\n" +
+	"\x05value\x18\x03 \x01(\tR\x05value\"H\n" +
+	"\x05Xattr\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\fR\x04name\x12+\n" +
+	"\x05xattr\x18\x02 \x01(\v2\x15.mediafs.record.XattrR\x05xattr\"b\n" +
 	"\bAttached\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\rR\x04kind\x12\x14\n" +
 	"\x05which\x18\x02 \x01(\fR\x05which\x12\x14\n" +
@@ -791,7 +880,7 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x04_gid\"L\n" +
 	"\aContent\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x121\n" +
-	"\acontent\x18\x02 \x01(\v2\x17.mediafs.record.ContentR\acontent*\xb3\x02\n" +
+	"\acontent\x18\x02 \x01(\v2\x17.mediafs.record.ContentR\acontent*\xda\x02\n" +
 	"\x04Kind\x12\b\n" +
 	"\x04NONE\x10\x00\x12\b\n" +
 	"\x04MAKE\x10\x01\x12\b\n" +
@@ -819,7 +908,9 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x05SWEEP\x10\x13\x12\n" +
 	"\n" +
 	"\x06IMPORT\x10\x14\x12\x0f\n" +
-	"\vSET_SETTING\x10\x15B\x17Z\x15mediafs/fs/vfs/intentb\x06proto3"
+	"\vSET_SETTING\x10\x15\x12\x10\n" +
+	"\fLINK_UNNAMED\x10(\x12\x13\n" +
+	"\x0fRENAME_WHITEOUT\x10)B\x17Z\x15mediafs/fs/vfs/intentb\x06proto3"
 
 var (
 	file_fs_vfs_intent_intent_proto_rawDescOnce sync.Once
@@ -834,40 +925,46 @@ func file_fs_vfs_intent_intent_proto_rawDescGZIP() []byte {
 }
 
 var file_fs_vfs_intent_intent_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fs_vfs_intent_intent_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
+var file_fs_vfs_intent_intent_proto_msgTypes = make([]protoimpl.MessageInfo, 7)
 var file_fs_vfs_intent_intent_proto_goTypes = []any{
 	(Kind)(0),              // 0: mediafs.intent.Kind
 	(*Intent)(nil),         // 1: mediafs.intent.Intent
 	(*Edit)(nil),           // 2: mediafs.intent.Edit
-	(*Attached)(nil),       // 3: mediafs.intent.Attached
-	(*Facts)(nil),          // 4: mediafs.intent.Facts
-	(*Change)(nil),         // 5: mediafs.intent.Change
-	(*Content)(nil),        // 6: mediafs.intent.Content
-	(*record.Time)(nil),    // 7: mediafs.record.Time
-	(*record.Head)(nil),    // 8: mediafs.record.Head
-	(*record.Facts)(nil),   // 9: mediafs.record.Facts
-	(*record.Content)(nil), // 10: mediafs.record.Content
+	(*Xattr)(nil),          // 3: mediafs.intent.Xattr
+	(*Attached)(nil),       // 4: mediafs.intent.Attached
+	(*Facts)(nil),          // 5: mediafs.intent.Facts
+	(*Change)(nil),         // 6: mediafs.intent.Change
+	(*Content)(nil),        // 7: mediafs.intent.Content
+	(*record.Time)(nil),    // 8: mediafs.record.Time
+	(*record.Head)(nil),    // 9: mediafs.record.Head
+	(*record.Node)(nil),    // 10: mediafs.record.Node
+	(*record.Xattr)(nil),   // 11: mediafs.record.Xattr
+	(*record.Facts)(nil),   // 12: mediafs.record.Facts
+	(*record.Content)(nil), // 13: mediafs.record.Content
 }
 var file_fs_vfs_intent_intent_proto_depIdxs = []int32{
 	0,  // 0: mediafs.intent.Intent.kind:type_name -> mediafs.intent.Kind
-	7,  // 1: mediafs.intent.Intent.time:type_name -> mediafs.record.Time
-	5,  // 2: mediafs.intent.Intent.change:type_name -> mediafs.intent.Change
-	8,  // 3: mediafs.intent.Intent.head:type_name -> mediafs.record.Head
-	6,  // 4: mediafs.intent.Intent.contents:type_name -> mediafs.intent.Content
-	7,  // 5: mediafs.intent.Intent.was:type_name -> mediafs.record.Time
+	8,  // 1: mediafs.intent.Intent.time:type_name -> mediafs.record.Time
+	6,  // 2: mediafs.intent.Intent.change:type_name -> mediafs.intent.Change
+	9,  // 3: mediafs.intent.Intent.head:type_name -> mediafs.record.Head
+	7,  // 4: mediafs.intent.Intent.contents:type_name -> mediafs.intent.Content
+	8,  // 5: mediafs.intent.Intent.was:type_name -> mediafs.record.Time
 	2,  // 6: mediafs.intent.Intent.edits:type_name -> mediafs.intent.Edit
-	3,  // 7: mediafs.intent.Intent.attached:type_name -> mediafs.intent.Attached
-	4,  // 8: mediafs.intent.Intent.facts:type_name -> mediafs.intent.Facts
-	9,  // 9: mediafs.intent.Facts.facts:type_name -> mediafs.record.Facts
-	7,  // 10: mediafs.intent.Change.atime:type_name -> mediafs.record.Time
-	7,  // 11: mediafs.intent.Change.mtime:type_name -> mediafs.record.Time
-	7,  // 12: mediafs.intent.Change.ctime:type_name -> mediafs.record.Time
-	10, // 13: mediafs.intent.Content.content:type_name -> mediafs.record.Content
-	14, // [14:14] is the sub-list for method output_type
-	14, // [14:14] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	4,  // 7: mediafs.intent.Intent.attached:type_name -> mediafs.intent.Attached
+	5,  // 8: mediafs.intent.Intent.facts:type_name -> mediafs.intent.Facts
+	10, // 9: mediafs.intent.Intent.made:type_name -> mediafs.record.Node
+	3,  // 10: mediafs.intent.Intent.xattrs:type_name -> mediafs.intent.Xattr
+	11, // 11: mediafs.intent.Xattr.xattr:type_name -> mediafs.record.Xattr
+	12, // 12: mediafs.intent.Facts.facts:type_name -> mediafs.record.Facts
+	8,  // 13: mediafs.intent.Change.atime:type_name -> mediafs.record.Time
+	8,  // 14: mediafs.intent.Change.mtime:type_name -> mediafs.record.Time
+	8,  // 15: mediafs.intent.Change.ctime:type_name -> mediafs.record.Time
+	13, // 16: mediafs.intent.Content.content:type_name -> mediafs.record.Content
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fs_vfs_intent_intent_proto_init() }
@@ -875,14 +972,14 @@ func file_fs_vfs_intent_intent_proto_init() {
 	if File_fs_vfs_intent_intent_proto != nil {
 		return
 	}
-	file_fs_vfs_intent_intent_proto_msgTypes[4].OneofWrappers = []any{}
+	file_fs_vfs_intent_intent_proto_msgTypes[5].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fs_vfs_intent_intent_proto_rawDesc), len(file_fs_vfs_intent_intent_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   6,
+			NumMessages:   7,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

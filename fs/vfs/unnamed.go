@@ -1,0 +1,268 @@
+package vfs
+
+import (
+	"context"
+	"errors"
+
+	"google.golang.org/protobuf/proto"
+
+	"mediafs/cache/catalog"
+	"mediafs/fs/media"
+	"mediafs/fs/vfs/intent"
+	"mediafs/remote"
+	"mediafs/remote/bucket/record"
+)
+
+// A media that is made without a name (O_TMPFILE) is an orphan from its beginning: local records and a spool file that says that nobody wants it. So a crash leaves
+// nothing of it, and no byte of it goes to the store before it has a name. The name comes in one operation with the bytes, the attributes and
+// what was said of it: nobody ever sees it half.
+
+const oExcl = 0o200
+
+// Tmpfile makes a media without a name and opens it.
+func (fs *FS) Tmpfile(ctx context.Context, c Caller, parent ID, mode, flags uint32) (Attr, File, error) {
+	const op = "make a file without a name"
+	if fs.opt.ReadOnly {
+		return Attr{}, nil, errReadOnly(op)
+	}
+	now := stamp(TimeOf(fs.opt.Now()))
+	n := &record.Node{Mode: typeMedia | mode&permMask, Uid: c.UID, Gid: c.GID, MediaId: newMediaID(), Atime: now, Mtime: now, Ctime: now, Btime: now}
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		pn, err := folder(tx, op, parent)
+		if err == nil && pn.Mode&setgid != 0 {
+			n.Gid = pn.Gid
+		}
+		return err
+	})
+	if err != nil {
+		return Attr{}, nil, err
+	}
+	id, err := fs.cat.NewID()
+	if err != nil {
+		return Attr{}, nil, err
+	}
+	ino := fs.hold(id)
+	fs.setUnnamed(ino, true)
+	ino.mu.Lock()
+	ino.unnamed, ino.never = true, flags&oExcl != 0
+	ino.mu.Unlock()
+	if err := fs.cat.MakeOrphan(id, n); err != nil {
+		fs.release(ino)
+		return Attr{}, nil, err
+	}
+	f, err := fs.Open(ctx, c, id, flags&^oTrunc)
+	if err != nil {
+		fs.release(ino)
+		return Attr{}, nil, err
+	}
+	a, err := fs.GetAttr(ctx, id)
+	if err != nil {
+		f.Release()
+		fs.release(ino)
+		return Attr{}, nil, err
+	}
+	fs.lookedUp(ino)
+	return a, f, nil
+}
+
+// setUnnamed notes that a media has no name, or that it has got one.
+func (fs *FS) setUnnamed(ino *inode, on bool) {
+	fs.mu.Lock()
+	ino.orphan = on
+	fs.mu.Unlock()
+	ino.mu.Lock()
+	ino.gone = on
+	if !on {
+		ino.unnamed = false
+	}
+	ino.mu.Unlock()
+}
+
+// unnamedInode holds the inode of a media that has no name yet and may get one; nil for all others.
+func (fs *FS) unnamedInode(id ID) *inode {
+	fs.mu.Lock()
+	defer fs.mu.Unlock()
+	ino := fs.inodes[id]
+	if ino == nil {
+		return nil
+	}
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	if !ino.unnamed || ino.never {
+		return nil
+	}
+	ino.holds++
+	return ino
+}
+
+// linkUnnamed gives a media its first name. Its bytes are in the store before; then one operation makes all of it. It takes over a hold, which becomes the
+// reference. When it fails, the media is as it was and may be linked again.
+func (fs *FS) linkUnnamed(ctx context.Context, c Caller, ino *inode, parent ID, name string) (a Attr, err error) {
+	defer func() {
+		if err != nil {
+			fs.release(ino)
+		}
+	}()
+	if err := fs.lock(ctx, ino); err != nil {
+		return Attr{}, err
+	}
+	defer ino.unlock()
+	in, err := fs.linkIntent(ino, c, parent, name)
+	if err != nil {
+		return Attr{}, err
+	}
+	w := ino.w
+	if w != nil && ino.isLocal() {
+		if err := fs.sendUnnamed(ctx, ino, w, name); err != nil {
+			return Attr{}, err
+		}
+		in.Head = proto.CloneOf(w.sent.head)
+		in.Head.Time, in.Head.Client = in.Time, in.Client
+		if c := w.sent.content; c != nil {
+			in.Contents = []*intent.Content{{Id: c.id, Content: c.record}}
+		}
+		ino.mu.Lock()
+		in.Made.Mtime, in.Value = stamp(ino.mtime), ino.copyOf
+		ino.mu.Unlock()
+	}
+	// Before it can be seen: who unlinks it at once makes an orphan of it again.
+	fs.setUnnamed(ino, false)
+	fs.opt.Step("link unnamed")
+	_, err = fs.do(ctx, in)
+	fs.opt.Step("linked unnamed")
+	if err != nil && fs.stillUnnamed(ino.id) {
+		fs.setUnnamed(ino, true)
+		ino.mu.Lock()
+		ino.unnamed = true
+		ino.mu.Unlock()
+		return Attr{}, err
+	}
+	fs.asides.drop(parent, name)
+	if w != nil {
+		fs.setGone(ino, ino.isGone())
+		if in.Head != nil {
+			w.sent.head = in.Head
+			err = errors.Join(err, fs.uploaded(ino, w))
+		}
+	}
+	if err != nil {
+		return Attr{}, err // it is there, and goes to the log when the store is back
+	}
+	if a, err = fs.GetAttr(ctx, ino.id); err != nil {
+		return Attr{}, err
+	}
+	fs.lookedUp(ino)
+	return a, nil
+}
+
+func (fs *FS) stillUnnamed(id ID) (is bool) {
+	_ = fs.cat.View(func(tx *catalog.Tx) error {
+		is = tx.Orphan(id)
+		return nil
+	})
+	return is
+}
+
+// linkIntent has all that is known of a media without a name but its bytes.
+func (fs *FS) linkIntent(ino *inode, c Caller, parent ID, name string) (*intent.Intent, error) {
+	in := fs.newIntent(intent.Kind_LINK_UNNAMED, c)
+	in.Node, in.Parent, in.Name = ino.id, parent, []byte(name)
+	in.Aside = fs.asides.get(parent, name, fs.opt.Now())
+	err := fs.cat.View(func(tx *catalog.Tx) error {
+		n := tx.Node(ino.id)
+		if n == nil || !tx.Orphan(ino.id) {
+			return missing(tx, "link", ino.id)
+		}
+		in.Made = n
+		for name, x := range tx.Xattrs(ino.id) {
+			if !said(in, c, n, name, x.Value) {
+				in.Xattrs = append(in.Xattrs, &intent.Xattr{Name: []byte(name), Xattr: x})
+			}
+		}
+		return tx.Err()
+	})
+	return in, err
+}
+
+// said adds to an intent what an attribute says of a media, which until then was kept as it came; false when it says nothing.
+func said(in *intent.Intent, c Caller, n *record.Node, name string, value []byte) bool {
+	if !modelled(name) {
+		return false
+	}
+	edits, requests, known, err := media.EditsFor(name, value, false)
+	if !known || err != nil || media.Check(edits) != nil {
+		return false
+	}
+	var attached []*intent.Attached
+	for _, r := range requests {
+		a, err := r.Attachment(UserName(c.UID), in.Time)
+		if err != nil || r.User != "" && r.User != UserName(c.UID) && c.UID != 0 {
+			return false
+		}
+		attached = append(attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove})
+	}
+	for _, e := range edits {
+		if c.UID != 0 && media.OwnerOnly(e.Field) && n.Uid != c.UID {
+			return false
+		}
+	}
+	for _, e := range edits {
+		in.Edits = append(in.Edits, &intent.Edit{Field: e.Field, Do: uint32(e.Do), Value: e.Value})
+	}
+	in.Attached = append(in.Attached, attached...)
+	return true
+}
+
+// sendUnnamed stores the bytes of a media that is about to get its name, as a close does. inode.up is held.
+func (fs *FS) sendUnnamed(ctx context.Context, ino *inode, w *writing, name string) error {
+	if w.sent != nil {
+		return nil // by a link that failed
+	}
+	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
+	defer cancel()
+	defer context.AfterFunc(fs.ctx, cancel)()
+	ctx, ended := ino.cancellable(ctx)
+	defer ended()
+	return fs.patiently(ctx, func() error { return fs.send(ctx, ino, w, name) })
+}
+
+func runLinkUnnamed(tx *catalog.Tx, in *intent.Intent, r *result) error {
+	parent, name := in.Parent, string(in.Name)
+	pn, err := folder(tx, "link", parent)
+	if err != nil && tx.Late() && tx.Err() == nil {
+		parent = Root // as runMake does
+		pn, err = folder(tx, "link", parent)
+	}
+	if err != nil {
+		return err
+	}
+	if tx.Dentry(parent, name) != nil {
+		if !tx.Late() {
+			return remote.E("link", name, remote.Exist, nil)
+		}
+		name = conflictName(tx, parent, in, name)
+	}
+	n := proto.CloneOf(in.Made)
+	n.Ctime = in.Time
+	if in.Aside != 0 {
+		takeBack(tx, in, n, parent, name)
+	}
+	if in.Head != nil {
+		storeContents(tx, in)
+		n.Head = in.Head
+		if n.Head.Size > 0 {
+			came(tx, n.MediaId, in.Value)
+		}
+	}
+	for _, x := range in.Xattrs {
+		tx.Store(record.XattrKey(in.Node, string(x.Name)), x.Xattr)
+	}
+	if len(in.Edits)+len(in.Attached) > 0 {
+		if err := say(tx, in, n.MediaId, nil); err != nil {
+			return err
+		}
+	}
+	addNode(tx, in.Node, n, parent, pn, name, in.Time)
+	r.attr = attrOf(tx, in.Node, n)
+	return nil
+}

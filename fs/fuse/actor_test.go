@@ -117,6 +117,18 @@ func perform(arg []string) (string, error) {
 			err = unix.Close(fd)
 		}
 		return "ok", err
+	case "symlink":
+		return "ok", unix.Symlink("target", arg[1])
+	case "mkfifo":
+		return "ok", unix.Mkfifo(arg[1], 0o600)
+	case "tmpfile":
+		fd, err := unix.Open(arg[1], unix.O_TMPFILE|unix.O_WRONLY, 0o600)
+		if err != nil {
+			return "", err
+		}
+		return "ok", errors.Join(unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, arg[2], unix.AT_SYMLINK_FOLLOW), unix.Close(fd))
+	case "rename whiteout":
+		return "ok", unix.Renameat2(unix.AT_FDCWD, arg[1], unix.AT_FDCWD, arg[2], unix.RENAME_WHITEOUT)
 	case "create truncating":
 		fd, err := unix.Open(arg[1], unix.O_CREAT|unix.O_TRUNC|unix.O_WRONLY, uint32(n(2)))
 		if err == nil {

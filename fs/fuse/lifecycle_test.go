@@ -50,6 +50,7 @@ func TestMountOptions(t *testing.T) {
 		{[]string{"noatime", "noexec,ro"}, false, usual | unix.MS_NOATIME | unix.MS_NOEXEC | unix.MS_RDONLY, "noatime noexec ro", "default_permissions", 0},
 		{[]string{"ro,rw"}, false, usual, "ro rw", "default_permissions", 0},
 		{[]string{"defaults,_netdev,x-systemd.automount,nofail", "context=a_b"}, false, usual, "", "default_permissions context=a_b", 0},
+		{[]string{"idmap"}, false, usual, "", "default_permissions", 0}, // go-fuse's
 		{[]string{"fd=3"}, true, 0, "", "", remote.Invalid},
 		{[]string{"fsname=x"}, true, 0, "", "", remote.Invalid},
 	} {

@@ -73,6 +73,9 @@ func Mount(o Options) (*Server, error) {
 		s.announcer.close()
 		return nil, err
 	}
+	if m.idmap && server.raw.KernelSettings().Flags64()&gofuse.CAP_ALLOW_IDMAP == 0 {
+		o.Log.WithField("dir", dir).Warn("this kernel maps no users on FUSE mounts (Linux 6.12 does): the option idmap has no effect")
+	}
 	server.start(&o)
 	return server, nil
 }
@@ -192,6 +195,7 @@ func connect(s *fileSystem, dir string, o *Options, m mountOptions, root bool) (
 		ExplicitDataCacheControl: true,
 		EnableSymlinkCaching:     true,
 		ExtraCapabilities:        capabilities,
+		IDMappedMount:            m.idmap,
 		Debug:                    o.Debug,
 		Logger:                   log.New(logLines{o.Log, o.Debug}, "", 0),
 		PanicHandler: func(p any) gofuse.Status {

@@ -73,6 +73,7 @@ var mountTable = map[string]bool{
 // mountOptions is a list of options sorted by who understands them.
 type mountOptions struct {
 	allowOther bool
+	idmap      bool     // mounts of it may map users (mount_setattr)
 	flags      uintptr  // for mount(2)
 	words      []string // the flags that were named, for fusermount3
 	data       []string // for the file system
@@ -102,6 +103,8 @@ func (o *Options) parse(root bool) (mountOptions, error) {
 		case mountTable[word], strings.HasPrefix(word, "x-"):
 		case word == "allow_other":
 			m.allowOther = true
+		case word == "idmap":
+			m.idmap = true
 		case name == "fd", name == "rootmode", name == "user_id", name == "group_id", name == "max_read", name == "subtype", name == "fsname", name == "blkdev":
 			return m, remote.E("mount", o.Dir, remote.Invalid, fmt.Errorf("option %s", word)).WithHint("mediafs sets it itself")
 		default:

@@ -94,6 +94,9 @@ func credentialsOf(h *gofuse.InHeader) credentials {
 		return c
 	}
 	for _, field := range bytes.Fields(statusField(status, "Groups")) {
+		if h.Gid == vfs.NoID {
+			break // they are not mapped as the mount maps them
+		}
 		if gid, err := strconv.ParseUint(string(field), 10, 32); err == nil {
 			c.groups = append(c.groups, uint32(gid))
 		}

@@ -185,7 +185,7 @@ func (s *servedMount) do(what string) error {
 	return nil
 }
 
-// serveTests keeps its library in memory, or on a real S3 server when it is asked for "s3" first. It mounts when it is asked for "open", goes over to another machine on "reopen", ends the mount on "close". When nobody asks any
+// serveTests keeps its library in memory, or on a real S3 server when it is asked for "s3" first. It mounts when it is asked for "open" (or "open idmap", with that option), goes over to another machine on "reopen", ends the mount on "close". When nobody asks any
 // more, the mount goes away whatever is open.
 func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 	var b object.Bucket = mem.New(mem.Options{})
@@ -201,14 +201,14 @@ func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 		}
 	}()
 	n := 0
-	reopen := func() (err error) {
+	reopen := func(words ...string) (err error) {
 		if m != nil {
 			if err := m.close(true); err != nil {
 				return err
 			}
 		}
 		n++
-		m, err = newMachine(b, filepath.Join(dir, fmt.Sprint("machine", n)), mountDir(dir))
+		m, err = newMachine(b, filepath.Join(dir, fmt.Sprint("machine", n)), mountDir(dir), words...)
 		return err
 	}
 	for lines := bufio.NewScanner(questions); lines.Scan(); {
@@ -218,6 +218,8 @@ func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 			s3, b, err = startS3()
 		case "open", "reopen":
 			err = reopen()
+		case "open idmap":
+			err = reopen("idmap")
 		case "close":
 			err = m.close(false)
 		default:
@@ -255,7 +257,7 @@ type machine struct {
 }
 
 // newMachine opens the library in b, making it when there is none, with empty caches in dir, and mounts it.
-func newMachine(b object.Bucket, dir, mnt string) (*machine, error) {
+func newMachine(b object.Bucket, dir, mnt string, words ...string) (*machine, error) {
 	ctx := context.Background()
 	opt := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond}
 	store, err := bucket.Open(ctx, b, opt)
@@ -284,7 +286,7 @@ func newMachine(b object.Bucket, dir, mnt string) (*machine, error) {
 	}
 	announcer := NewAnnouncer()
 	m.fs.Announce(announcer)
-	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: os.Geteuid() == 0, Announcer: announcer, FSName: store.Facts().URL, Log: entry})
+	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: os.Geteuid() == 0, Announcer: announcer, FSName: store.Facts().URL, Mount: words, Log: entry})
 	if err != nil {
 		return nil, errors.Join(err, m.fs.Close())
 	}

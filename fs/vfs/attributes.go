@@ -107,6 +107,9 @@ func (fs *FS) setMediaAttribute(ctx context.Context, c Caller, id ID, name strin
 		return true, remote.E("setxattr", name, remote.NoAttribute, nil)
 	default:
 		ch := MediaChange{Edits: edits}
+		if len(requests) > 0 && c.UID == NoID {
+			err = remote.E("setxattr", name, remote.Permission, errors.New("on a mount with the option idmap the kernel does not tell who asks"))
+		}
 		for _, r := range requests {
 			if r.User != "" && r.User != UserName(c.UID) && c.UID != 0 {
 				err = errors.Join(err, remote.E("setxattr", name, remote.Permission, errors.New("only root likes and votes for others")))

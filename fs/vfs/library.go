@@ -59,6 +59,9 @@ type AttrChange struct {
 	Ctime *Time
 }
 
+// NoID is the user and group of a caller that the kernel does not tell, of which it is one where the users of a mount are mapped. Such a one has no rights of its own.
+const NoID = 1<<32 - 1
+
 // Caller is who asks.
 type Caller struct {
 	UID uint32

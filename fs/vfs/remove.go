@@ -124,10 +124,18 @@ func nameLost(tx *catalog.Tx, in *intent.Intent, id, parent ID, name string) {
 		return
 	}
 	if old := age(in.Time, n.Btime); in.Trash && isMedia(n) && (old >= minTrashAge || old < 0) {
-		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: id, Parent: parent, Name: []byte(name), Deleted: in.Time, Uid: in.Uid})
+		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: id, Parent: parent, Name: []byte(name), Deleted: in.Time, Uid: deletedBy(in, n)})
 		return
 	}
 	endNode(tx, id, n, true)
+}
+
+// deletedBy is in whose part of the trash a node goes: the caller's, or its owner's when that is not known.
+func deletedBy(in *intent.Intent, n *record.Node) uint32 {
+	if in.Uid == NoID {
+		return n.Uid
+	}
+	return in.Uid
 }
 
 // endNode deletes a node that has no name any more. versions tells whether its media ends with it.

@@ -58,7 +58,7 @@ func runTrash(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	n.Ctime = in.Time
 	tx.Store(record.NodeKey(d.Node), n)
 	if tx.Links(d.Node) == 0 {
-		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: d.Node, Parent: in.Parent, Name: in.Name, Deleted: in.Time, Uid: in.Uid})
+		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: d.Node, Parent: in.Parent, Name: in.Name, Deleted: in.Time, Uid: deletedBy(in, n)})
 	}
 	return nil
 }

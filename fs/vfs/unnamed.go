@@ -196,7 +196,7 @@ func said(in *intent.Intent, c Caller, n *record.Node, name string, value []byte
 	var attached []*intent.Attached
 	for _, r := range requests {
 		a, err := r.Attachment(UserName(c.UID), in.Time)
-		if err != nil || r.User != "" && r.User != UserName(c.UID) && c.UID != 0 {
+		if err != nil || c.UID == NoID || r.User != "" && r.User != UserName(c.UID) && c.UID != 0 {
 			return false
 		}
 		attached = append(attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove})

@@ -303,3 +303,24 @@ func TestLookupByNumber(t *testing.T) {
 func sentTo(line *storetest.Faulty) int {
 	return line.Count(storetest.Put, "content") + line.Count(storetest.PutPart, "content")
 }
+
+// What a caller does whom the kernel does not tell counts for the owner in the trash, and for nobody else.
+func TestCallerWhomNobodyKnows(t *testing.T) {
+	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), trashing).with(t)
+	defer s.Close()
+	nobody := vfs.Caller{UID: vfs.NoID, GID: vfs.NoID}
+	s.write("a", "bytes")
+	id := s.stat("a").ID
+	for name, value := range map[string]string{"user.media.favorite": "yes", "user.media.vote": "1", "user.media.comment": "well"} {
+		if err := s.SetXattr(bg, nobody, id, name, []byte(value), 0); !errors.Is(err, remote.Permission) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	s.ok(s.SetXattr(bg, nobody, id, "user.xdg.tags", []byte("sea"), 0)) // the kernel lets writers of the file
+	_, err := s.TrashName(bg, nobody, vfs.Root, "a")
+	s.ok(err)
+	all := s.binned()
+	if len(all) != 1 || all[0].UID != me.UID {
+		t.Errorf("in the trash is %+v", all)
+	}
+}

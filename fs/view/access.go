@@ -65,8 +65,11 @@ func (who *asker) owns(a *vfs.Attr) bool { return who.root() || who.caller.UID =
 
 // in tells whether the caller is in a group. The other groups of a process are read when they decide.
 func (who *asker) in(gid uint32) bool {
-	if who.caller.GID == gid {
+	switch {
+	case who.caller.GID == gid:
 		return true
+	case who.caller.UID == vfs.NoID:
+		return false // the groups of its process are not those that the mount would map them to
 	}
 	if !who.looked {
 		who.groups, who.looked = who.l.opt.Groups(who.caller.PID), true

@@ -100,8 +100,8 @@ func (c *Cache) roomForCopy(path string, size int64) (giveBack func(), err error
 	switch {
 	case from.Dev == to.Dev:
 		return func() {}, nil
-	case need > c.opt.MaxBytes: // nothing else is to go for what cannot stay
-		return full("%d bytes, the cache has at most %d", size, c.opt.MaxBytes)
+	case need > c.maxBytes.Load(): // nothing else is to go for what cannot stay
+		return full("%d bytes, the cache has at most %d", size, c.maxBytes.Load())
 	case !c.reserve(need):
 		return full("the cache disk has no room for %d bytes", size)
 	}

@@ -21,6 +21,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -134,6 +135,8 @@ type Cache struct {
 	local bool    // the store is a local disk
 	dir   *folder // nil: nothing is kept on disk
 
+	maxBytes atomic.Int64 // opt.MaxBytes, until SetMaxBytes
+
 	ctx  context.Context // ends at Close, and with it every run
 	stop context.CancelFunc
 	wg   sync.WaitGroup // runs, loads of sums, upkeep
@@ -176,6 +179,7 @@ func Open(opt Options) (*Cache, error) {
 		return nil, remote.E("open block cache", opt.Dir, remote.Invalid, nil).WithHint("no store given")
 	}
 	c := &Cache{opt: opt.withDefaults(), local: opt.Store.Facts().Local, scanned: make(chan struct{})}
+	c.maxBytes.Store(c.opt.MaxBytes)
 	c.fetches, c.checks = newSlots(c.opt.Parallel), newSlots(c.opt.Parallel)
 	c.mu.entries = make(map[string]*entry)
 	c.mu.dirty = make(map[*entry]struct{})

@@ -13,7 +13,7 @@ func (c *Cache) reserve(n int64) bool {
 	for {
 		c.askFree()
 		c.lock()
-		if c.mu.bytes+n <= c.opt.MaxBytes && c.mu.free-n >= c.opt.MinFree {
+		if c.mu.bytes+n <= c.maxBytes.Load() && c.mu.free-n >= c.opt.MinFree {
 			c.mu.bytes += n
 			c.mu.free -= n
 			c.unlock()
@@ -28,12 +28,20 @@ func (c *Cache) reserve(n int64) bool {
 	}
 }
 
+// SetMaxBytes changes Options.MaxBytes, which must be positive. What is too much by then is evicted, as far as it is not in use.
+func (c *Cache) SetMaxBytes(n int64) {
+	c.maxBytes.Store(n)
+	if c.dir != nil {
+		c.shrink()
+	}
+}
+
 // shrink evicts until the limits are kept, as far as that is possible.
 func (c *Cache) shrink() {
 	if c.reserve(0) {
 		return
 	}
-	c.opt.Log.WithField("limit", c.opt.MaxBytes).WithField("min-free", c.opt.MinFree).
+	c.opt.Log.WithField("limit", c.maxBytes.Load()).WithField("min-free", c.opt.MinFree).
 		Debug("the block cache cannot shrink to its limits: what is left is pinned or in use")
 }
 

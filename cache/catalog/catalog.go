@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -116,11 +117,17 @@ type Catalog struct {
 	wake    chan struct{}
 	// reindexed is signalled when the builder of the index has something to do.
 	reindexed chan struct{}
-	drain     *sync.Cond // signalled with mu held when pending shrinks
+	patience  atomic.Int64 // opt.AppendTimeout, until SetAppendTimeout
+	drain     *sync.Cond   // signalled with mu held when pending shrinks
 	cancel    context.CancelCauseFunc
 	done      sync.WaitGroup
 	ctx       context.Context
 }
+
+// SetAppendTimeout changes Options.AppendTimeout, which must be positive, for updates that begin after it.
+func (c *Catalog) SetAppendTimeout(d time.Duration) { c.patience.Store(int64(d)) }
+
+func (c *Catalog) appendTimeout() time.Duration { return time.Duration(c.patience.Load()) }
 
 // Open opens or makes the catalog in opt.Dir and brings it up to the store's newest commit. It fails with Busy when another process has the
 // directory, and with the store's error when the store cannot be reached before ctx ends.
@@ -152,6 +159,7 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 		opt.Log = logrus.NewEntry(l)
 	}
 	c := &Catalog{opt: opt, log: opt.Log, store: opt.Store, wake: make(chan struct{}, 1), reindexed: make(chan struct{}, 1)}
+	c.patience.Store(int64(opt.AppendTimeout))
 	c.drain = sync.NewCond(&c.mu)
 	c.st.undo = make(map[string][]byte)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())

@@ -50,7 +50,7 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 	if queued, err := c.submit(op); !queued {
 		return err
 	}
-	timeout := time.NewTimer(c.opt.AppendTimeout)
+	timeout := time.NewTimer(c.appendTimeout())
 	defer timeout.Stop()
 	var why error
 	select {
@@ -68,7 +68,7 @@ func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error
 		if last != "" {
 			last = ": " + last
 		}
-		why = remote.E("update catalog", "", kind, fmt.Errorf("the log was not reached for %s%s", c.opt.AppendTimeout, last)).
+		why = remote.E("update catalog", "", kind, fmt.Errorf("the log was not reached for %s%s", c.appendTimeout(), last)).
 			WithHint("the change is kept and is made when the store answers again")
 	}
 	// From now on nobody waits: the operation runs late if it has to run again.

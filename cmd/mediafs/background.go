@@ -29,8 +29,11 @@ type readiness struct {
 // spawn runs the mount in a process of its own session and returns when it is ready or has failed.
 func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	self, err := os.Executable()
+	if err == nil {
+		_, err = os.Stat(self)
+	}
 	if err != nil {
-		return fmt.Errorf("find this program: %w", err)
+		self = "/proc/self/exe" // in another mount namespace its path may lead nowhere
 	}
 	read, write, err := os.Pipe()
 	if err != nil {

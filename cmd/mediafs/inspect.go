@@ -115,6 +115,8 @@ func (p *program) inspectedTarget(in *inspection, given []string, c *config, pl 
 	in.mount, t.store = place.Dir, place.Source
 	if place.Known {
 		t.store = place.Mount.Store
+	} else if !strings.Contains(t.store, "://") { // somebody else's mount, of a library that they name so
+		return t, t.named(t.store, c)
 	}
 	for _, name := range c.names() {
 		if s := c.Library[name]; s.Store != nil && string(*s.Store) == t.store {

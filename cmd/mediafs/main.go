@@ -10,7 +10,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -26,13 +25,17 @@ type program struct {
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
+
+	args []string // with the program's name
+	as   role
 }
 
 // Main runs mediafs with args, of which the first is the program's name, and returns its exit code.
 func Main(ctx context.Context, args []string, env func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{env: env, stdin: stdin, stdout: stdout, stderr: stderr}
+	as, rest := commandArgs(args)
+	p := &program{env: env, stdin: stdin, stdout: stdout, stderr: stderr, args: args, as: as}
 	root := p.root()
-	root.SetArgs(commandArgs(args))
+	root.SetArgs(rest)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
@@ -42,18 +45,6 @@ func Main(ctx context.Context, args []string, env func(string) string, stdin io.
 		p.complain(err)
 	}
 	return exitCode(err)
-}
-
-// commandArgs takes the name off. mount(8) runs /sbin/mount.mediafs STORE DIR -o OPTIONS for an entry of /etc/fstab; a
-// program of that name is `mediafs mount`.
-func commandArgs(args []string) []string {
-	if len(args) == 0 {
-		return nil
-	}
-	if filepath.Base(args[0]) == "mount.mediafs" {
-		return append([]string{"mount"}, args[1:]...)
-	}
-	return args[1:]
 }
 
 func (p *program) root() *cobra.Command {

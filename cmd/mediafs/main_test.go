@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -33,6 +34,18 @@ func TestMain(m *testing.M) {
 		main()
 	case "panic":
 		panicIntoLog()
+	}
+	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
+		// Run as mediafs by something that took the environment away: these tests must not begin again in there, and again.
+		fmt.Fprintf(os.Stderr, "the test binary was run as %q without %s\n", os.Args, runAsProgram)
+		os.Exit(exitUsage)
+	}
+	// As a helper of mount(8), which may have cleared the environment. Without this it would run all tests, and they it.
+	if strings.Contains(filepath.Base(os.Args[0]), "mount.") && !slices.ContainsFunc(os.Args[1:], func(arg string) bool {
+		return strings.HasPrefix(arg, "-test.")
+	}) {
+		main()
+		os.Exit(1)
 	}
 	// Thousands of files, each synced to disk several times: in memory that is free, and what a sync promises is tested elsewhere. versitygw
 	// keeps what it knows of objects in extended attributes.
@@ -130,6 +143,7 @@ func (m *machine) command(ctx context.Context, args ...string) *exec.Cmd {
 		m.t.Fatal(err)
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
+	cmd.Args[0] = "mediafs" // whatever the name of the test
 	cmd.Env, cmd.Dir = m.env, m.home
 	return cmd
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,8 @@ type mounting struct {
 	options  daemon.Options
 	logPath  string
 	again    []string // arguments that repeat the command in the background
+	extra    mountOptions
+	source   word // what the mount table calls it: STORE as it was given
 }
 
 func (p *program) mountCommand() *cobra.Command {
@@ -39,6 +42,7 @@ func (p *program) mountCommand() *cobra.Command {
 		configFile path
 		mountOpts  []string
 		readyFD    int
+		helper     helperFlags
 	)
 	cmd := &cobra.Command{
 		Use:   "mount [STORE] DIR",
@@ -57,20 +61,36 @@ func (p *program) mountCommand() *cobra.Command {
 	m.settings.flags(f)
 	var names []string
 	f.VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
-	f.BoolVarP(&foreground, "foreground", "f", false, "stay in the foreground and log to standard error")
-	f.Var(flagValue{&configFile, "FILE"}, "config", "configuration file")
-	f.StringSliceVarP(&mountOpts, "options", "o", nil, "options as mount(8) has them: ro, allow_other, cache_size=5GiB, …")
-	f.IntVar(&readyFD, "ready-fd", 0, "")
-	for _, hidden := range []string{"sloppy s", "no-mtab n", "verbose v"} { // what mount(8) passes on and nobody needs
-		name, short, _ := strings.Cut(hidden, " ")
-		f.BoolP(name, short, false, "")
-		f.MarkHidden(name) //nolint:errcheck // the flag is there
+	short := "f"
+	if p.as == asMount {
+		short = "" // it is mount(8)'s, for a mount that is not made
 	}
+	f.BoolVarP(&foreground, "foreground", short, false, "stay in the foreground and log to standard error")
+	f.Var(flagValue{&configFile, "FILE"}, "config", "configuration file")
+	f.StringArrayVarP(&mountOpts, "options", "o", nil, "options as mount(8) has them: ro, noexec, allow_other, cache_size=5GiB, remount, …")
+	f.IntVar(&readyFD, "ready-fd", 0, "")
+	f.Var(flagValue{&m.source, "TEXT"}, "source", "")
 	f.MarkHidden("ready-fd") //nolint:errcheck // the flag is there
+	f.MarkHidden("source")   //nolint:errcheck // the flag is there
+	helper.define(cmd, p.as)
 
-	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		if err := fromMountOptions(f, names, mountOpts); err != nil {
+	cmd.RunE = func(cmd *cobra.Command, given []string) (err error) {
+		if err := helper.check(); err != nil {
 			return err
+		}
+		if err := helper.enter(p.args); err != nil {
+			return err
+		}
+		if m.extra, err = parseMountOptions(f, names, mountOpts, helper.sloppy); err != nil {
+			return err
+		}
+		for _, key := range m.extra.unknown {
+			if helper.sloppy {
+				p.errorf("mediafs: -o %s: unknown option, left out\n", printable(key))
+			}
+		}
+		if m.extra.remount {
+			return p.remount(cmd.Context(), m, f, given, helper)
 		}
 		if err := fromEnvironment(f, append(names, "config"), p.env); err != nil {
 			return err
@@ -79,12 +99,19 @@ func (p *program) mountCommand() *cobra.Command {
 			return err
 		}
 		switch {
+		case helper.fake:
+			err = nil
 		case readyFD > 0:
 			return p.background(cmd.Context(), m, readyFD)
 		case foreground:
 			return p.asking(m, func(create bool) error { return p.foreground(cmd.Context(), m, create) })
+		default:
+			err = p.asking(m, func(create bool) error { return p.spawn(cmd.Context(), m, create) })
 		}
-		return p.asking(m, func(create bool) error { return p.spawn(cmd.Context(), m, create) })
+		if err == nil && helper.verbose {
+			p.printf("mediafs: %s mounted on %s\n", printable(cmp.Or(m.options.Source, m.options.Store)), printable(m.options.Dir))
+		}
+		return err
 	}
 	return cmd
 }
@@ -124,6 +151,12 @@ func (p *program) resolve(m *mounting, f *pflag.FlagSet, given []string, configF
 	m.logPath = filepath.Join(pl.state, libraryKey(t.store)+".log")
 	m.options = s.options(t.store, pl)
 	m.options.Dir = t.dir
+	if m.source == "" && len(given) == 2 {
+		m.source = word(given[0])
+	}
+	m.options.Source, m.options.MountOptions = string(m.source), m.extra.words
+	m.options.RootUID, m.options.RootGID = m.extra.uid, m.extra.gid
+	m.options.Fixed = fixedSettings(f)
 	if tune != nil {
 		tune(&m.options)
 	}
@@ -189,6 +222,10 @@ var (
 // configuration file is asked twice. No secret can be in it, since no setting takes one.
 func (m *mounting) repeat(f *pflag.FlagSet) []string {
 	var again []string
+	again = append(again, m.extra.repeat()...)
+	if m.source != "" {
+		again = append(again, "--source="+string(m.source))
+	}
 	for _, name := range []string{"cache-size", "upload", "trash", "local-names", "facts", "read-only", "allow-other", "append-timeout", "connect-timeout",
 		"stop-timeout", "lock-timeout", "profile", "log-level", "log-format", "catalog-dir", "cache-dir", "credentials-file"} {
 		if v := f.Lookup(name).Value.String(); v != "" {
@@ -254,6 +291,13 @@ func (p *program) serve(ctx context.Context, m *mounting, create bool, log *logr
 	o := m.options
 	o.Create = create
 	o.Log = logrus.NewEntry(log)
+	o.SetLogLevel = func(level string) error {
+		at, err := logrus.ParseLevel(level)
+		if err == nil {
+			log.SetLevel(at)
+		}
+		return err
+	}
 	d, err := daemon.Open(ctx, o)
 	close(opened)
 	if err != nil {

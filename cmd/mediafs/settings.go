@@ -100,38 +100,3 @@ func bareFlagError(err error) error {
 	}
 	return err
 }
-
-// ignoredOptions are options of mount(8) that say nothing to a file system, or what is the case anyway.
-var ignoredOptions = map[string]bool{
-	"rw": true, "_netdev": true, "nofail": true, "auto": true, "noauto": true, "user": true, "nouser": true, "users": true,
-	"owner": true, "defaults": true, "nosuid": true, "nodev": true, "exec": true, "async": true, "relatime": true, "noatime": true,
-}
-
-// fromMountOptions sets flags from the argument of -o. Names may be written with _ or -.
-func fromMountOptions(f *pflag.FlagSet, names []string, options []string) error {
-	known := map[string]bool{}
-	for _, name := range names {
-		known[name] = true
-	}
-	for _, o := range options {
-		key, text, given := strings.Cut(o, "=")
-		name := strings.ReplaceAll(key, "_", "-")
-		if key == "ro" {
-			name = "read-only"
-		}
-		switch {
-		case key == "" || ignoredOptions[key] || strings.HasPrefix(key, "x-") || key == "comment":
-			continue
-		case !known[name]:
-			return &exitError{exitUsage, fmt.Errorf("-o %s: unknown option", key)}
-		case !given && f.Lookup(name).NoOptDefVal == "":
-			return &exitError{exitUsage, fmt.Errorf("-o %s: a value is missing", key)}
-		case !given:
-			text = f.Lookup(name).NoOptDefVal
-		}
-		if err := f.Set(name, text); err != nil {
-			return &exitError{exitUsage, fmt.Errorf("-o %s: %w", key, bareFlagError(err))}
-		}
-	}
-	return nil
-}

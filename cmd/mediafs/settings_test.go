@@ -87,11 +87,13 @@ func resolveWith(t *testing.T, s *session, args ...string) (*mounting, error) {
 	m.settings.flags(f)
 	var names []string
 	f.VisitAll(func(flag *pflag.Flag) { names = append(names, flag.Name) })
-	options := f.StringSliceP("options", "o", nil, "")
+	options := f.StringArrayP("options", "o", nil, "")
+	f.Var(flagValue{&m.source, "TEXT"}, "source", "")
 	if err := f.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	if err := fromMountOptions(f, names, *options); err != nil {
+	var err error
+	if m.extra, err = parseMountOptions(f, names, *options, false); err != nil {
 		return m, err
 	}
 	if err := fromEnvironment(f, names, p.env); err != nil {
@@ -267,13 +269,23 @@ func TestExitCodes(t *testing.T) {
 }
 
 func TestCommandArgs(t *testing.T) {
-	for _, tt := range []struct{ args, want string }{
-		{"/usr/bin/mediafs status", "status"},
-		{"/sbin/mount.mediafs s3://b /mnt -o rw,_netdev", "mount s3://b /mnt -o rw,_netdev"},
-		{"mediafs", ""},
+	for _, tt := range []struct {
+		args, want string
+		as         role
+	}{
+		{"/usr/bin/mediafs status", "status", asItself},
+		{"/sbin/mount.mediafs s3://b /mnt -o rw,_netdev", "mount s3://b /mnt -o rw,_netdev", asMount},
+		{"/sbin/mount.fuse.mediafs s3://b /mnt -o remount", "mount s3://b /mnt -o remount", asMount},
+		{"/sbin/umount.fuse.mediafs /mnt -l", "umount /mnt -l", asUmount},
+		{"mediafs photos /mnt -o rw,dev,suid,noatime", "mount photos /mnt -o rw,noatime", asMount}, // by mount.fuse
+		{"mediafs export /mnt -o x", "export /mnt -o x", asItself},
+		{"mediafs export /mnt/a -o /x", "export /mnt/a -o /x", asItself},
+		{"/sbin/mount.mediafs facts-worker", "facts-worker", asItself}, // by a daemon that mount(8) started
+		{"mediafs", "", asItself},
 	} {
-		if got := strings.Join(commandArgs(strings.Fields(tt.args)), " "); got != tt.want {
-			t.Errorf("%s: %q, want %q", tt.args, got, tt.want)
+		as, args := commandArgs(strings.Fields(tt.args))
+		if got := strings.Join(args, " "); got != tt.want || as != tt.as {
+			t.Errorf("%s: %q as %d, want %+v", tt.args, got, as, tt)
 		}
 	}
 }

@@ -149,7 +149,7 @@ func (p *program) statusText(s daemon.Status, now time.Time) {
 	line("daemon", "process %d, %s, since %s", s.PID, s.Version, s.Started.Local().Format(time.DateTime))
 	line("kept in", "%s (cache %s)", s.CatalogDir, s.CacheDir)
 	if s.Dropped > 0 {
-		line("dropped", "%s could not be carried out again after a restart", count(s.Dropped, "change", "changes"))
+		line("dropped", "%s made while the store was away could not be carried out later", count(s.Dropped, "change", "changes"))
 	}
 	if e := s.LastError; e != nil {
 		when := ""

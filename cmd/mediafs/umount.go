@@ -17,7 +17,10 @@ const closeTimeout = 90 * time.Second
 
 func (p *program) umountCommand() *cobra.Command {
 	timeout := span(drainTimeout)
-	var force bool
+	var (
+		force, lazy, unused bool
+		helper              helperFlags
+	)
 	cmd := &cobra.Command{
 		Use:     "umount DIR",
 		Aliases: []string{"unmount"},
@@ -26,14 +29,31 @@ func (p *program) umountCommand() *cobra.Command {
 			"taken away; what it had not uploaded goes on with the next mount of the same library on this machine.",
 		Args: args(1, 1),
 		RunE: func(cmd *cobra.Command, given []string) error {
+			if err := helper.check(); err != nil {
+				return err
+			}
+			if err := helper.enter(p.args); err != nil {
+				return err
+			}
 			place, registry, err := p.find(given[0], false)
 			if err != nil {
 				return err
 			}
+			if lazy {
+				return place.Detach()
+			}
 			return p.umount(cmd.Context(), place, registry, force, time.Duration(timeout))
 		},
 	}
-	cmd.Flags().BoolVar(&force, "force", false, "unmount at once, even when files are open; what is not uploaded stays on this machine")
+	short := ""
+	if p.as == asUmount {
+		short = "f"
+		cmd.Flags().BoolVarP(&lazy, "lazy", "l", false, "take the mount out of the tree now; the daemon ends when the last file in it is closed")
+		cmd.Flags().BoolVarP(&unused, "read-only", "r", false, "")
+		cmd.Flags().MarkHidden("read-only") //nolint:errcheck // the flag is there
+		helper.define(cmd, p.as)
+	}
+	cmd.Flags().BoolVarP(&force, "force", short, false, "unmount at once, even when files are open; what is not uploaded stays on this machine")
 	cmd.Flags().Var(flagValue{&timeout, "TIME"}, "timeout", "without --force, give up and stay mounted when no upload has moved for this long")
 	return cmd
 }

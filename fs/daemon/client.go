@@ -70,7 +70,7 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Flush returns when everything is in the store. each, which may be nil, is called with how it stands, several times a second.
 func (c *Client) Flush(ctx context.Context, each func(Pending)) error {
-	return c.follow(ctx, "flush", "/flush", each)
+	return c.follow(ctx, "flush", "/flush", nil, each)
 }
 
 // Stop has the daemon unmount and end. It returns when the mount is gone and the daemon has given its catalog directory free: the same library
@@ -81,7 +81,7 @@ func (c *Client) Stop(ctx context.Context, force bool, each func(Pending)) (left
 	if force {
 		path += "?force=true"
 	}
-	err = c.follow(ctx, "stop the daemon", path, func(p Pending) {
+	err = c.follow(ctx, "stop the daemon", path, nil, func(p Pending) {
 		left = p
 		if each != nil {
 			each(p)
@@ -100,9 +100,9 @@ func (c *Client) Stop(ctx context.Context, force bool, each func(Pending)) (left
 	return left, nil
 }
 
-// follow reads reports until the last one.
-func (c *Client) follow(ctx context.Context, op, path string, each func(Pending)) error {
-	body, err := c.do(ctx, op, http.MethodPost, path)
+// follow sends content and reads reports until the last one.
+func (c *Client) follow(ctx context.Context, op, path string, content io.Reader, each func(Pending)) error {
+	body, err := c.send(ctx, op, http.MethodPost, path, content)
 	if err != nil {
 		return err
 	}

@@ -32,6 +32,8 @@ type controlled interface {
 	// Stop unmounts. Busy: files are open there; with force the mount is taken away all the same. It returns when the
 	// library is closed: what Status then says is pending stays so.
 	Stop(force bool) error
+	// Remount changes flags and limits.
+	Remount(ctx context.Context, r Remount) error
 	// Media carries out a request about media; emit is called for each line of the answer, from one goroutine at a time.
 	Media(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error
 }
@@ -73,6 +75,7 @@ func startControl(dir string, target controlled) (*control, error) {
 	mux.HandleFunc("GET "+protocol+"/status", c.status)
 	mux.HandleFunc("POST "+protocol+"/flush", c.flush)
 	mux.HandleFunc("POST "+protocol+"/stop", c.stop)
+	mux.HandleFunc("POST "+protocol+"/remount", c.remount)
 	mux.HandleFunc("POST "+protocol+"/media/{verb}", c.media)
 	handleImports(mux, target)
 	handleRecords(mux, target)

@@ -42,6 +42,7 @@ type library interface {
 	// media gives the library to requests about media; nil: it knows nothing of media.
 	media() vfs.MediaLibrary
 	// close waits for uploads until ctx ends, then closes everything in order, the store last.
+	adjust(a vfs.Adjustment)
 	close(ctx context.Context) error
 }
 
@@ -51,6 +52,9 @@ type kernel interface {
 	Hung() <-chan struct{} // closed when a request is never answered
 	Unmount() error        // Busy: nothing has changed
 	LazyUnmount() error
+	Remount(words []string) error // Busy: files are open for writing, and nothing has changed
+	ReadOnly() bool
+	SetHangTimeout(d time.Duration)
 	Abort() error
 }
 
@@ -76,6 +80,9 @@ type Daemon struct {
 	ended   chan struct{} // closed when the library is closed: what is pending now stays for the next mount
 	failed  error         // of Close
 
+	cacheSize   atomic.Int64 // of Options, until Remount
+	stopTimeout atomic.Int64 // the same, a time.Duration
+
 	mu    sync.RWMutex
 	lib   library        // guarded by mu; nil once it is closed
 	deaf  bool           // guarded by mu: requests about media are not taken any more
@@ -91,6 +98,8 @@ func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error)
 		opt: opt, started: time.Now(), notes: notes, lock: lock, lib: lib,
 		stopped: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
 	}
+	d.cacheSize.Store(opt.CacheSize)
+	d.stopTimeout.Store(int64(opt.StopTimeout))
 	d.open, d.hush = context.WithCancel(context.Background())
 	fail := func(err error) (*Daemon, error) {
 		d.leave.Store(true)
@@ -138,9 +147,9 @@ func (d *Daemon) Notes() []string { return d.notes }
 func (d *Daemon) Status() Status {
 	s := Status{
 		Mount: d.opt.Dir, Store: d.opt.Store, PID: os.Getpid(), Version: d.opt.Version, Started: d.started,
-		CatalogDir: d.opt.CatalogDir, CacheDir: d.opt.CacheDir, Running: true, ReadOnly: d.opt.ReadOnly,
+		CatalogDir: d.opt.CatalogDir, CacheDir: d.opt.CacheDir, Running: true, ReadOnly: d.readOnly(),
 	}
-	s.Cache.Limit = d.opt.CacheSize
+	s.Cache.Limit = d.cacheSize.Load()
 	select {
 	case <-d.done:
 		s.Ending = true
@@ -172,6 +181,10 @@ func (d *Daemon) Media(ctx context.Context, c vfs.Caller, verb string, r *MediaR
 	if d.lib == nil || d.deaf {
 		d.mu.RUnlock()
 		return remote.E("ask about media", d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
+	}
+	if writes[verb] && d.readOnly() {
+		d.mu.RUnlock()
+		return errReadOnly("change media", d.opt.Dir)
 	}
 	lib := d.lib.media()
 	d.asked.Add(1)
@@ -266,7 +279,7 @@ func (d *Daemon) Close(ctx context.Context) error {
 }
 
 func (d *Daemon) close(ctx context.Context) error {
-	patience := d.opt.StopTimeout
+	patience := time.Duration(d.stopTimeout.Load())
 	if d.leave.Load() {
 		patience = 0
 	}

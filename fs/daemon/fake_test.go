@@ -36,6 +36,8 @@ func (l *fakeLibrary) set(p Pending) {
 	l.pending = p
 }
 
+func (l *fakeLibrary) adjust(vfs.Adjustment) {}
+
 func (l *fakeLibrary) media() vfs.MediaLibrary { return l.lib }
 
 func (l *fakeLibrary) flush(ctx context.Context) error {
@@ -89,6 +91,10 @@ func (k *fakeKernel) Unmount() error {
 	}
 	return nil
 }
+
+func (k *fakeKernel) Remount(words []string) error { return nil }
+func (k *fakeKernel) ReadOnly() bool               { return false }
+func (k *fakeKernel) SetHangTimeout(time.Duration) {}
 
 func (k *fakeKernel) LazyUnmount() error {
 	k.events.add("detach")

@@ -258,6 +258,9 @@ type batchTaker interface {
 
 // ImportBatch hands a batch to the library.
 func (d *Daemon) ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, error) {
+	if d.readOnly() {
+		return ImportResult{}, errReadOnly("import", d.opt.Dir)
+	}
 	d.mu.RLock()
 	lib := d.lib
 	d.mu.RUnlock()

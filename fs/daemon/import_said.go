@@ -70,6 +70,9 @@ type recordsTaker interface {
 
 // RecordsBatch hands a batch to the library.
 func (d *Daemon) RecordsBatch(ctx context.Context, b RecordsBatch) (RecordsResult, error) {
+	if d.readOnly() {
+		return RecordsResult{}, errReadOnly("import records", d.opt.Dir)
+	}
 	d.mu.RLock()
 	lib := d.lib
 	d.mu.RUnlock()

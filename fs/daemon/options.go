@@ -29,12 +29,20 @@ type Options struct {
 
 	Background bool // a close returns when the bytes are synced to the local disk, and uploads go on behind
 
+	// Owner of the root folder of a library that this mount makes; nil: this user and group.
+	RootUID, RootGID *uint32
+
+	// Fixed are settings that do not change while mounted, by name: Remount compares them. SetLogLevel changes what is logged; nil: nobody can.
+	Fixed       map[string]string
+	SetLogLevel func(level string) error
+
 	Create    bool // make a library even where other objects are
 	MakeStore bool // make the folder of a local store when it is missing
 	existing  bool // make none anywhere
 
 	AllowOther   bool
 	MountOptions []string // further ones for the kernel, as in mount -o
+	Source       string   // what the mount table calls the device, without secrets; empty: the store's URL
 
 	AppendTimeout  time.Duration // how long a change waits for the log; 0: 5 minutes
 	ConnectTimeout time.Duration // how long Open waits for the store; 0: 25 s
@@ -86,7 +94,7 @@ func (o Options) withDefaults() Options {
 	or(&o.StopTimeout, time.Minute)
 	or(&o.CloseTimeout, 20*time.Second)
 	or(&o.BusyTimeout, min(time.Second, o.CloseTimeout/4))
-	or(&o.HangTimeout, 4*o.AppendTimeout+2*time.Minute)
+	or(&o.HangTimeout, hangTimeout(o.AppendTimeout))
 	if o.CacheSize == 0 {
 		o.CacheSize = 10 << 30
 	}

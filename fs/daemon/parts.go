@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -77,6 +78,12 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 			p.facts = facts.NewWorker(facts.Options{Log: opt.Log})
 			o.Facts = p.facts
 		}
+		if opt.RootUID != nil {
+			o.UID = *opt.RootUID
+		}
+		if opt.RootGID != nil {
+			o.GID = *opt.RootGID
+		}
 		if opt.Tune != nil {
 			opt.Tune(&o)
 		}
@@ -85,8 +92,23 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	if err != nil {
 		return nil, nil, errors.Join(err, p.closeFacts(), p.store.Close())
 	}
-	return p, notes, nil
+	return p, append(notes, p.otherOwner(ctx)...), nil
 }
+
+// otherOwner is a note for whoever named an owner for a library that is there already and has another.
+func (p *parts) otherOwner(ctx context.Context) []string {
+	if p.opt.RootUID == nil && p.opt.RootGID == nil {
+		return nil
+	}
+	root, err := p.fs.GetAttr(ctx, vfs.Root)
+	if err != nil || (p.opt.RootUID == nil || *p.opt.RootUID == root.UID) && (p.opt.RootGID == nil || *p.opt.RootGID == root.GID) {
+		return nil
+	}
+	return []string{fmt.Sprintf("uid and gid count for a library that the mount makes; the root folder of this one belongs to user %d and group %d: chown it", root.UID, root.GID)}
+}
+
+// adjust changes what may change while the library is open.
+func (p *parts) adjust(a vfs.Adjustment) { p.fs.Adjust(a) }
 
 // mount puts the kernel in front. Between it and the tree stand, in this order, what stays on this machine and the views: files that desktop systems drop
 // are kept for folders of the tree alone, and views, which are asked for all other names, show and take none of them.
@@ -102,7 +124,7 @@ func (p *parts) mount() (kernel, error) {
 	}
 	o := p.opt.kernel()
 	o.Library = front{p.local, views}
-	o.FSName = p.store.Facts().URL
+	o.FSName = cmp.Or(p.opt.Source, p.store.Facts().URL)
 	o.Log, o.HangTimeout = p.opt.Log, p.opt.HangTimeout
 	o.Received = func() int64 { return p.requests.Get(http.MethodGet, contents).Received }
 	s, err := fuse.Mount(o)

@@ -24,7 +24,7 @@ type Status struct {
 	Cache     CacheState `json:"cache"`
 	Log       LogState   `json:"log"`
 	Media     MediaState `json:"media"`
-	Dropped   int        `json:"dropped,omitempty"` // changes that could not be carried out again after a restart
+	Dropped   int        `json:"dropped,omitempty"` // changes that made while the store was away could not be carried out later
 	LastError *LastError `json:"last_error,omitempty"`
 }
 

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"time"
 
 	"mediafs/remote"
 )
@@ -15,6 +16,21 @@ type Report struct {
 	Phase   string   `json:"phase,omitempty"` // "upload", "unmount", "close"
 	Done    bool     `json:"done,omitempty"`
 	Failed  *failure `json:"failed,omitempty"`
+}
+
+// A Remount is what changes of a mount; nil fields stay as they are.
+type Remount struct {
+	Words []string `json:"words,omitempty"` // flags of mount(8): ro, rw, noexec…
+
+	CacheSize     *int64         `json:"cache_size,omitempty"` // bytes
+	Background    *bool          `json:"background,omitempty"`
+	Trash         *time.Duration `json:"trash,omitempty"` // 0: deleted media are not kept
+	AppendTimeout *time.Duration `json:"append_timeout,omitempty"`
+	StopTimeout   *time.Duration `json:"stop_timeout,omitempty"`
+	LogLevel      *string        `json:"log_level,omitempty"`
+
+	// Same are settings that cannot change, by name, with the value that the caller takes to be the case.
+	Same map[string]string `json:"same,omitempty"`
 }
 
 // failure is an error on its way through the socket: its kind, so that the exit code stays the same, and its text.

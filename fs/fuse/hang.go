@@ -47,13 +47,18 @@ func (l *roll) oldest(moved time.Time) (oldest *request, since time.Time) {
 	return oldest, since
 }
 
+func (s *Server) hangTimeout() time.Duration { return time.Duration(s.hang.Load()) }
+
+// SetHangTimeout changes Options.HangTimeout, for a mount that has one.
+func (s *Server) SetHangTimeout(d time.Duration) { s.hang.Store(int64(d)) }
+
 // opRead is FUSE_READ, which go-fuse has no public name for.
 const opRead = 15
 
-// watch looks for a request that is not answered for longer than limit. When there is one, something in the library is stuck: all goroutines are written
+// watch looks for a request that is not answered for longer than the server's limit. When there is one, something in the library is stuck: all goroutines are written
 // into the log and the connection is broken, so that callers get an error instead of waiting for ever.
-func (s *Server) watch(limit time.Duration, received func() int64) {
-	tick := time.NewTicker(max(limit/8, time.Millisecond))
+func (s *Server) watch(received func() int64) {
+	tick := time.NewTicker(max(s.hangTimeout()/8, time.Millisecond))
 	defer tick.Stop()
 	var (
 		moved time.Time
@@ -70,6 +75,7 @@ func (s *Server) watch(limit time.Duration, received func() int64) {
 				last, moved = n, time.Now()
 			}
 		}
+		limit := s.hangTimeout()
 		r, since := s.fs.requests.oldest(moved)
 		if r == nil || time.Since(since) < limit {
 			continue

@@ -25,8 +25,8 @@ func TestParseMounts(t *testing.T) {
 `
 	got, err := parseMounts(strings.NewReader(table))
 	want := []MountInfo{
-		{Dir: "/mnt/my photos\\\t", FSName: "s3://bucket/with space", Connection: 45},
-		{Dir: "/mnt/ro", FSName: "mediafs", ReadOnly: true, Connection: 47},
+		{Dir: "/mnt/my photos\\\t", FSName: "s3://bucket/with space", Connection: 45, Options: "rw,nosuid,nodev,relatime,rw,user_id=0"},
+		{Dir: "/mnt/ro", FSName: "mediafs", ReadOnly: true, Connection: 47, Options: "ro,nodev,rw"},
 	}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%+v, %v", got, err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,7 @@ type MountInfo struct {
 	FSName     string
 	ReadOnly   bool
 	Connection uint32 // number of its FUSE connection
+	Options    string // of the mount and of its file system, as the mount table has them
 }
 
 // Abort breaks the connection of a mount, whoever serves it: every call that waits there fails, and so does every later one. Unsupported: the control
@@ -67,9 +69,11 @@ func parseMounts(r io.Reader) ([]MountInfo, error) {
 			n, _ := strconv.ParseUint(minor, 10, 32)
 			m.Connection = uint32(n)
 		}
-		for word := range strings.SplitSeq(f[5], ",") {
-			m.ReadOnly = m.ReadOnly || word == "ro"
+		m.Options = f[5]
+		if len(g) > 2 {
+			m.Options += "," + g[2]
 		}
+		m.ReadOnly = slices.Contains(strings.Split(m.Options, ","), "ro")
 		ms = append(ms, m)
 	}
 	return ms, lines.Err()

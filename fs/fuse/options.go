@@ -44,30 +44,60 @@ type Options struct {
 
 // mountFlags are the options that are bits of mount(2) and not text for the file system. fusermount3 knows their names.
 var mountFlags = map[string]struct{ set, clear uintptr }{
-	"ro":          {set: unix.MS_RDONLY},
-	"rw":          {clear: unix.MS_RDONLY},
-	"suid":        {clear: unix.MS_NOSUID},
-	"nosuid":      {set: unix.MS_NOSUID},
-	"dev":         {clear: unix.MS_NODEV},
-	"nodev":       {set: unix.MS_NODEV},
-	"exec":        {clear: unix.MS_NOEXEC},
-	"noexec":      {set: unix.MS_NOEXEC},
-	"sync":        {set: unix.MS_SYNCHRONOUS},
-	"async":       {clear: unix.MS_SYNCHRONOUS},
-	"dirsync":     {set: unix.MS_DIRSYNC},
-	"atime":       {clear: unix.MS_NOATIME},
-	"noatime":     {set: unix.MS_NOATIME},
-	"diratime":    {clear: unix.MS_NODIRATIME},
-	"nodiratime":  {set: unix.MS_NODIRATIME},
-	"relatime":    {set: unix.MS_RELATIME},
-	"norelatime":  {clear: unix.MS_RELATIME},
-	"strictatime": {set: unix.MS_STRICTATIME},
+	"ro":            {set: unix.MS_RDONLY},
+	"rw":            {clear: unix.MS_RDONLY},
+	"suid":          {clear: unix.MS_NOSUID},
+	"nosuid":        {set: unix.MS_NOSUID},
+	"dev":           {clear: unix.MS_NODEV},
+	"nodev":         {set: unix.MS_NODEV},
+	"exec":          {clear: unix.MS_NOEXEC},
+	"noexec":        {set: unix.MS_NOEXEC},
+	"sync":          {set: unix.MS_SYNCHRONOUS},
+	"async":         {clear: unix.MS_SYNCHRONOUS},
+	"dirsync":       {set: unix.MS_DIRSYNC},
+	"symfollow":     {clear: unix.MS_NOSYMFOLLOW},
+	"nosymfollow":   {set: unix.MS_NOSYMFOLLOW},
+	"atime":         {clear: unix.MS_NOATIME},
+	"noatime":       {set: unix.MS_NOATIME, clear: unix.MS_RELATIME | unix.MS_STRICTATIME},
+	"diratime":      {clear: unix.MS_NODIRATIME},
+	"nodiratime":    {set: unix.MS_NODIRATIME},
+	"relatime":      {set: unix.MS_RELATIME, clear: unix.MS_NOATIME | unix.MS_STRICTATIME},
+	"norelatime":    {clear: unix.MS_RELATIME},
+	"strictatime":   {set: unix.MS_STRICTATIME, clear: unix.MS_NOATIME | unix.MS_RELATIME},
+	"nostrictatime": {clear: unix.MS_STRICTATIME},
+	"lazytime":      {set: unix.MS_LAZYTIME},
+	"nolazytime":    {clear: unix.MS_LAZYTIME},
+}
+
+// helperKnows are the flags that every fusermount3 knows. The others are about access times, which reading never changes here, and so change nothing when they are left out; and
+// nosymfollow, which is not.
+var helperKnows = map[string]bool{
+	"ro": true, "rw": true, "suid": true, "nosuid": true, "dev": true, "nodev": true, "exec": true, "noexec": true, "sync": true, "async": true, "dirsync": true,
+	"atime": true, "noatime": true, "nosymfollow": true,
+}
+
+// contexts are options that the kernel's security modules take, with a value.
+var contexts = map[string]bool{"context": true, "fscontext": true, "defcontext": true, "rootcontext": true}
+
+// IsKernelOption reports whether an option of mount(8) is carried out by the kernel: Options.Mount takes it.
+func IsKernelOption(word string) bool {
+	name, _, _ := strings.Cut(word, "=")
+	_, flag := mountFlags[word]
+	return flag || contexts[name]
+}
+
+// IsTableOption reports whether an option of mount(8) says nothing to the file system: who may mount, and when; or something that kernels do not know any more (mand), do anyway, or
+// say of other file systems (iversion, silent).
+func IsTableOption(word string) bool {
+	name, _, _ := strings.Cut(word, "=")
+	return mountTable[name] || strings.HasPrefix(strings.ToLower(word), "x-")
 }
 
 // mountTable are words of /etc/fstab that are not for the file system; "x-..." are others.
 var mountTable = map[string]bool{
-	"": true, "defaults": true, "auto": true, "noauto": true, "user": true, "nouser": true, "users": true,
-	"owner": true, "group": true, "_netdev": true, "nofail": true, "default_permissions": true,
+	"": true, "defaults": true, "auto": true, "noauto": true, "user": true, "nouser": true, "users": true, "nousers": true,
+	"owner": true, "noowner": true, "group": true, "nogroup": true, "_netdev": true, "_rnetdev": true, "nofail": true, "comment": true, "helper": true, "uhelper": true,
+	"default_permissions": true, "iversion": true, "noiversion": true, "silent": true, "loud": true, "mand": true, "nomand": true,
 }
 
 // mountOptions is a list of options sorted by who understands them.
@@ -75,7 +105,7 @@ type mountOptions struct {
 	allowOther bool
 	idmap      bool     // mounts of it may map users (mount_setattr)
 	flags      uintptr  // for mount(2)
-	words      []string // the flags that were named, for fusermount3
+	words      []string // the flags that were named and that fusermount3 knows
 	data       []string // for the file system
 }
 
@@ -89,7 +119,9 @@ func (o *Options) parse(root bool) (mountOptions, error) {
 	add := func(word string) {
 		f := mountFlags[word]
 		m.flags = m.flags&^f.clear | f.set
-		m.words = append(m.words, word)
+		if helperKnows[word] {
+			m.words = append(m.words, word)
+		}
 	}
 	for word := range strings.SplitSeq(strings.Join(o.Mount, ","), ",") {
 		name, _, _ := strings.Cut(word, "=")
@@ -100,7 +132,7 @@ func (o *Options) parse(root bool) (mountOptions, error) {
 				return m, remote.E("mount", o.Dir, remote.Permission, fmt.Errorf("option %s", word)).WithHint("only root may ask for it")
 			}
 			add(word)
-		case mountTable[word], strings.HasPrefix(word, "x-"):
+		case IsTableOption(word):
 		case word == "allow_other":
 			m.allowOther = true
 		case word == "idmap":

@@ -27,6 +27,7 @@ type Server struct {
 	left    atomic.Bool // nobody waits for what is not answered yet
 	done    chan struct{}
 	hung    chan struct{} // closed by watch
+	hang    atomic.Int64  // HangTimeout
 }
 
 // start serves. WaitMount also makes the kernel ask once whether files can be polled and learn that they cannot, so that a Go program
@@ -38,7 +39,8 @@ func (s *Server) start(o *Options) {
 	}
 	go s.serve()
 	if o.HangTimeout > 0 {
-		go s.watch(o.HangTimeout, o.Received) // until the mount's end, or the first hang
+		s.hang.Store(int64(o.HangTimeout))
+		go s.watch(o.Received) // until the mount's end, or the first hang
 	}
 	if err := s.raw.WaitMount(); err != nil {
 		s.fs.log.WithError(err).Debug("first request")

@@ -70,7 +70,7 @@ func (f *file) copiedFrom(src *file) {
 func (f *file) refer(ctx context.Context, src *file, fromOff, off, n int64) (int64, error) {
 	fs := f.fs
 	if src.ino.isLocal() {
-		if fs.opt.Background {
+		if fs.background() {
 			return 0, nil
 		}
 		if err := fs.uploadWithin(ctx, src.ino); err != nil {

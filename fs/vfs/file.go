@@ -403,7 +403,7 @@ func (f *file) Flush(ctx context.Context, c Caller) error {
 		f.fs.uploads.queueBehind(f.ino)
 		return nil
 	}
-	if f.fs.opt.Background {
+	if f.fs.background() {
 		return f.fs.keep(ctx, f)
 	}
 	return f.Fsync(ctx)
@@ -458,7 +458,7 @@ func (f *file) Fsync(ctx context.Context) error {
 // flushCatalog waits, as long as close may, until what was changed before is in the log. It waits for nothing unless an operation's caller was
 // told of an outage: all others have waited themselves.
 func (fs *FS) flushCatalog(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
 	return fs.cat.Flush(ctx)
 }
@@ -501,7 +501,7 @@ func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) err
 		fs.uploads.queue(ino, fs.opt.FlushDelay)
 		return nil
 	}
-	if fs.opt.Background {
+	if fs.background() {
 		return fs.syncSpool(ctx, ino)
 	}
 	err = fs.uploadWithin(ctx, ino)

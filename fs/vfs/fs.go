@@ -63,6 +63,8 @@ type FS struct {
 	store remote.Store
 	spool *spool.Spool
 
+	now adjustable // of opt
+
 	refusals   refusals
 	asides     asides
 	opened     atomic.Bool            // the catalog is there
@@ -88,6 +90,9 @@ var _ Library = (*FS)(nil)
 func Open(ctx context.Context, opt Options) (*FS, error) {
 	opt.defaults()
 	fs := &FS{opt: opt, log: opt.Log, store: opt.Store, inodes: make(map[ID]*inode)}
+	fs.now.background.Store(opt.Background)
+	fs.now.trash.Store(int64(opt.Trash))
+	fs.now.uploadTimeout.Store(int64(opt.UploadTimeout))
 	fs.ctx, fs.cancel = context.WithCancel(context.Background())
 	fs.uploads, fs.rewrite, fs.facts = newUploader(fs), newRewriter(fs), newFactsAgent(fs)
 	log, ok := opt.Store.(remote.Log)

@@ -58,7 +58,7 @@ func (fs *FS) lock(ctx context.Context, ino *inode) error {
 	if ino.tryLock() {
 		return nil
 	}
-	timeout := time.NewTimer(fs.opt.UploadTimeout)
+	timeout := time.NewTimer(fs.uploadTimeout())
 	defer timeout.Stop()
 	select {
 	case ino.up <- struct{}{}:

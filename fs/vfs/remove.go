@@ -17,7 +17,7 @@ const minTrashAge = 5 * time.Minute
 // Unlink takes a name off a node that is no folder.
 func (fs *FS) Unlink(ctx context.Context, c Caller, parent ID, name string) error {
 	in := fs.newIntent(intent.Kind_UNLINK, c)
-	in.Parent, in.Name, in.Trash = parent, []byte(name), fs.opt.Trash > 0
+	in.Parent, in.Name, in.Trash = parent, []byte(name), fs.trashAge() > 0
 	var err error
 	if in.SpareId, err = fs.cat.NewID(); err != nil {
 		return err

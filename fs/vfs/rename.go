@@ -32,7 +32,7 @@ func (fs *FS) Rename(ctx context.Context, c Caller, parent ID, name string, newP
 		return err
 	}
 	in := fs.newIntent(intent.Kind_RENAME, c)
-	in.Parent, in.Name, in.NewParent, in.NewName, in.Flags, in.Trash = parent, []byte(name), newParent, []byte(newName), flags, fs.opt.Trash > 0
+	in.Parent, in.Name, in.NewParent, in.NewName, in.Flags, in.Trash = parent, []byte(name), newParent, []byte(newName), flags, fs.trashAge() > 0
 	var err error
 	if in.SpareId, err = fs.cat.NewID(); err != nil {
 		return err

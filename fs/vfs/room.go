@@ -17,7 +17,7 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 	if remote.KindOf(err) != remote.NoSpace {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
 	defer context.AfterFunc(fs.ctx, cancel)()
 	pause := time.NewTicker(min(fs.opt.RetryInterval, 100*time.Millisecond))

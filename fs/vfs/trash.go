@@ -16,7 +16,7 @@ const trashBatch = 500
 
 // TrashName moves a name's node to the trash, however young it is; a folder with all that is in it. A node that has more names loses this one.
 func (fs *FS) TrashName(ctx context.Context, c Caller, parent ID, name string) (entry uint64, err error) {
-	if fs.opt.Trash <= 0 {
+	if fs.trashAge() <= 0 {
 		return 0, remote.E("move to the trash", fmt.Sprintf("%q", name), remote.Unsupported, errors.New("this mount keeps no trash")).
 			WithHint("mount with --trash=DAYS")
 	}
@@ -191,10 +191,10 @@ func endTree(tx *catalog.Tx, id ID) bool {
 
 // emptyTrash deletes trash entries older than the retention; it returns when none is left or the log is not reached.
 func (fs *FS) emptyTrash(ctx context.Context) error {
-	if fs.opt.Trash <= 0 {
+	if fs.trashAge() <= 0 {
 		return nil
 	}
-	cutoff := stamp(TimeOf(fs.opt.Now().Add(-fs.opt.Trash)))
+	cutoff := stamp(TimeOf(fs.opt.Now().Add(-fs.trashAge())))
 	for {
 		due := false
 		err := fs.cat.View(func(tx *catalog.Tx) error {

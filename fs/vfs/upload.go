@@ -18,7 +18,7 @@ var errClosing = errors.New("the library is being unmounted; what was written st
 
 // uploadWithin uploads an inode's spool file and tries again, within the time that close may take, while the store is not reached.
 func (fs *FS) uploadWithin(ctx context.Context, ino *inode) error {
-	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
 	defer context.AfterFunc(fs.ctx, cancel)()
 	pause := min(fs.opt.RetryInterval, time.Second)

@@ -38,6 +38,7 @@ const (
 	Busy                    // in use: a mount point, a directory of another daemon
 	Range                   // the caller's buffer is too small for the answer
 	CrossDevice             // the two names are kept in different places: copy, then delete
+	Archived                // the store keeps the bytes where they cannot be read until they are restored
 	numKinds
 )
 
@@ -45,7 +46,7 @@ var kindNames = [numKinds]string{
 	"error", "does not exist", "already exists", "not a folder", "is a folder", "folder not empty",
 	"permission denied", "read-only", "not supported", "invalid", "too large", "name too long",
 	"quota exceeded", "no space left", "stale", "conflict", "throttled", "unavailable", "corrupt", "interrupted",
-	"no such attribute", "link not possible", "busy", "buffer too small", "kept in different places",
+	"no such attribute", "link not possible", "busy", "buffer too small", "kept in different places", "archived",
 }
 
 func (k Kind) Error() string {

@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
@@ -19,6 +20,7 @@ import (
 // openStore opens the library at opt.Store, within opt.ConnectTimeout; an empty place becomes a new library, one with other objects only when
 // opt.Create says so. Its requests are counted by classify.
 func openStore(ctx context.Context, opt Options, counter *transport.Counter) (*bucket.Store, []string, error) {
+	all := ctx
 	ctx, cancel := context.WithTimeout(ctx, opt.ConnectTimeout)
 	defer cancel()
 	b, err := open.URL(ctx, withProfile(opt.Store, opt.Profile), open.Options{
@@ -31,7 +33,7 @@ func openStore(ctx context.Context, opt Options, counter *transport.Counter) (*b
 	}
 	s, notes, err := openLibrary(ctx, b, opt)
 	if err == nil {
-		if err = probe(ctx, s, opt); err != nil {
+		if err = probe(all, s, opt); err != nil {
 			err = errors.Join(err, s.Close())
 			return nil, nil, err
 		}
@@ -107,23 +109,41 @@ func rehint(err error, hint string) error {
 	return err
 }
 
-// probeName is the file in the catalog directory that names the store whose put-if-absent was tried and found good. Losing it costs a few requests.
+// probeName is the file in the catalog directory that has what was found out of the store. Losing it costs some requests.
 const probeName = "probed"
 
-// probe tries once for each store and catalog directory whether of several machines that write one key exactly one wins: everything
-// rests on that.
+// probeVersion changes when a probe tries more than those before did: what an older one found out is then not enough.
+const probeVersion = 2
+
+// A noted is what the file says. Before version 2 it was the URL alone.
+type noted struct {
+	Version int           `json:"version"`
+	Store   string        `json:"store"` // its URL
+	Habits  object.Habits `json:"habits"`
+}
+
+// probe tries once for each store and catalog directory whether the store keeps its word: everything rests on that. A slow line gets more time for it than
+// it has to be reached: some megabytes are moved.
 func probe(ctx context.Context, s *bucket.Store, opt Options) error {
 	if opt.ReadOnly {
 		return nil
 	}
 	name := filepath.Join(opt.CatalogDir, probeName)
-	if b, err := os.ReadFile(name); err == nil && strings.TrimSpace(string(b)) == s.Facts().URL {
+	var n noted
+	if b, err := os.ReadFile(name); err == nil && json.Unmarshal(b, &n) == nil && n.Version == probeVersion && n.Store == s.Facts().URL {
+		s.SetHabits(n.Habits)
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, opt.ConnectTimeout+opt.AppendTimeout)
+	defer cancel()
 	if err := s.Probe(ctx); err != nil {
 		return err
 	}
-	if err := writePrivate(name, []byte(s.Facts().URL+"\n")); err != nil {
+	b, err := json.Marshal(noted{probeVersion, s.Facts().URL, s.Habits()})
+	if err != nil {
+		return remote.E("note the probe", name, remote.Other, err)
+	}
+	if err := writePrivate(name, append(b, '\n')); err != nil {
 		return remote.E("note the probe", name, kindOfOS(err), bare(err))
 	}
 	return nil

@@ -37,6 +37,7 @@ var errnos = map[remote.Kind]syscall.Errno{
 	remote.Busy:        syscall.EBUSY,
 	remote.Range:       syscall.ERANGE,
 	remote.CrossDevice: syscall.EXDEV,
+	remote.Archived:    syscall.EIO,
 }
 
 // Errno is the number that a program gets for err: 0 for nil, EIO for what is in no table.

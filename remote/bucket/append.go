@@ -81,8 +81,8 @@ func (s *Store) tryAppend(ctx context.Context, seq uint64, obj, body []byte, dou
 	case again(err), ctx.Err() != nil:
 		*doubt = true
 		return later, err
-	case remote.KindOf(err) == remote.Other:
-		*doubt = true
+	case remote.KindOf(err) == remote.Other, errors.Is(err, remote.Corrupt):
+		*doubt = true // something is there now
 	}
 	return refused, err
 }

@@ -104,6 +104,7 @@ type Store struct {
 	facts  remote.Facts
 	whole  object.Whole // the bucket that the library is a part of; nil: it ends where the library ends
 	prefix string       // of the library in whole
+	habits object.Habits
 	seen   sightings
 	clock  storeClock
 }

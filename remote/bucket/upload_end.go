@@ -83,26 +83,17 @@ func (u *upload) commit(ctx context.Context, chunks int, size int64) error {
 	case err != nil:
 		return err
 	}
-	if before != "" {
-		if err := u.tookEffect(ctx, before); err != nil {
-			return err
-		}
+	// An upload that somebody dropped looks as if it had been completed when the object that was there has the right size, and
+	// some servers (VersityGW) say so themselves.
+	if before != "" && info.ETag == before {
+		return aborted(u.key)
+	}
+	if info.Size != size {
+		return remote.E("complete upload", u.key, remote.Corrupt, fmt.Errorf("the store has %d bytes, it was sent %d", info.Size, size)).
+			WithHint("the store changes what it stores: use another one; what was written is kept on this machine")
 	}
 	u.s.heard(info)
 	u.finish(size)
-	return nil
-}
-
-// tookEffect fails with Stale when the object is still the one that was there before the completion. An upload that somebody dropped
-// looks as if it had been completed when that has the right size, and some servers (VersityGW) say so themselves.
-func (u *upload) tookEffect(ctx context.Context, before string) error {
-	info, there, err := u.s.exists(ctx, u.key)
-	if err != nil {
-		return err
-	}
-	if !there || info.ETag == before {
-		return aborted(u.key)
-	}
 	return nil
 }
 

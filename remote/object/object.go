@@ -38,6 +38,7 @@ type Part struct {
 	Number int // from 1
 	ETag   string
 	Size   int64
+	Sum    string // checksum of it that the store keeps, which the completion names; empty: none
 }
 
 // MultipartUpload is one that was begun and neither completed nor aborted.
@@ -65,7 +66,9 @@ type Facts struct {
 // Errors are *remote.Error with the key as Path (for a source that CopyPart does not find: the source). Kinds: NotExist (the store said so; for Get, Head, CopyPart's source,
 // unknown uploads), Exist (IfAbsent), Conflict (a concurrent conditional put of the same key, S3's 409: try again),
 // Stale (IfMatch), Permission, Throttled, Unavailable (not reached, 5xx, broken off: for a write, in doubt), Quota,
-// NoSpace, Invalid. A write that returned nil is durable.
+// NoSpace, Invalid, Archived (the bytes must be restored before they can be read), Corrupt (the store has other bytes
+// than those that it was given, by its own answer: what is under the key must not be used). A write that returned nil is
+// durable.
 type Bucket interface {
 	// Put stores size bytes of body under key, replacing what is there unless IfAbsent. body is read from its start,
 	// maybe more than once. Readers never see part of it.
@@ -98,7 +101,8 @@ type Bucket interface {
 	ListParts(ctx context.Context, key, uploadID string) ([]Part, error)
 
 	// CompleteMultipart makes the object of the parts, in the order given. A completion that ended in doubt is settled with Head:
-	// calling it again after it took effect returns success when the object has the size of the parts.
+	// calling it again after it took effect returns success when the object has the size of the parts. Info is of the object
+	// as the store has it; Corrupt when it is not what the parts make.
 	CompleteMultipart(ctx context.Context, key, uploadID string, parts []Part) (Info, error)
 
 	// AbortMultipart drops an upload; one that is not known is no error.
@@ -140,4 +144,43 @@ type Description struct {
 	Info
 	Type string            // media type; empty when the store does not say
 	Meta map[string]string // what the writer noted, by name in lower case, without the store's own prefix (x-amz-meta-)
+}
+
+// Habits are what has to be found out of a store by trying: which checksum it takes with what is put, and what its answers
+// prove. The zero value is what every store takes.
+type Habits struct {
+	Put  Checks `json:"put"`
+	Part Checks `json:"part"` // of uploads
+	// MD5Tags: the etag of a put and of a part is the MD5 of its bytes, and that of a completed upload the MD5 of those of
+	// its parts. Stores that encrypt with keys of their own have other etags.
+	MD5Tags bool `json:"md5_tags"`
+	// NoCopy: the store cannot make a part out of another object.
+	NoCopy bool `json:"no_copy,omitempty"`
+	// Known: the rest was found out. Until then answers prove nothing, and nothing is asked beside them.
+	Known bool `json:"known"`
+}
+
+// Checks are how bytes are guarded on their way into a store.
+type Checks struct {
+	// Sum is the checksum that goes with them: SumCRC32C, SumMD5 or SumNone. A bucket with Object Lock refuses what has none.
+	Sum string `json:"sum"`
+	// Verified: bytes whose checksum is another are refused, so that success proves what was kept.
+	Verified bool `json:"verified"`
+}
+
+// The checksums of Checks.
+const (
+	SumCRC32C = "crc32c" // x-amz-checksum-crc32c
+	SumMD5    = "md5"    // Content-MD5; also what an empty text stands for
+	SumNone   = "none"
+)
+
+// Learner is implemented by a bucket that has habits to be found out (s3).
+type Learner interface {
+	// Learn finds the habits out with objects of some bytes, keeps to them from then on, and returns them. Each key that
+	// newKey gives is used once; what is under them afterwards is the caller's to delete. Unsupported: nothing can be
+	// written to the store. Corrupt: it keeps other bytes than it is given. Any other error says nothing about it.
+	Learn(ctx context.Context, newKey func() string) (Habits, error)
+	// SetHabits has the bucket keep to what was found out before. It must not be called while others use it.
+	SetHabits(h Habits)
 }

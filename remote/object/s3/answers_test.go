@@ -237,15 +237,44 @@ func TestShortBodies(t *testing.T) {
 			w.WriteHeader(206)
 			io.WriteString(w, "123")
 		}, object.GetOptions{Offset: 2, Length: 5}, 0},
+		"range that does not fit": {func(w http.ResponseWriter, r *http.Request) {
+			object10(w.Header())
+			w.Header().Set("Content-Range", "bytes 2-9/10")
+			w.Header().Set("Content-Length", "5")
+			w.WriteHeader(206)
+			io.WriteString(w, "23456")
+		}, object.GetOptions{Offset: 2, Length: 5}, 0},
 		"range ignored": {func(w http.ResponseWriter, r *http.Request) {
 			object10(w.Header())
 			io.WriteString(w, "0123456789")
 		}, object.GetOptions{Offset: 2, Length: 5}, 0},
 	} {
-		data, _, err := get(t, open(t, serve(t, c.h).options()), c.opt)
-		if !errors.Is(err, remote.Unavailable) || len(data) != c.n {
-			t.Errorf("%s: got %q, %v; want %d bytes and Unavailable", what, data, err, c.n)
+		kind := remote.Unavailable
+		if what == "range ignored" {
+			kind = remote.Unsupported // asking again would not help
 		}
+		data, _, err := get(t, open(t, serve(t, c.h).options()), c.opt)
+		if !errors.Is(err, kind) || len(data) != c.n {
+			t.Errorf("%s: got %q, %v; want %d bytes and %q", what, data, err, c.n, error(kind))
+		}
+	}
+}
+
+// A store that does not look at If-Match gives nothing that was not asked for.
+func TestMatchIgnored(t *testing.T) {
+	p := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Etag", `"other"`)
+		w.Header().Set("Last-Modified", time.Now().UTC().Format(http.TimeFormat))
+		w.Header().Set("Content-Length", "10")
+		if r.Method == "GET" {
+			io.WriteString(w, "0123456789")
+		}
+	})
+	b := open(t, p.options())
+	for _, opt := range []object.GetOptions{{Length: -1}, {Length: 0}} {
+		opt.IfMatch = "tag"
+		_, _, err := get(t, b, opt)
+		check(t, "get", err, remote.Stale, `"other"`)
 	}
 }
 

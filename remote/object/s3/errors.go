@@ -182,11 +182,20 @@ func (b *Bucket) convertAnswer(op, key string, answer minio.ErrorResponse, faile
 	if o.kind == remote.Conflict && failed412 != remote.Exist {
 		o.kind = remote.Unavailable // nobody can be in the way of a request without a condition: the server means that it should come again
 	}
+	if isLocked(answer) {
+		o.hint = "Object Lock keeps the object as it is until its retention ends"
+	}
 	e := remote.E(op, key, o.kind, why)
 	if o.hint != "" {
 		e = e.WithHint(o.hint)
 	}
 	return e
+}
+
+// isLocked reports whether err is the store's answer that Object Lock keeps an object as it is: Amazon's words, which others use too.
+func isLocked(err error) bool {
+	var answer minio.ErrorResponse
+	return errors.As(err, &answer) && answer.Code == minio.AccessDenied && strings.Contains(strings.ToLower(answer.Message), "object lock")
 }
 
 // isCode reports whether err is the store's answer with that code.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -23,7 +24,11 @@ func (b *Bucket) CreateMultipart(ctx context.Context, key, mediaType string) (st
 	if mediaType == "" {
 		mediaType = defaultType
 	}
-	id, err := b.core.NewMultipartUpload(ctx, b.bucket, name, minio.PutObjectOptions{ContentType: mediaType})
+	opt := minio.PutObjectOptions{ContentType: mediaType}
+	if b.habits.Part.Sum == object.SumCRC32C {
+		opt.UserMetadata = map[string]string{headerAlgorithm: "CRC32C"}
+	}
+	id, err := b.core.NewMultipartUpload(ctx, b.bucket, name, opt)
 	if err != nil {
 		return "", b.convert(op, key, err, remote.Other)
 	}
@@ -42,17 +47,29 @@ func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, number int, 
 	if err := object.CheckPart(op, key, number, size, b.Facts()); err != nil {
 		return object.Part{}, err
 	}
-	p, err := newPayload(ctx, op, key, body, size)
+	p, err := b.newPayload(ctx, op, key, body, size, b.habits.Part)
 	if err != nil {
 		return object.Part{}, err
 	}
-	part, err := b.core.PutObjectPart(ctx, b.bucket, name, uploadID, number, p, size, minio.PutObjectPartOptions{
-		Sha256Hex: p.sha256, DisableContentSha256: p.sha256 != "",
-	})
+	actx, a := withAnswer(ctx)
+	part, err := b.putPart(actx, name, uploadID, number, p)
 	if err = p.finish(op, key, err); err != nil {
 		return object.Part{}, b.convert(op, key, err, remote.Other)
 	}
-	return object.Part{Number: number, ETag: part.ETag, Size: size}, nil
+	if _, err := b.kept(op, key, p, a, part.ETag, part.ChecksumCRC32C); err != nil {
+		return object.Part{}, err
+	}
+	return object.Part{Number: number, ETag: part.ETag, Size: size, Sum: p.crc32c}, nil
+}
+
+// putPart sends the request of PutPart.
+func (b *Bucket) putPart(ctx context.Context, name, uploadID string, number int, p *payload) (minio.ObjectPart, error) {
+	opt := minio.PutObjectPartOptions{Md5Base64: p.contentMD5(), Sha256Hex: p.sha256, DisableContentSha256: p.sha256 != ""}
+	if p.crc32c != "" {
+		opt.CustomHeader = http.Header{}
+		opt.CustomHeader.Set(headerCRC32C, p.crc32c)
+	}
+	return b.core.PutObjectPart(ctx, b.bucket, name, uploadID, number, p, p.size, opt)
 }
 
 // CopyPart lets the server copy; no bytes come here.
@@ -72,9 +89,15 @@ func (b *Bucket) CopyPart(ctx context.Context, key, uploadID string, number int,
 	if off < 0 || n < 1 {
 		return object.Part{}, remote.E(op, key, remote.Invalid, fmt.Errorf("%d bytes at %d are no range", n, off))
 	}
+	if b.habits.NoCopy {
+		return object.Part{}, remote.E(op, key, remote.Unsupported, errors.New("the store copies no parts"))
+	}
 	part, err := b.core.CopyObjectPart(ctx, b.bucket, from, b.bucket, name, uploadID, number, off, n, nil)
-	if isCode(err, minio.NoSuchKey) {
+	switch {
+	case isCode(err, minio.NoSuchKey):
 		return object.Part{}, b.convert(op, source, err, remote.Other)
+	case err == io.EOF: // of the answer, which has nothing in it, and not of the connection
+		return object.Part{}, remote.E(op, key, remote.Unsupported, errors.New("the store took the copy of a part for an upload"))
 	}
 	if err != nil {
 		return object.Part{}, b.convert(op, key, err, remote.Other)
@@ -84,7 +107,7 @@ func (b *Bucket) CopyPart(ctx context.Context, key, uploadID string, number int,
 		// A copy that fails after its answer has begun is an error under status 200.
 		return object.Part{}, remote.E(op, key, remote.Unavailable, errors.New("the server broke off the copy"))
 	}
-	return object.Part{Number: number, ETag: etag, Size: n}, nil
+	return object.Part{Number: number, ETag: etag, Size: n, Sum: part.ChecksumCRC32C}, nil
 }
 
 // ListParts is one request for up to 1,000 parts.
@@ -101,7 +124,7 @@ func (b *Bucket) ListParts(ctx context.Context, key, uploadID string) ([]object.
 			return nil, b.convert(op, key, err, remote.Other)
 		}
 		for _, p := range page.ObjectParts {
-			parts = append(parts, object.Part{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`), Size: p.Size})
+			parts = append(parts, object.Part{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`), Size: p.Size, Sum: p.ChecksumCRC32C})
 		}
 		if !page.IsTruncated {
 			break
@@ -115,6 +138,7 @@ func (b *Bucket) ListParts(ctx context.Context, key, uploadID string) ([]object.
 	return parts, nil
 }
 
+// CompleteMultipart is two requests: what was made of the parts is looked at, since the answer tells no size.
 func (b *Bucket) CompleteMultipart(ctx context.Context, key, uploadID string, parts []object.Part) (object.Info, error) {
 	const op = "complete multipart upload"
 	name, err := b.begin(ctx, op, key)
@@ -127,23 +151,32 @@ func (b *Bucket) CompleteMultipart(ctx context.Context, key, uploadID string, pa
 	}
 	list := make([]minio.CompletePart, len(parts))
 	for i, p := range parts {
-		list[i] = minio.CompletePart{PartNumber: p.Number, ETag: p.ETag}
+		list[i] = minio.CompletePart{PartNumber: p.Number, ETag: p.ETag, ChecksumCRC32C: p.Sum}
 	}
 	actx, a := withAnswer(ctx)
 	up, err := b.core.CompleteMultipartUpload(actx, b.bucket, name, uploadID, list, minio.PutObjectOptions{})
-	if err == nil && up.ETag != "" {
-		return object.Info{Key: key, Size: size, ETag: up.ETag, Modified: a.date, Date: a.date}, nil
+	done := err == nil && up.ETag != ""
+	if done {
+		if err := b.joined(op, key, parts, a, up.ETag, up.ChecksumCRC32C); err != nil {
+			return object.Info{}, err
+		}
 	}
-	// In doubt, or done by an earlier call: the object tells.
+	// When that is in doubt, or an earlier call did it, the object tells too.
 	err = b.convert(op, key, err, remote.Other)
-	if kind := remote.KindOf(err); err == nil || kind == remote.NotExist || kind == remote.Unavailable {
-		info, herr := b.stat(ctx, op, key, name, "")
-		if herr == nil && info.Size == size {
-			return info, nil
-		}
-		if err == nil {
-			return object.Info{}, herr
-		}
+	if kind := remote.KindOf(err); err != nil && kind != remote.NotExist && kind != remote.Unavailable {
+		return object.Info{}, err
+	}
+	info, herr := b.stat(ctx, op, key, name, "")
+	switch {
+	case herr == nil && info.Size == size:
+		return info, nil
+	case herr == nil && done && info.ETag != up.ETag:
+		// A server may remember an upload that it completed or dropped, and call it done once more.
+		return object.Info{}, remote.E(op, key, remote.NotExist, fmt.Errorf("another object is there, of %d bytes instead of %d", info.Size, size))
+	case herr == nil && done:
+		return object.Info{}, otherSize(op, key, info.Size, size)
+	case err == nil:
+		return object.Info{}, herr
 	}
 	return object.Info{}, err
 }

@@ -1,6 +1,8 @@
 // Package s3 is object storage on any server that speaks Amazon's S3, through minio-go: the transport below it is that of
 // remote/transport, requests are signed with version 4, and put-if-absent is a PUT with If-None-Match: *.
 //
+// Every put and part carries a checksum, and what the store answers is compared with what was sent: see integrity.go.
+//
 // Nothing is retried: minio-go gets one attempt a request. (Its loop waits up to 200 ms after a failure that it would
 // have retried.) Nothing is asked of the server before the first operation.
 package s3
@@ -45,6 +47,8 @@ type Bucket struct {
 	url    string
 	bucket string
 	prefix string // empty or with a slash at its end
+	secure bool   // requests are encrypted
+	habits object.Habits
 }
 
 var _ object.Bucket = (*Bucket)(nil)
@@ -69,6 +73,7 @@ func Open(ctx context.Context, opt Options) (*Bucket, error) {
 		url:    "s3://" + opt.Bucket + "/" + opt.Prefix,
 		bucket: opt.Bucket,
 		prefix: opt.Prefix,
+		secure: endpoint.Scheme == "https",
 	}
 	if opt.Endpoint != defaultEndpoint {
 		b.url += "?endpoint=" + opt.Endpoint
@@ -79,7 +84,7 @@ func Open(ctx context.Context, opt Options) (*Bucket, error) {
 	}
 	b.core, err = minio.NewCore(endpoint.Host, &minio.Options{
 		Creds:        credentialsOf(&opt),
-		Secure:       endpoint.Scheme == "https",
+		Secure:       b.secure,
 		Transport:    b.wire,
 		Region:       opt.Region,
 		BucketLookup: lookup,
@@ -103,7 +108,8 @@ func (b *Bucket) begin(ctx context.Context, op, key string) (name string, err er
 	return name, object.CheckContext(ctx, op, key)
 }
 
-// Put is one request. Info.Modified is when the store answered; its own record may be a moment earlier.
+// Put is one request; two where the answer to the first proves nothing of what was kept. Info.Modified is when the store
+// answered; its own record may be a moment earlier.
 func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
 	const op = "put object"
 	name, err := b.begin(ctx, op, key)
@@ -113,10 +119,39 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	if size > maxPut {
 		return object.Info{}, remote.E(op, key, remote.TooLarge, fmt.Errorf("%d bytes are more than one request takes (%d)", size, int64(maxPut)))
 	}
-	p, err := newPayload(ctx, op, key, body, size)
+	p, err := b.newPayload(ctx, op, key, body, size, b.habits.Put)
 	if err != nil {
 		return object.Info{}, err
 	}
+	actx, a := withAnswer(ctx)
+	up, err := b.put(actx, name, p, opt)
+	if err = p.finish(op, key, err); err != nil {
+		if opt.IfAbsent && isLocked(err) {
+			// VersityGW looks at the lock of an object that is there before it looks at the condition.
+			if _, herr := b.stat(ctx, op, key, name, ""); herr == nil {
+				return object.Info{}, remote.E(op, key, remote.Exist, errors.New(err.Error()))
+			}
+		}
+		return object.Info{}, b.convert(op, key, err, remote.Exist)
+	}
+	proven, err := b.kept(op, key, p, a, up.ETag, up.ChecksumCRC32C)
+	if err != nil {
+		return object.Info{}, err
+	}
+	if !proven && b.habits.Known {
+		there, err := b.stat(ctx, op, key, name, "")
+		if err != nil {
+			return object.Info{}, err
+		}
+		if there.Size != size {
+			return object.Info{}, otherSize(op, key, there.Size, size)
+		}
+	}
+	return object.Info{Key: key, Size: size, ETag: up.ETag, Modified: a.date, Date: a.date}, nil
+}
+
+// put sends the request of Put.
+func (b *Bucket) put(ctx context.Context, name string, p *payload, opt object.PutOptions) (minio.UploadInfo, error) {
 	put := minio.PutObjectOptions{ContentType: opt.Type, DisableContentSha256: p.sha256 != ""}
 	if put.ContentType == "" {
 		put.ContentType = defaultType
@@ -124,12 +159,10 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	if opt.IfAbsent {
 		put.SetMatchETagExcept("*")
 	}
-	ctx, a := withAnswer(ctx)
-	up, err := b.core.PutObject(ctx, b.bucket, name, p, size, "", p.sha256, put)
-	if err = p.finish(op, key, err); err != nil {
-		return object.Info{}, b.convert(op, key, err, remote.Exist)
+	if p.crc32c != "" {
+		put.UserMetadata = map[string]string{headerCRC32C: p.crc32c}
 	}
-	return object.Info{Key: key, Size: size, ETag: up.ETag, Modified: a.date, Date: a.date}, nil
+	return b.core.PutObject(ctx, b.bucket, name, p, p.size, p.contentMD5(), p.sha256, put)
 }
 
 // Get is one request; a range of no bytes, or one past the end, is a Head, after the request that found it out.
@@ -157,8 +190,16 @@ func (b *Bucket) Get(ctx context.Context, key string, opt object.GetOptions) (io
 	if err != nil {
 		return nil, object.Info{}, b.convert(op, key, err, remote.Stale)
 	}
+	if err := sameTag(op, key, oi.ETag, opt.IfMatch); err != nil {
+		body.Close()
+		return nil, object.Info{}, err
+	}
 	total, n, err := extent(header, oi.Size, opt)
-	if err != nil {
+	switch {
+	case errors.Is(err, errNoRanges):
+		body.Close()
+		return nil, object.Info{}, remote.E(op, key, remote.Unsupported, err).WithHint("use a store, or a proxy before it, that gives ranges of objects")
+	case err != nil:
 		body.Close()
 		return nil, object.Info{}, remote.E(op, key, remote.Unavailable, err)
 	}
@@ -181,6 +222,16 @@ func getOptions(opt object.GetOptions) (get minio.GetObjectOptions, ranged bool,
 	return get, false, nil
 }
 
+// sameTag fails with Stale when a store gave an object although it does not have the etag that was asked for.
+func sameTag(op, key, etag, wanted string) error {
+	if wanted == "" || etag == wanted {
+		return nil
+	}
+	return remote.E(op, key, remote.Stale, fmt.Errorf("its etag is %q, not %q", etag, wanted))
+}
+
+var errNoRanges = errors.New("the store ignores ranges: it answered with the whole object")
+
 // extent tells from the headers of an answer how large the object is and how many bytes of the body are wanted.
 func extent(h http.Header, length int64, opt object.GetOptions) (total, n int64, err error) {
 	if length < 0 {
@@ -197,18 +248,19 @@ func extent(h http.Header, length int64, opt object.GetOptions) (total, n int64,
 	if cr == "" {
 		// The whole object, because it was asked for or because the server takes a range for advice.
 		if opt.Offset > 0 && opt.Offset < length {
-			return 0, 0, errors.New("the server ignores ranges")
+			return 0, 0, errNoRanges
 		}
 		return length, want(length), nil
 	}
 	span, size, ok := strings.Cut(strings.TrimPrefix(cr, "bytes "), "/")
-	from, _, _ := strings.Cut(span, "-")
+	from, to, _ := strings.Cut(span, "-")
 	first, err1 := strconv.ParseInt(from, 10, 64)
-	total, err2 := strconv.ParseInt(size, 10, 64)
-	if !ok || err1 != nil || err2 != nil || first != opt.Offset {
+	last, err2 := strconv.ParseInt(to, 10, 64)
+	total, err3 := strconv.ParseInt(size, 10, 64)
+	if !ok || err1 != nil || err2 != nil || err3 != nil || first != opt.Offset {
 		return 0, 0, fmt.Errorf("the answer has the range %q, asked for was one from %d", cr, opt.Offset)
 	}
-	if n = want(total); n != length {
+	if n = want(total); n != length || last != first+length-1 {
 		return 0, 0, fmt.Errorf("the answer has %d bytes and the range %q, which should be %d", length, cr, n)
 	}
 	return total, n, nil
@@ -246,6 +298,9 @@ func (b *Bucket) stat(ctx context.Context, op, key, name, ifMatch string) (objec
 	oi, err := b.core.StatObject(ctx, b.bucket, name, opt)
 	if err != nil {
 		return object.Info{}, b.convert(op, key, err, remote.Stale)
+	}
+	if err := sameTag(op, key, oi.ETag, ifMatch); err != nil {
+		return object.Info{}, err
 	}
 	return object.Info{Key: key, Size: oi.Size, ETag: oi.ETag, Modified: oi.LastModified, Date: a.date}, nil
 }

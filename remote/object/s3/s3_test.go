@@ -70,3 +70,27 @@ func TestBucket(t *testing.T) {
 	}
 	objecttest.RunConfig(t, cfg, func(t *testing.T) object.Bucket { return open(t, options(t)) })
 }
+
+// The same once the habits of the server are known: what was put then has checksums.
+func TestBucketWithHabits(t *testing.T) {
+	cfg := objecttest.Config{}
+	s, err := server()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg.UploadsByKey = s.Kind == s3server.MinIO
+	b, n := open(t, options(t)), 0
+	h, err := b.Learn(t.Context(), func() string { n++; return fmt.Sprintf("probe/%d", n) })
+	if err != nil || !h.Known || !h.Put.Verified || !h.Part.Verified {
+		t.Fatalf("%+v, %v", h, err)
+	}
+	t.Logf("%s: %+v", s.Kind, h)
+	if s.Kind == s3server.VersityGW && (h.Part.Sum != object.SumMD5 || h.NoCopy) {
+		t.Errorf("%+v: VersityGW 1.8 gives copied parts the CRC-32C of their source", h)
+	}
+	objecttest.RunConfig(t, cfg, func(t *testing.T) object.Bucket {
+		b := open(t, options(t))
+		b.SetHabits(h)
+		return b
+	})
+}

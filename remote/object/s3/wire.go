@@ -3,12 +3,18 @@ package s3
 import (
 	"bytes"
 	"context"
+	"crypto/md5"
 	"crypto/sha256"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
+	"hash/crc32"
 	"io"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -19,7 +25,8 @@ import (
 // answer is what a request's answer had in its headers that minio-go does not pass on. It lies in the context of the
 // request.
 type answer struct {
-	date time.Time // the store's clock; zero when it did not say
+	date      time.Time // the store's clock; zero when it did not say
+	encrypted bool      // with a key of its own: its etag is no MD5 then
 }
 
 type answerKey struct{}
@@ -37,6 +44,8 @@ func (k keeper) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := k.next.RoundTrip(req)
 	if a, ok := req.Context().Value(answerKey{}).(*answer); ok && err == nil {
 		a.date, _ = http.ParseTime(res.Header.Get("Date"))
+		a.encrypted = strings.HasPrefix(res.Header.Get("X-Amz-Server-Side-Encryption"), "aws:") ||
+			res.Header.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != ""
 	}
 	return res, err
 }
@@ -48,34 +57,94 @@ func (k keeper) CloseIdleConnections() {
 	}
 }
 
-// smallBody is up to which size a body is read into memory before it is sent. It is then signed with its checksum, which the store
-// compares, also where the connection is encrypted; longer ones are signed chunk by chunk without encryption and rely on
-// TLS with it.
+// smallBody is up to which size a body is read into memory before it is sent. A longer one is read twice: for its checksums,
+// then to be sent.
 const smallBody = 1 << 20
 
 // payload is the body of a write on its way.
+//
+// Its checksums are known before the first byte is sent, and the body is sent as it is: a body that is signed or summed
+// while it is under way travels in a framing ("aws-chunked"), which some servers store as data.
 type payload struct {
 	io.Reader
-	sha256 string // of the whole, in hexadecimal; empty for a long one
+	size   int64
+	sha256 string // of the whole, in hexadecimal, which is signed; empty where TLS guards a long one
+	crc32c string // base64; empty when it is not wanted
+	md5    []byte // nil when it is not wanted
+	sent   bool   // md5 goes with the request; otherwise it is only compared
+	checks object.Checks
 	long   *longBody
 }
 
-// newPayload prepares size bytes of body, read from its start.
-func newPayload(ctx context.Context, op, key string, body io.ReadSeeker, size int64) (*payload, error) {
+// newPayload prepares size bytes of body, read from its start. A body that changes meanwhile is refused by the store, whose
+// checksum is another then.
+func (b *Bucket) newPayload(ctx context.Context, op, key string, body io.ReadSeeker, size int64, checks object.Checks) (*payload, error) {
+	p := &payload{size: size, sent: checks.Sum == "" || checks.Sum == object.SumMD5, checks: checks}
+	var (
+		sha, sum hash.Hash
+		crc      hash.Hash32
+		to       []io.Writer
+	)
+	if size <= smallBody || !b.secure {
+		sha = sha256.New()
+		to = append(to, sha)
+	}
+	if checks.Sum == object.SumCRC32C {
+		crc = crc32.New(castagnoli)
+		to = append(to, crc)
+	}
+	// Of what has a CRC-32C the etag is compared as well where that costs little.
+	if p.sent || b.habits.MD5Tags && (crc == nil || size <= smallBody) {
+		sum = md5.New()
+		to = append(to, sum)
+	}
+	var buf bytes.Buffer
 	if size <= smallBody {
-		var buf bytes.Buffer
-		if err := object.Copy(ctx, op, key, &buf, body, size); err != nil {
+		to = append(to, &buf)
+	}
+	if len(to) > 0 {
+		if err := object.Copy(ctx, op, key, io.MultiWriter(to...), body, size); err != nil {
 			return nil, readFailed(op, key, err)
 		}
-		sum := sha256.Sum256(buf.Bytes())
-		return &payload{Reader: bytes.NewReader(buf.Bytes()), sha256: hex.EncodeToString(sum[:])}, nil
+	}
+	if sha != nil {
+		p.sha256 = hex.EncodeToString(sha.Sum(nil))
+	}
+	if crc != nil {
+		p.crc32c = base64.StdEncoding.EncodeToString(crc.Sum(nil))
+	}
+	if sum != nil {
+		p.md5 = sum.Sum(nil)
+	}
+	if size <= smallBody {
+		p.Reader = bytes.NewReader(buf.Bytes())
+		return p, nil
 	}
 	if _, err := body.Seek(0, io.SeekStart); err != nil {
 		return nil, readFailed(op, key, err)
 	}
-	long := &longBody{}
-	long.mu.r, long.mu.left, long.size = body, size, size
-	return &payload{Reader: long, long: long}, nil
+	p.long = &longBody{size: size}
+	p.long.mu.r, p.long.mu.left = body, size
+	p.Reader = p.long
+	return p, nil
+}
+
+// spoil makes the checksums those of other bytes.
+func (p *payload) spoil() {
+	if p.md5 != nil {
+		p.md5[0] ^= 1
+	}
+	if p.crc32c != "" {
+		p.crc32c = base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(p.crc32c), castagnoli)))
+	}
+}
+
+// contentMD5 is the header of that name; empty: it is not sent.
+func (p *payload) contentMD5() string {
+	if !p.sent {
+		return ""
+	}
+	return base64.StdEncoding.EncodeToString(p.md5)
 }
 
 // readFailed is for what goes wrong with the caller's body: the request is not in doubt then.

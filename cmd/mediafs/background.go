@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -20,6 +21,7 @@ import (
 // readiness is what the daemon in the background tells the command that started it, through a pipe: why it waits, then once whether it is ready.
 type readiness struct {
 	Waiting string   `json:"waiting,omitempty"` // for another daemon's end; another line follows
+	Opening string   `json:"opening,omitempty"` // how far it is; another line follows
 	Notes   []string `json:"notes,omitempty"`
 	Failed  string   `json:"failed,omitempty"`
 	Code    int      `json:"code,omitempty"` // exit code that goes with Failed
@@ -66,12 +68,19 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	stop := context.AfterFunc(ctx, func() { child.Process.Signal(syscall.SIGTERM) }) //nolint:errcheck // it may have ended
 	defer stop()
 	var r readiness
-	lines := json.NewDecoder(io.LimitReader(read, 1<<20))
+	lines := json.NewDecoder(io.LimitReader(read, 64<<20)) // a line a second, for days
+	line := newOpeningLine(p.stderr)
 	err = lines.Decode(&r)
-	for ; err == nil && r.Waiting != ""; err = lines.Decode(&r) {
-		p.errorf("mediafs: %s\n", printable(r.Waiting))
+	for ; err == nil && r.Waiting+r.Opening != ""; err = lines.Decode(&r) {
+		if r.Opening != "" {
+			line.show(r.Opening)
+		} else {
+			line.clear()
+			p.errorf("mediafs: %s\n", printable(r.Waiting))
+		}
 		r = readiness{}
 	}
+	line.clear()
 	if err != nil {
 		child.Wait() //nolint:errcheck // how it died is in the log
 		p.errorf("%s", printableLines(said, ""))
@@ -128,8 +137,14 @@ func (p *program) background(ctx context.Context, m *mounting, readyFD int) erro
 	}
 	unix.CloseOnExec(readyFD) // fusermount3 must not hold it
 	defer pipe.Close()
-	tell := func(r readiness) {
+	var pen sync.Mutex
+	send := func(r readiness) {
+		pen.Lock()
+		defer pen.Unlock()
 		json.NewEncoder(pipe).Encode(r) //nolint:errcheck // the command was killed: the mount stays
+	}
+	tell := func(r readiness) {
+		send(r)
 		pipe.Close()
 	}
 	tellFailed := func(err error) error {
@@ -138,9 +153,8 @@ func (p *program) background(ctx context.Context, m *mounting, readyFD int) erro
 	}
 	file := &logFile{path: m.logPath, limit: logLimit}
 	m.options.LogFile, m.options.Claimed = m.logPath, file.begin
-	m.options.Waiting = func(text string) {
-		json.NewEncoder(pipe).Encode(readiness{Waiting: text}) //nolint:errcheck // the command was killed: the mount stays
-	}
+	m.options.Waiting = func(text string) { send(readiness{Waiting: text}) }
+	m.opening = func(text string) { send(readiness{Opening: text}) }
 	unix.Umask(0o077)
 	if err := os.Chdir("/"); err != nil { // hold no folder of another file system
 		return tellFailed(err)

@@ -32,7 +32,8 @@ type mounting struct {
 	logPath  string
 	again    []string // arguments that repeat the command in the background
 	extra    mountOptions
-	source   word // what the mount table calls it: STORE as it was given
+	source   word              // what the mount table calls it: STORE as it was given
+	opening  func(text string) // shows how far the opening is
 }
 
 func (p *program) mountCommand() *cobra.Command {
@@ -255,7 +256,10 @@ func (p *program) asking(m *mounting, mount func(create bool) error) error {
 func (p *program) foreground(ctx context.Context, m *mounting, create bool) error {
 	log := newLog(p.stderr, m.settings.logLevel, m.settings.logFormat)
 	m.options.Waiting = func(text string) { p.errorf("mediafs: %s\n", printable(text)) }
+	line := newOpeningLine(p.stderr)
+	m.opening = line.show
 	return p.serve(ctx, m, create, log, func(d *daemon.Daemon) {
+		line.clear()
 		for _, note := range d.Notes() {
 			p.errorf("mediafs: %s\n", printable(note))
 		}
@@ -298,7 +302,18 @@ func (p *program) serve(ctx context.Context, m *mounting, create bool, log *logr
 		}
 		return err
 	}
+	far := newOpening(m.opening)
+	o.Opening = far.progress
+	claimed := o.Claimed
+	o.Claimed = func() (undo func(), err error) {
+		far.start("opening " + o.Store) // before that it waits for another daemon, and says so
+		if claimed == nil {
+			return func() {}, nil
+		}
+		return claimed()
+	}
 	d, err := daemon.Open(ctx, o)
+	far.end()
 	close(opened)
 	if err != nil {
 		return err

@@ -72,6 +72,8 @@ type Options struct {
 
 	// Waiting is told by Open, once and in words for people, that it waits for another daemon to end; nil: nobody is told.
 	Waiting func(text string)
+	// Opening is told by Open, often and from one goroutine, how far it is; nil: nobody is told.
+	Opening func(Opening)
 	// Claimed is called by Open when the folders are checked and locked and nothing else was done, which fails with its error. What it returns takes back what it made, should
 	// the mount fail after it; nil does nothing.
 	Claimed func() (undo func(), err error)

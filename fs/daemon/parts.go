@@ -61,7 +61,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	if err == nil {
 		o := vfs.Options{
 			Store:         p.store,
-			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, catalogName), Machine: machine, AppendTimeout: opt.AppendTimeout},
+			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, catalogName), Machine: machine, AppendTimeout: opt.AppendTimeout, Progress: opt.Opening},
 			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize, Patience: opt.ReadTimeout, Stall: opt.StallTimeout},
 			SpoolDir:      filepath.Join(opt.CatalogDir, spoolName),
 			ReadOnly:      opt.ReadOnly,

@@ -11,6 +11,8 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"mediafs/cache/catalog"
+	"mediafs/fs/vfs"
+	"mediafs/fs/view"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 )
@@ -107,13 +109,14 @@ type importer struct {
 	opt   ImportOptions
 	tx    *catalog.Tx
 	known *knownObjects
+	views string // the name that is kept for them at the root
 	sum   ImportSummary
 	batch ImportBatch
 	names []string // of the batch's items
 }
 
 func (m *importer) run(ctx context.Context, tx *catalog.Tx) error {
-	m.tx = tx
+	m.tx, m.views = tx, vfs.ViewFolderOf(tx)
 	var err error
 	if m.known, err = knownIn(ctx, tx); err != nil {
 		return err
@@ -155,7 +158,9 @@ func (m *importer) take(o bucket.ForeignObject) {
 		if o.Name+"/" == m.opt.Prefix {
 			return // the marker of the folder that is imported
 		}
-		if _, _, err := resolve(m.tx, path); err != nil {
+		if why := m.kept(path); why != "" {
+			m.sum.skip(o.Name+"/", keptName, why)
+		} else if _, _, err := resolve(m.tx, path); err != nil {
 			m.add(ImportItem{Path: anyText(path), Folder: true}, o.Name)
 		}
 		return
@@ -169,6 +174,10 @@ func (m *importer) take(o bucket.ForeignObject) {
 	known := m.known.find(o.Key, o.ETag)
 	if of := partOf(o.Name); of != "" && !m.opt.Everything && known.node == 0 {
 		m.sum.skip(o.Name, "part of "+of, "it is part of "+of+", no file")
+		return
+	}
+	if why := m.kept(path); why != "" && known.node == 0 {
+		m.sum.skip(o.Name, keptName, why)
 		return
 	}
 	switch {
@@ -188,6 +197,22 @@ func (m *importer) take(o bucket.ForeignObject) {
 		m.sum.Imported++
 	}
 	m.add(ImportItem{Path: anyText(path), Key: o.Key, ETag: o.ETag, Size: o.Size, Mtime: o.Modified}, o.Name)
+}
+
+// keptName is why an object is skipped whose path would begin with a name that has a meaning at the root.
+const keptName = "a name that is kept for views or the trash"
+
+// kept tells why a path from the root on cannot be one of the tree; empty: it can. A folder that has the name of a desktop's trash and is there already, as older
+// versions took it, goes on as it is.
+func (m *importer) kept(path string) string {
+	first, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
+	switch {
+	case first == m.views:
+		return first + " is kept for the library's views: import it below another folder (--to)"
+	case view.IsDesktopTrash(first) && m.tx.Dentry(vfs.Root, first) == nil:
+		return first + " is kept for the trash: import it below another folder (--to)"
+	}
+	return ""
 }
 
 // emptyAt tells whether an empty media has this path: one without bytes refers to no object.

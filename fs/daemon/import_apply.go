@@ -71,8 +71,13 @@ type ImportDone struct {
 }
 
 func (d ImportDone) reason() string {
-	if d.Kind == remote.Exist.Error() {
+	switch d.Kind {
+	case remote.Exist.Error():
 		return "the name is taken in the library"
+	case remote.NotDir.Error():
+		return "its folder has the name of a file"
+	case remote.Permission.Error():
+		return keptName
 	}
 	return "the library did not take it"
 }
@@ -120,6 +125,9 @@ func (p *parts) ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, e
 
 // fatal tells whether an error is one of the library, and no other item would do better.
 func fatal(err error) bool {
+	if errors.Is(err, vfs.ErrKept) {
+		return false
+	}
 	switch remote.KindOf(err) {
 	case remote.Unavailable, remote.Throttled, remote.Interrupted, remote.ReadOnly, remote.NoSpace, remote.Corrupt, remote.Permission:
 		return true

@@ -78,6 +78,18 @@ type recordsImporter struct {
 	sums  map[string][]uint64 // SHA-256 → nodes; nil until it is needed
 	batch RecordsBatch
 	names []string // of the batch's items
+
+	looked int // the last line that was found to be unusable
+}
+
+// unusable counts a line that says nothing of a media, once: the export is read several times.
+func (m *recordsImporter) unusable(line int, err error) {
+	if line <= m.looked {
+		return
+	}
+	m.looked = line
+	m.sum.Failed++
+	m.sum.note(fmt.Sprintf("line %d", line), err.Error())
 }
 
 // each reads the export and calls do for every media of its tree.
@@ -94,8 +106,8 @@ func (m *recordsImporter) each(ctx context.Context, do func(i int, folder string
 		return remote.E(op, "", remote.Invalid, fmt.Errorf("its first line does not say %q", ExportFormat)).WithHint("mediafs export writes such files")
 	}
 	for i, n := 0, 2; ; n++ {
-		var line exportNode
-		err := lines.Decode(&line)
+		var text json.RawMessage
+		err := lines.Decode(&text)
 		if err == io.EOF {
 			return nil
 		}
@@ -104,6 +116,11 @@ func (m *recordsImporter) each(ctx context.Context, do func(i int, folder string
 		}
 		if err := ctx.Err(); err != nil {
 			return err
+		}
+		var line exportNode
+		if err := json.Unmarshal(text, &line); err != nil { // a name that is none, or a value that is of another kind
+			m.unusable(n, err)
+			continue
 		}
 		if line.Kind != "node" || line.Media == nil {
 			continue

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/remote"
+	"mediafs/remote/bucket/record"
 )
 
 // copiesAtOnce is how many files are copied at the same time: each close waits for the store, and those of small files share commits.
@@ -205,6 +206,11 @@ func lockFolder(ctx context.Context, dir string) (unlock func(), err error) {
 
 func (c *treeCopy) makeFolder(name string) bool {
 	if c.opt.DryRun {
+		var there unix.Stat_t
+		if unix.Lstat(c.to(name), &there) == nil && there.Ino&record.ViewBit != 0 {
+			c.failed(name, errView(name))
+			return false
+		}
 		return true
 	}
 	err := os.Mkdir(c.to(name), 0o700)
@@ -212,14 +218,24 @@ func (c *treeCopy) makeFolder(name string) bool {
 	case err == nil:
 		c.count(func(s *TreeSummary) { s.Folders++ })
 	case errors.Is(err, os.ErrExist):
-		if info, serr := os.Lstat(c.to(name)); serr == nil && info.IsDir() {
+		var there unix.Stat_t
+		if serr := unix.Lstat(c.to(name), &there); serr == nil && there.Mode&unix.S_IFMT == unix.S_IFDIR {
 			err = nil
+			if there.Ino&record.ViewBit != 0 {
+				err = errView(name)
+			}
 		}
 	}
 	if err != nil {
 		c.failed(name, err)
 	}
 	return err == nil
+}
+
+// errView is why nothing is copied into a folder of the views: writing there tags, restores, deletes.
+func errView(name string) error {
+	return remote.E("copy folder", name, remote.Permission, errors.New("at the root of the mount this name is kept for views or the trash: nothing in it was copied")).
+		WithHint("copy it into a folder of the mount")
 }
 
 func (c *treeCopy) finishFolder(name string) {

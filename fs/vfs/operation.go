@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"os"
 	"path"
@@ -189,13 +190,16 @@ func checkName(op, name string) error {
 	return nil
 }
 
+// ErrKept is why no entry of the tree has the name of the folder with the views.
+var ErrKept = errors.New("this name is kept for the library's views")
+
 // checkName refuses what can be no name here.
 func (fs *FS) checkName(op string, parent ID, name string) error {
 	if err := checkName(op, name); err != nil {
 		return err
 	}
 	if parent == Root && name == fs.ViewFolder() {
-		return remote.E(op, name, remote.Permission, nil).WithHint("this name is kept for the library's views")
+		return remote.E(op, name, remote.Permission, ErrKept)
 	}
 	return nil
 }

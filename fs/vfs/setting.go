@@ -17,8 +17,8 @@ const SettingViewFolder = "view-folder"
 // defaultViewFolder is the name at the root under which views appear, when the library has no other.
 const defaultViewFolder = ".media"
 
-// viewFolderOf reads the name of the folder with a library's views. A name that can be none is as good as no setting.
-func viewFolderOf(tx *catalog.Tx) string {
+// ViewFolderOf reads the name of the folder with a library's views. A name that can be none is as good as no setting.
+func ViewFolderOf(tx *catalog.Tx) string {
 	var s record.Setting
 	if tx.Load(record.SettingKey(SettingViewFolder), &s) && checkName("", string(s.Value)) == nil {
 		return string(s.Value)
@@ -37,7 +37,7 @@ func (fs *FS) ViewFolder() string {
 // readSettings takes up the library's settings, at the opening and when another machine changed one.
 func (fs *FS) readSettings() {
 	_ = fs.cat.View(func(tx *catalog.Tx) error {
-		name := viewFolderOf(tx)
+		name := ViewFolderOf(tx)
 		fs.viewFolder.Store(&name)
 		return nil
 	})

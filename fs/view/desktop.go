@@ -36,6 +36,12 @@ func desktopName(name string) (uid uint32, ok bool) {
 	return uint32(n), err == nil && strconv.FormatUint(n, 10) == digits
 }
 
+// IsDesktopTrash tells whether a name at the root is that of a desktop's trash.
+func IsDesktopTrash(name string) bool {
+	_, ok := desktopName(name)
+	return ok
+}
+
 // desktops are the descriptions that programs have written of what they are about to delete.
 type desktops struct {
 	mu     sync.Mutex

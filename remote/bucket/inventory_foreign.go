@@ -69,6 +69,9 @@ func (s *Store) ForeignObjects(ctx context.Context, prefix string) iter.Seq2[For
 
 func (s *Store) listForeign(ctx context.Context, prefix, after string) (page []object.Info, more bool, err error) {
 	list := s.bucket.List
+	if all, ok := s.bucket.(object.AllLister); ok {
+		list = all.ListAll
+	}
 	if s.whole != nil {
 		list = s.whole.ListAll
 	}

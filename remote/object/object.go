@@ -134,6 +134,11 @@ type Whole interface {
 	Head(ctx context.Context, key string) (Info, error)
 	// Describe is Head with what Head leaves out.
 	Describe(ctx context.Context, key string) (Description, error)
+	AllLister
+}
+
+// AllLister is implemented by a bucket that can hold what CheckKey refuses (s3, dir).
+type AllLister interface {
 	// ListAll is List that leaves nothing out: keys that CheckKey refuses, as markers of folders (photos/) have them, are listed too. No other method
 	// takes such a key.
 	ListAll(ctx context.Context, prefix, after string, max int) (page []Info, more bool, err error)

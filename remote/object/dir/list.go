@@ -23,6 +23,18 @@ const pageSize = 10000
 // List walks only the folders that can hold keys with the prefix after the one given, in the order of the keys. Files
 // that are no objects (links, sockets, names that are no key) are left out.
 func (b *Bucket) List(ctx context.Context, prefix, after string, max int) ([]object.Info, bool, error) {
+	if object.NoKeyBegins(prefix) {
+		return nil, false, object.CheckContext(ctx, "list objects", prefix)
+	}
+	return b.list(ctx, prefix, after, max, false)
+}
+
+// ListAll is List with files whose names are no key.
+func (b *Bucket) ListAll(ctx context.Context, prefix, after string, max int) ([]object.Info, bool, error) {
+	return b.list(ctx, prefix, after, max, true)
+}
+
+func (b *Bucket) list(ctx context.Context, prefix, after string, max int, all bool) ([]object.Info, bool, error) {
 	const op = "list objects"
 	if err := object.CheckContext(ctx, op, prefix); err != nil {
 		return nil, false, err
@@ -30,9 +42,9 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, max int) ([]obj
 	if max <= 0 {
 		max = pageSize
 	}
-	w := &walk{b: b, ctx: ctx, prefix: prefix, after: after, max: max}
+	w := &walk{b: b, ctx: ctx, prefix: prefix, after: after, max: max, all: all}
 	start := prefix[:strings.LastIndexByte(prefix, '/')+1] // the deepest folder that all keys lie in
-	if object.NoKeyBegins(prefix) || strings.HasPrefix(start, tempFolder+"/") {
+	if strings.HasPrefix(start, tempFolder+"/") {
 		return nil, false, nil
 	}
 	err := w.folder(start)
@@ -58,6 +70,7 @@ type walk struct {
 	ctx           context.Context
 	prefix, after string
 	max           int
+	all           bool // names that are no key too
 	page          []object.Info
 }
 
@@ -98,7 +111,7 @@ func (w *walk) folder(name string) error {
 
 // wanted reports whether key, or a key in the folder key if that ends in a slash, can be on the page.
 func (w *walk) wanted(key string) bool {
-	if key == tempFolder+"/" || checkKey("", strings.TrimSuffix(key, "/")) != nil {
+	if key == tempFolder+"/" || !w.all && checkKey("", strings.TrimSuffix(key, "/")) != nil {
 		return false
 	}
 	if strings.HasSuffix(key, "/") {

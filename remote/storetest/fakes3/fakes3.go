@@ -121,6 +121,13 @@ func (s *Server) Requests() []Request {
 	return rs
 }
 
+// Put makes an object, whatever its key.
+func (s *Server) Put(key, body string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.objects[key] = object{[]byte(body), s.tag([]byte(body)), time.Now(), http.Header{}}
+}
+
 // Keys are those of the objects.
 func (s *Server) Keys() []string {
 	s.mu.Lock()

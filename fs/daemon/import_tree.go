@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/acl"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
@@ -365,9 +366,11 @@ func copyData(ctx context.Context, out, in *os.File, size int64) (copied int64, 
 	return copied, out.Truncate(size)
 }
 
-// dress gives a copy the attributes, owner, permissions and times of its original, times last. Owners and attributes of other namespaces than user. are for who may set them.
+// dress gives a copy the attributes, access control lists, owner, permissions and times of its
+// original, times last. Owners and attributes of other namespaces than user. are for who may set
+// them.
 func (c *treeCopy) dress(from, to string, st *unix.Stat_t) error {
-	names := make([]byte, 64<<10)
+	names, had := make([]byte, 64<<10), map[string]bool{}
 	n, err := unix.Llistxattr(from, names)
 	if err != nil && err != unix.ENOTSUP {
 		return fmt.Errorf("list attributes: %w", err)
@@ -381,7 +384,17 @@ func (c *treeCopy) dress(from, to string, st *unix.Stat_t) error {
 		if err == nil {
 			err = unix.Lsetxattr(to, string(name), value[:n], 0)
 		}
-		if err != nil && bytes.HasPrefix(name, []byte("user.")) {
+		if err != nil && (bytes.HasPrefix(name, []byte("user.")) || acl.Is(string(name))) {
+			return fmt.Errorf("attribute %s: %w", name, err)
+		}
+		had[string(name)] = true
+	}
+	// What the original has no list for, the copy may have got from the folder that it was made in.
+	for _, name := range []string{acl.Access, acl.Default} {
+		if had[name] {
+			continue
+		}
+		if err := unix.Lremovexattr(to, name); err != nil && err != unix.ENODATA && err != unix.ENOTSUP {
 			return fmt.Errorf("attribute %s: %w", name, err)
 		}
 	}

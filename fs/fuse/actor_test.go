@@ -3,12 +3,15 @@ package fuse
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -135,6 +138,55 @@ func perform(arg []string) (string, error) {
 			err = unix.Close(fd)
 		}
 		return "ok", err
+	case "mkdir-masked":
+		unix.Umask(n(3))
+		return "ok", unix.Mkdir(arg[1], uint32(n(2)))
+	case "setxattr":
+		return "ok", unix.Lsetxattr(arg[1], arg[2], []byte(arg[3]), 0)
+	case "getxattr":
+		b := make([]byte, 1<<16)
+		size, err := unix.Lgetxattr(arg[1], arg[2], b)
+		return string(b[:max(size, 0)]), err
+	case "removexattr":
+		return "ok", unix.Lremovexattr(arg[1], arg[2])
+	case "listxattr":
+		names, err := listed(arg[1])
+		return strings.Join(names, " "), err
+	case "listxattr-without": // a capability
+		runtime.LockOSThread()
+		head := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var caps [2]unix.CapUserData
+		if err := unix.Capget(&head, &caps[0]); err != nil {
+			return "", err
+		}
+		caps[n(2)/32].Effective &^= 1 << (n(2) % 32)
+		if err := unix.Capset(&head, &caps[0]); err != nil {
+			return "", err
+		}
+		names, err := listed(arg[1])
+		return strings.Join(names, " "), err
+	case "fill": // with attributes of so many bytes, as many as there is room for
+		for i := 0; ; i++ {
+			err := unix.Setxattr(arg[1], fmt.Sprint("user.fill", os.Getuid(), ".", i), make([]byte, n(2)), 0)
+			if err == unix.ENOSPC {
+				return fmt.Sprint(i), nil
+			}
+			if err != nil {
+				return "", err
+			}
+		}
+	case "setlist": // an access control list that is written as hex digits
+		b, err := hex.DecodeString(arg[3])
+		if err != nil {
+			return "", err
+		}
+		return "ok", unix.Setxattr(arg[1], arg[2], b, 0)
+	case "may": // open a file for reading, writing or both
+		fd, err := unix.Open(arg[1], n(2), 0)
+		if err == nil {
+			err = unix.Close(fd)
+		}
+		return "ok", err
 	case "change":
 		return "ok", changeContent(arg[1], arg[2], arg[3])
 	case "append":
@@ -166,6 +218,18 @@ func perform(arg []string) (string, error) {
 		return checksum(mem), nil
 	}
 	return "", fmt.Errorf("asked for %q", arg)
+}
+
+// listed gives the names of a file's attributes, in order.
+func listed(name string) ([]string, error) {
+	b := make([]byte, 1<<16)
+	n, err := unix.Llistxattr(name, b)
+	if err != nil {
+		return nil, err
+	}
+	names := strings.Split(strings.TrimRight(string(b[:n]), "\x00"), "\x00")
+	slices.Sort(names)
+	return names, nil
 }
 
 func checksum(b []byte) string { return fmt.Sprintf("%x", sha256.Sum256(b)) }

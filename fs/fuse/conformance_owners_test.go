@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"strings"
-	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -349,30 +348,4 @@ var lockCases = []conformanceCase{
 func endAtOnce(c *exec.Cmd) *exec.Cmd {
 	c.Stdin = strings.NewReader("")
 	return c
-}
-
-// Access control lists are refused, in the words by which tools know that a file system has none.
-func TestMountedAccessControlLists(t *testing.T) {
-	t.Parallel()
-	mounted(t, func(t *testing.T, s *servedMount) {
-		if err := s.do("open"); err != nil {
-			t.Fatal(err)
-		}
-		// Version 2; rw- for the owner, r-- for the group and for others.
-		list := []byte{2, 0, 0, 0, 1, 0, 6, 0, 255, 255, 255, 255, 4, 0, 4, 0, 255, 255, 255, 255, 32, 0, 4, 0, 255, 255, 255, 255}
-		for _, name := range []string{"system.posix_acl_access", "system.posix_acl_default"} {
-			if err := unix.Setxattr(s.dir, name, list, 0); err != unix.EOPNOTSUPP {
-				t.Errorf("set %s: %v, want %v", name, err, unix.EOPNOTSUPP)
-			}
-			if _, err := unix.Getxattr(s.dir, name, make([]byte, 100)); err != unix.EOPNOTSUPP {
-				t.Errorf("get %s: %v, want %v", name, err, unix.EOPNOTSUPP)
-			}
-			if err := unix.Removexattr(s.dir, name); err != unix.EOPNOTSUPP {
-				t.Errorf("remove %s: %v, want %v", name, err, unix.EOPNOTSUPP)
-			}
-		}
-		if err := s.do("close"); err != nil {
-			t.Error(err)
-		}
-	})
 }

@@ -16,7 +16,8 @@ import (
 
 // Cases of what Linux programs expect of a file system, by system calls and with several processes and users: beyond what
 // fs/vfs/vfstest asks of a library alone. Each has a folder of its own.
-var conformance = slices.Concat(mappedCases, sparseCases, copyCases, nameCases, openCases, timeCases, ownerCases, lockCases)
+var conformance = slices.Concat(mappedCases, sparseCases, copyCases, nameCases, openCases, timeCases, ownerCases,
+	attributeCases, listCases, lockCases)
 
 type conformanceCase struct {
 	name string

@@ -31,7 +31,7 @@ func (s *fileSystem) opened(id vfs.ID, f vfs.File, flags uint32, out *gofuse.Ope
 func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name string, out *gofuse.CreateOut) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	c := caller(&in.InHeader)
+	c := maker(&in.InHeader, in.Umask)
 	a, f, err := s.lib.Create(r, c, in.NodeId, name, in.Mode, in.Flags)
 	if remote.KindOf(err) == remote.Exist && in.Flags&syscall.O_EXCL == 0 {
 		// Another machine was first. This makes the kernel look the name up again and open what is there, with a look at its mode.
@@ -49,7 +49,7 @@ func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name st
 func (s *fileSystem) Tmpfile(cancel <-chan struct{}, in *gofuse.CreateIn, out *gofuse.CreateOut) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	a, f, err := s.lib.Tmpfile(r, caller(&in.InHeader), in.NodeId, in.Mode, in.Flags)
+	a, f, err := s.lib.Tmpfile(r, maker(&in.InHeader, in.Umask), in.NodeId, in.Mode, in.Flags)
 	if err != nil {
 		return s.status("make a file without a name", in.NodeId, "", err)
 	}

@@ -25,6 +25,10 @@ type fileSystem struct {
 	announcer *Announcer
 	dying     func(tid uint32) bool
 
+	// Of the kernel, from its first request on.
+	noLists      bool // it does not check access control lists
+	longSetXAttr bool // its requests to set an attribute have flags of their own
+
 	files    table[*handle]
 	dirs     table[vfs.Dir]
 	watchers sync.WaitGroup // of requests that wait
@@ -35,7 +39,11 @@ type fileSystem struct {
 func (s *fileSystem) String() string { return "mediafs" }
 
 // Init is called when the kernel has said hello.
-func (s *fileSystem) Init(server *gofuse.Server) { s.announcer.attach(server) }
+func (s *fileSystem) Init(server *gofuse.Server) {
+	can := server.KernelSettings().Flags64()
+	s.noLists, s.longSetXAttr = can&gofuse.CAP_POSIX_ACL == 0, can&gofuse.CAP_SETXATTR_EXT != 0
+	s.announcer.attach(server)
+}
 
 // OnUnmount is called after the last request. After an ordinary unmount nothing is open; after an abort the kernel releases nothing.
 func (s *fileSystem) OnUnmount() {
@@ -49,6 +57,13 @@ func (s *fileSystem) OnUnmount() {
 
 func caller(h *gofuse.InHeader) vfs.Caller {
 	return vfs.Caller{UID: h.Uid, GID: h.Gid, PID: h.Pid}
+}
+
+// maker is the caller of a request that makes something.
+func maker(h *gofuse.InHeader, umask uint32) vfs.Caller {
+	c := caller(h)
+	c.Umask = umask
+	return c
 }
 
 // status maps an error. One that the program sees as an I/O error says nothing to it, so the log has the whole, once a second at most.
@@ -162,7 +177,7 @@ func (s *fileSystem) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *
 func (s *fileSystem) Mknod(cancel <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	a, err := s.lib.Mknod(r, caller(&in.InHeader), in.NodeId, name, in.Mode, in.Rdev)
+	a, err := s.lib.Mknod(r, maker(&in.InHeader, in.Umask), in.NodeId, name, in.Mode, in.Rdev)
 	if err != nil {
 		return s.status("make node", in.NodeId, name, err)
 	}
@@ -173,7 +188,7 @@ func (s *fileSystem) Mknod(cancel <-chan struct{}, in *gofuse.MknodIn, name stri
 func (s *fileSystem) Mkdir(cancel <-chan struct{}, in *gofuse.MkdirIn, name string, out *gofuse.EntryOut) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
-	a, err := s.lib.Mkdir(r, caller(&in.InHeader), in.NodeId, name, in.Mode)
+	a, err := s.lib.Mkdir(r, maker(&in.InHeader, in.Umask), in.NodeId, name, in.Mode)
 	if err != nil {
 		return s.status("make folder", in.NodeId, name, err)
 	}

@@ -29,10 +29,15 @@ const enotconn = unix.ENOTCONN
 // requests would spare a tenth of the processor's time.
 const maxWrite = 256 << 10
 
-// capabilities are asked for beyond what go-fuse asks for: truncation within the open, attributes in listings when they
-// seem wanted, that we find nodes by their numbers alone ("." and "..": file handles outlive the kernel's memory and the mount), and that set-user-id bits are ours to clear, which also spares the kernel a question for security.capability
-// at every write. Asynchronous direct I/O is left out: with it no signal, SIGKILL included, ends a direct read that waits for the store.
-const capabilities = gofuse.CAP_ATOMIC_O_TRUNC | gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_EXPORT_SUPPORT | gofuse.CAP_HANDLE_KILLPRIV_V2
+// capabilities are asked for beyond what go-fuse asks for: truncation within the open, attributes
+// in listings when they seem wanted, that we find nodes by their numbers alone ("." and "..": file
+// handles outlive the kernel's memory and the mount), and that set-user-id bits are ours to clear,
+// which also spares the kernel a question for security.capability at every write; for access control
+// lists, that the umask is told and not applied, and that the kernel says who sets one. Asynchronous
+// direct I/O is left out: with it no signal, SIGKILL included, ends a direct read that waits for the
+// store.
+const capabilities = gofuse.CAP_ATOMIC_O_TRUNC | gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_EXPORT_SUPPORT |
+	gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_DONT_MASK | gofuse.CAP_SETXATTR_EXT
 
 // userConf is where fusermount3 looks whether users may let others in.
 const userConf = "/etc/fuse.conf"
@@ -194,6 +199,7 @@ func connect(s *fileSystem, dir string, o *Options, m mountOptions, root bool) (
 		Name:                     strings.TrimPrefix(TypeName, "fuse."),
 		ExplicitDataCacheControl: true,
 		EnableSymlinkCaching:     true,
+		EnableAcl:                true,
 		ExtraCapabilities:        capabilities,
 		IDMappedMount:            m.idmap,
 		Debug:                    o.Debug,

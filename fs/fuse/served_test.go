@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +19,7 @@ import (
 
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
+	"mediafs/fs/acl"
 	"mediafs/fs/vfs"
 	"mediafs/remote/bucket"
 	"mediafs/remote/object"
@@ -185,8 +187,11 @@ func (s *servedMount) do(what string) error {
 	return nil
 }
 
-// serveTests keeps its library in memory, or on a real S3 server when it is asked for "s3" first. It mounts when it is asked for "open" (or "open idmap", with that option), goes over to another machine on "reopen", ends the mount on "close". When nobody asks any
-// more, the mount goes away whatever is open.
+// serveTests keeps its library in memory, or on a real S3 server when it is asked for "s3" first.
+// It mounts when it is asked for "open" (or "open idmap", with that option), goes over to another
+// machine on "reopen", gives a name of the root an access control list by another machine on
+// "elsewhere NAME LIST", ends the mount on "close". When nobody asks any more, the mount goes away
+// whatever is open.
 func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 	var b object.Bucket = mem.New(mem.Options{})
 	var m *machine
@@ -216,6 +221,8 @@ func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 		switch what := lines.Text(); what {
 		case "s3":
 			s3, b, err = startS3()
+		case "patient": // the kernel believes what it was told for an hour
+			belief = time.Hour
 		case "open", "reopen":
 			err = reopen()
 		case "open idmap":
@@ -223,6 +230,11 @@ func serveTests(dir string, questions io.Reader, answers io.Writer) error {
 		case "close":
 			err = m.close(false)
 		default:
+			if rest, ok := strings.CutPrefix(what, "elsewhere "); ok {
+				n++
+				err = elsewhere(b, filepath.Join(dir, fmt.Sprint("elsewhere", n)), rest)
+				break
+			}
 			err = fmt.Errorf("asked for %q", what)
 		}
 		answer := "ok"
@@ -254,10 +266,50 @@ type machine struct {
 	store  *bucket.Store
 	fs     *vfs.FS
 	server *Server
+	log    *logrus.Entry
 }
 
-// newMachine opens the library in b, making it when there is none, with empty caches in dir, and mounts it.
+// belief is how long the kernel is told to believe names and attributes; 0: as without an option.
+var belief time.Duration
+
+// elsewhere gives a name of the root an access control list, in hex digits, by another machine.
+func elsewhere(b object.Bucket, dir, what string) error {
+	name, list, _ := strings.Cut(what, " ")
+	value, err := hex.DecodeString(list)
+	if err != nil {
+		return err
+	}
+	m, err := openMachine(b, dir)
+	if err != nil {
+		return err
+	}
+	ctx := context.Background()
+	a, err := m.fs.Lookup(ctx, vfs.Root, name)
+	if err == nil {
+		err = m.fs.SetXattr(ctx, vfs.Caller{}, a.ID, acl.Access, value, 0)
+		m.fs.Forget(a.ID, 1)
+	}
+	return errors.Join(err, m.fs.Close())
+}
+
+// newMachine opens the library in b and mounts it.
 func newMachine(b object.Bucket, dir, mnt string, words ...string) (*machine, error) {
+	m, err := openMachine(b, dir)
+	if err != nil {
+		return nil, err
+	}
+	announcer := NewAnnouncer()
+	m.fs.Announce(announcer)
+	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: os.Geteuid() == 0, Announcer: announcer, FSName: m.store.Facts().URL,
+		EntryTimeout: belief, AttrTimeout: belief, Mount: words, Log: m.log})
+	if err != nil {
+		return nil, errors.Join(err, m.fs.Close())
+	}
+	return m, nil
+}
+
+// openMachine opens the library in b, making it when there is none, with empty caches in dir.
+func openMachine(b object.Bucket, dir string) (*machine, error) {
 	ctx := context.Background()
 	opt := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond}
 	store, err := bucket.Open(ctx, b, opt)
@@ -269,7 +321,7 @@ func newMachine(b object.Bucket, dir, mnt string, words ...string) (*machine, er
 	log := logrus.New()
 	log.SetOutput(os.Stderr)
 	entry := logrus.NewEntry(log)
-	m := &machine{store: store}
+	m := &machine{store: store, log: entry}
 	m.fs, err = vfs.Open(ctx, vfs.Options{
 		Store:         store,
 		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
@@ -283,12 +335,6 @@ func newMachine(b object.Bucket, dir, mnt string, words ...string) (*machine, er
 	})
 	if err != nil {
 		return nil, err
-	}
-	announcer := NewAnnouncer()
-	m.fs.Announce(announcer)
-	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: os.Geteuid() == 0, Announcer: announcer, FSName: store.Facts().URL, Mount: words, Log: entry})
-	if err != nil {
-		return nil, errors.Join(err, m.fs.Close())
 	}
 	return m, nil
 }

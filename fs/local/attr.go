@@ -3,10 +3,12 @@ package local
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
@@ -126,11 +128,7 @@ func (n *node) own(ch vfs.AttrChange) error {
 	}
 	const op = "set the owner of a local file"
 	fd := int(n.f.Fd())
-	var st unix.Stat_t
-	if err := unix.Fstat(fd, &st); err != nil {
-		return wrap(op, quoted(n.f.Name()), err)
-	}
-	r, err := readRecord(fd, &st)
+	r, err := n.record()
 	if err != nil {
 		return wrap(op, quoted(n.f.Name()), err)
 	}
@@ -160,10 +158,20 @@ func unprivileged(mode uint32) uint32 {
 	return mode &^ unix.S_ISUID
 }
 
-// userSpace is the only space of attributes that a dropping has. The kernel would act on others, or keep them from a daemon that is not root.
+// userSpace is the only space of attributes that a dropping has, beside its access control list.
+// The kernel would act on others, or keep them from a daemon that is not root.
 const userSpace = "user."
 
-func ordinary(name string) bool { return strings.HasPrefix(name, userSpace) && name != recordName }
+func ordinary(name string) bool {
+	return strings.HasPrefix(name, userSpace) && name != recordName && name != listName
+}
+
+// Who neither owns a dropping nor is root may have it take this much in attributes: ext4 keeps 4
+// KiB of them in all.
+const (
+	othersXattrs     = 32
+	othersXattrBytes = 2 << 10
+)
 
 // GetXattr reads an attribute of a user; every other is not set.
 func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte, error) {
@@ -171,14 +179,24 @@ func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte,
 		return l.inner.GetXattr(ctx, id, name)
 	}
 	const op = "get an attribute of a local file"
-	if !ordinary(name) {
-		return nil, remote.E(op, quoted(name), remote.NoAttribute, nil)
+	if !ordinary(name) && name != acl.Access || !vfs.Namespaced(name) {
+		return nil, absent(op, name)
 	}
 	n, err := l.pin(op, id)
 	if err != nil {
 		return nil, err
 	}
 	defer l.unpin(n)
+	if name == acl.Access {
+		r, err := n.record()
+		switch {
+		case err != nil:
+			return nil, wrap(op, quoted(name), err)
+		case r.list == nil:
+			return nil, absent(op, name)
+		}
+		return r.list.Bytes(), nil
+	}
 	return n.xattr(name)
 }
 
@@ -189,6 +207,24 @@ func (n *node) xattr(name string) ([]byte, error) {
 		return nil, wrap("get an attribute of a local file", quoted(name), err)
 	}
 	return value, nil
+}
+
+// absent is about an attribute that is not set, or that no file of a library can have.
+func absent(op, name string) error {
+	if !vfs.Namespaced(name) {
+		return remote.E(op, quoted(name), remote.Unsupported, nil)
+	}
+	return remote.E(op, quoted(name), remote.NoAttribute, nil)
+}
+
+// record reads the node's record. The node is pinned.
+func (n *node) record() (record, error) {
+	fd := int(n.f.Fd())
+	var st unix.Stat_t
+	if err := unix.Fstat(fd, &st); err != nil {
+		return record{}, err
+	}
+	return readRecord(fd, &st)
 }
 
 // sized calls get with larger and larger buffers until what it gives fits.
@@ -212,15 +248,27 @@ func (l *Library) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name st
 		return l.inner.SetXattr(ctx, c, id, name, value, flags)
 	}
 	const op = "set an attribute of a local file"
+	var list acl.List
 	switch {
-	case flags&^(vfs.XattrCreate|vfs.XattrReplace) != 0:
+	case flags&^(vfs.XattrCreate|vfs.XattrReplace|vfs.XattrClearSetgid) != 0:
 		return remote.E(op, quoted(name), remote.Invalid, nil)
-	case name == recordName:
+	case name == recordName, name == listName, name == acl.Default:
 		return remote.E(op, quoted(name), remote.Permission, nil)
-	case !ordinary(name):
+	case name == acl.Access:
+		var err error
+		if list, err = acl.Parse(value); err != nil {
+			return remote.E(op, quoted(name), remote.Invalid, err)
+		}
+	case !ordinary(name), !vfs.Namespaced(name):
 		return remote.E(op, quoted(name), remote.Unsupported, nil)
 	}
-	entered, err := l.changeXattr(op, id, name, func(fd int) error {
+	entered, err := l.changeXattr(op, id, name, func(n *node, fd int) error {
+		if list != nil {
+			return n.setList(list, flags)
+		}
+		if err := n.room(c, op, name, len(value)); err != nil {
+			return err
+		}
 		return unix.Fsetxattr(fd, name, value, int(flags))
 	})
 	if entered {
@@ -229,24 +277,85 @@ func (l *Library) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name st
 	return err
 }
 
+// setList gives a dropping an access control list, or with nil takes it away. io is held.
+func (n *node) setList(list acl.List, flags uint32) error {
+	r, err := n.record()
+	if err != nil {
+		return err
+	}
+	r.list = list
+	if list != nil {
+		if r.mode = list.Mode(r.mode); flags&vfs.XattrClearSetgid != 0 {
+			r.mode &^= unix.S_ISGID
+		}
+		if list.Minimal() {
+			r.list = nil
+		}
+	}
+	return writeList(int(n.f.Fd()), r)
+}
+
+// room fails with NoSpace when who neither owns the dropping nor is root would have it take more
+// than his part in attributes.
+func (n *node) room(c vfs.Caller, op, name string, size int) error {
+	if c.UID == 0 {
+		return nil
+	}
+	r, err := n.record()
+	if err != nil || r.uid == c.UID {
+		return err
+	}
+	names, err := n.xattrs()
+	if err != nil {
+		return err
+	}
+	count, bytes := 1, len(name)+size
+	for _, other := range names {
+		if other == name {
+			continue
+		}
+		have, err := unix.Fgetxattr(int(n.f.Fd()), other, nil)
+		if err != nil {
+			return err
+		}
+		count, bytes = count+1, bytes+len(other)+have
+	}
+	if count > othersXattrs || bytes > othersXattrBytes {
+		return remote.E(op, quoted(name), remote.NoSpace,
+			fmt.Errorf("at most %d attributes of %d bytes in all for others than the file's owner", othersXattrs, othersXattrBytes))
+	}
+	return nil
+}
+
 // RemoveXattr removes an attribute.
 func (l *Library) RemoveXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string) error {
 	if id = l.at(id); !local(id) {
 		return l.inner.RemoveXattr(ctx, c, id, name)
 	}
 	const op = "remove an attribute of a local file"
-	if !ordinary(name) {
-		return remote.E(op, quoted(name), remote.NoAttribute, nil)
+	switch {
+	case name == acl.Access:
+	case name == acl.Default:
+		return nil
+	case !ordinary(name), !vfs.Namespaced(name):
+		return absent(op, name)
 	}
-	entered, err := l.changeXattr(op, id, name, func(fd int) error { return unix.Fremovexattr(fd, name) })
+	entered, err := l.changeXattr(op, id, name, func(n *node, fd int) error {
+		if name == acl.Access {
+			return n.setList(nil, 0)
+		}
+		return unix.Fremovexattr(fd, name)
+	})
 	if entered {
 		return l.RemoveXattr(ctx, c, id, name)
 	}
 	return err
 }
 
-// changeXattr runs change on a dropping's real file; entered is true, and change did not run, when it is none any more.
-func (l *Library) changeXattr(op string, id vfs.ID, name string, change func(fd int) error) (entered bool, err error) {
+// changeXattr runs change on a dropping, with io held; entered is true, and change did not run, when
+// it is none any more. An error that change gives words to stays as it is.
+func (l *Library) changeXattr(op string, id vfs.ID, name string,
+	change func(n *node, fd int) error) (entered bool, err error) {
 	if err := l.mayChange(op, name); err != nil {
 		return false, err
 	}
@@ -260,10 +369,11 @@ func (l *Library) changeXattr(op string, id vfs.ID, name string, change func(fd 
 	if n.entered() != 0 {
 		return true, nil
 	}
-	if err := change(int(n.f.Fd())); err != nil {
-		return false, wrap(op, quoted(name), err)
+	err = change(n, int(n.f.Fd()))
+	if said := new(remote.Error); err == nil || errors.As(err, &said) {
+		return false, err
 	}
-	return false, nil
+	return false, wrap(op, quoted(name), err)
 }
 
 // ListXattr names the attributes.
@@ -276,16 +386,27 @@ func (l *Library) ListXattr(ctx context.Context, id vfs.ID) ([]string, error) {
 		return nil, err
 	}
 	defer l.unpin(n)
-	return n.xattrs()
+	names, err := n.xattrs()
+	if err != nil {
+		return nil, err
+	}
+	r, err := n.record()
+	if err != nil {
+		return nil, wrap("list the attributes of a local file", "", err)
+	}
+	if r.list != nil {
+		names = append(names, acl.Access)
+	}
+	return names, nil
 }
 
-// xattrs lists the attributes that programs see. The node is pinned.
-func (n *node) xattrs() ([]string, error) {
+// xattrs lists the attributes that programs see, but for the access control list. The node is
+// pinned.
+func (n *node) xattrs() (names []string, err error) {
 	b, err := sized(func(b []byte) (int, error) { return unix.Flistxattr(int(n.f.Fd()), b) })
 	if err != nil {
 		return nil, wrap("list the attributes of a local file", "", err)
 	}
-	var names []string
 	for name := range strings.SplitSeq(string(b), "\x00") {
 		if ordinary(name) {
 			names = append(names, name)

@@ -182,7 +182,7 @@ func (d *disk) create(folder *os.File, name string, r record, fill func(*os.File
 	f = os.NewFile(uintptr(fd), name)
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil {
-		err = writeRecord(fd, r)
+		err = writeList(fd, r)
 	}
 	switch {
 	case err != nil:

@@ -449,7 +449,13 @@ func TestXattrs(t *testing.T) {
 	r.is(r.SetXattr(bg, me, a.ID, "trusted.x", nil, 0), remote.Unsupported)
 	r.is(r.SetXattr(bg, me, a.ID, "security.capability", nil, 0), remote.Unsupported)
 	r.is(r.SetXattr(bg, me, a.ID, "user.x", nil, 4), remote.Invalid)
-	for _, name := range []string{own, "security.capability", "user.none", "system.posix_acl_access"} {
+	for _, name := range []string{"system.x", "plain", "user.", "trusted."} {
+		r.is(r.SetXattr(bg, me, a.ID, name, nil, 0), remote.Unsupported)
+		_, err := r.GetXattr(bg, a.ID, name)
+		r.is(err, remote.Unsupported)
+		r.is(r.RemoveXattr(bg, me, a.ID, name), remote.Unsupported)
+	}
+	for _, name := range []string{own, "user.mediafs.acl", "security.capability", "user.none"} {
 		_, err := r.GetXattr(bg, a.ID, name)
 		r.is(err, remote.NoAttribute)
 		r.is(r.RemoveXattr(bg, me, a.ID, name), remote.NoAttribute)

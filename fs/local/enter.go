@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
@@ -149,6 +150,18 @@ func (l *Library) fill(ctx context.Context, n *node, f vfs.File, id vfs.ID, a vf
 			return err
 		}
 	}
+	r, err := n.record()
+	if err != nil {
+		return wrap("read a local file", quoted(n.f.Name()), err)
+	}
+	if r.list != nil {
+		err = l.inner.SetXattr(ctx, vfs.Caller{}, id, acl.Access, r.list.Bytes(), 0)
+	} else {
+		err = l.inner.RemoveXattr(ctx, vfs.Caller{}, id, acl.Access) // what it got from its folder
+	}
+	if err != nil {
+		return err
+	}
 	mode := a.Mode & permissions
 	ch := vfs.AttrChange{Mode: &mode, UID: &a.UID, GID: &a.GID, Atime: &a.Atime, Mtime: &a.Mtime}
 	if a.Size > 0 {
@@ -252,6 +265,14 @@ func (l *Library) copyOut(ctx context.Context, f vfs.File, a vfs.Attr, to vfs.ID
 		return nil, err
 	}
 	r := record{uid: a.UID, gid: a.GID, mode: a.Mode & permissions}
+	switch value, err := l.inner.GetXattr(ctx, a.ID, acl.Access); {
+	case err == nil:
+		if r.list, err = acl.Parse(value); err != nil {
+			return nil, remote.E("rename", quoted(newName), remote.Corrupt, err)
+		}
+	case remote.KindOf(err) != remote.NoAttribute:
+		return nil, err
+	}
 	return l.add(to, newName, r, func(out *os.File) error {
 		buf := make([]byte, min(a.Size, 1<<20))
 		for off := int64(0); off < a.Size; {

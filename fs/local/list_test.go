@@ -3,6 +3,7 @@ package local
 import (
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -84,7 +85,7 @@ func TestPlacesRunOut(t *testing.T) {
 
 func FuzzRecord(f *testing.F) {
 	f.Add([]byte("1 0 0 0"))
-	f.Add(record{1001, 4294967295, 0o7777}.encode())
+	f.Add(record{uid: 1001, gid: 4294967295, mode: 0o7777}.encode())
 	f.Add([]byte("1 1 2 644 what a later version adds"))
 	f.Add([]byte("2 1 2 644"))
 	f.Add([]byte("1 1 2 100644"))
@@ -97,7 +98,7 @@ func FuzzRecord(f *testing.F) {
 		if r.mode&^permissions != 0 {
 			t.Errorf("%q: mode %o", b, r.mode)
 		}
-		if again, err := parseRecord(r.encode()); err != nil || again != r {
+		if again, err := parseRecord(r.encode()); err != nil || !reflect.DeepEqual(again, r) {
 			t.Errorf("%q: %+v, again %+v, %v", b, r, again, err)
 		}
 	})
@@ -105,10 +106,10 @@ func FuzzRecord(f *testing.F) {
 
 func TestRecord(t *testing.T) {
 	for text, want := range map[string]record{
-		"1 7 8 2755":       {7, 8, 0o2755},
-		"1 7 8 644 locked": {7, 8, 0o644},
+		"1 7 8 2755":       {uid: 7, gid: 8, mode: 0o2755},
+		"1 7 8 644 locked": {uid: 7, gid: 8, mode: 0o644},
 	} {
-		if r, err := parseRecord([]byte(text)); err != nil || r != want {
+		if r, err := parseRecord([]byte(text)); err != nil || !reflect.DeepEqual(r, want) {
 			t.Errorf("%q: %+v, %v", text, r, err)
 		}
 	}

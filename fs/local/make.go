@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
@@ -27,6 +28,16 @@ func (l *Library) make(ctx context.Context, op string, c vfs.Caller, parent vfs.
 	r := record{uid: c.UID, gid: c.GID, mode: mode & permissions}
 	if folder.Mode&unix.S_ISGID != 0 {
 		r.gid = folder.GID
+	}
+	// As what the inner library makes: by the folder's list, or else by the umask.
+	value, err := l.inner.GetXattr(ctx, parent, acl.Default)
+	if k := remote.KindOf(err); err != nil && k != remote.NoAttribute && k != remote.Unsupported {
+		return nil, err
+	}
+	if list, perr := acl.Parse(value); err == nil && perr == nil {
+		r.list, r.mode = list.Inherit(r.mode)
+	} else {
+		r.mode &^= c.Umask
 	}
 	return l.add(parent, name, r, nil)
 }

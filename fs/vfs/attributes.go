@@ -35,9 +35,10 @@ func modelled(name string) bool {
 }
 
 // mediaAttribute reads an attribute of the model. known is false when it is none, or the node is no media.
-func (fs *FS) mediaAttribute(id ID, name string) (value []byte, known bool, err error) {
+func (fs *FS) mediaAttribute(ctx context.Context, id ID, name string) (value []byte, known bool, err error) {
 	if name == media.AttributeError {
-		if text, ok := fs.refusals.get(id); ok {
+		c, _ := CallerOf(ctx)
+		if text, ok := fs.refusals.get(refusal{id, c.UID}); ok {
 			return []byte(text), true, nil
 		}
 		return nil, true, remote.E("getxattr", name, remote.NoAttribute, nil)
@@ -123,9 +124,9 @@ func (fs *FS) setMediaAttribute(ctx context.Context, c Caller, id ID, name strin
 		}
 	}
 	if k := remote.KindOf(err); k == remote.Invalid || k == remote.Permission {
-		fs.refusals.put(id, err.Error())
+		fs.refusals.put(refusal{id, c.UID}, err.Error())
 	} else if err == nil {
-		fs.refusals.put(id, "")
+		fs.refusals.put(refusal{id, c.UID}, "")
 	}
 	return true, err
 }
@@ -144,36 +145,43 @@ func copiedOnly(m *record.Media) bool {
 	return media.Empty(c)
 }
 
-// refusals remember why setting attributes was refused, of the last few nodes.
-type refusals struct {
-	mu    sync.Mutex
-	text  map[ID]string
-	order []ID
+// A refusal is about a node, and for the user who was refused: what he tried is nobody else's to
+// read.
+type refusal struct {
+	id  ID
+	uid uint32
 }
 
-// maxRefusals is how many nodes they remember.
+// refusals remember why setting attributes was refused, the last few times.
+type refusals struct {
+	mu    sync.Mutex
+	text  map[refusal]string
+	order []refusal
+}
+
+// maxRefusals is how many they remember.
 const maxRefusals = 256
 
-func (r *refusals) get(id ID) (string, bool) {
+func (r *refusals) get(id refusal) (string, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	t, ok := r.text[id]
 	return t, ok
 }
 
-func (r *refusals) put(id ID, text string) {
+func (r *refusals) put(id refusal, text string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	_, known := r.text[id]
 	if text == "" {
 		if known {
 			delete(r.text, id)
-			r.order = slices.DeleteFunc(r.order, func(o ID) bool { return o == id })
+			r.order = slices.DeleteFunc(r.order, func(o refusal) bool { return o == id })
 		}
 		return
 	}
 	if r.text == nil {
-		r.text = make(map[ID]string)
+		r.text = make(map[refusal]string)
 	}
 	r.text[id] = text
 	if known {

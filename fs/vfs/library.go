@@ -67,6 +67,8 @@ type Caller struct {
 	UID uint32
 	GID uint32
 	PID uint32 // thread id, as FUSE has it; 0 when not known
+
+	Umask uint32 // for what is made: permissions that it does not get, unless the folder has a default access control list
 }
 
 // DirEntry is one name in a folder.
@@ -97,6 +99,10 @@ const (
 const (
 	XattrCreate  = 1 // XATTR_CREATE: Exist when it is set
 	XattrReplace = 2 // XATTR_REPLACE: NoAttribute when it is not
+
+	// XattrClearSetgid, with an access control list: whoever sets it is not in the file's group,
+	// and the setgid bit goes.
+	XattrClearSetgid = 1 << 16
 )
 
 // Flags of File.Allocate, as fallocate(2) has them.

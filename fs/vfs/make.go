@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
+	"mediafs/fs/acl"
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
@@ -80,6 +81,13 @@ func runMake(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		if isFolder(n) {
 			n.Mode |= setgid
 		}
+	}
+	access, inherits := inherit(tx, in.Umask, parent, n)
+	if access != nil {
+		tx.Store(record.XattrKey(in.Node, acl.Access), &record.Xattr{Value: access})
+	}
+	if inherits != nil {
+		tx.Store(record.XattrKey(in.Node, acl.Default), &record.Xattr{Value: inherits})
 	}
 	if in.Aside != 0 {
 		takeBack(tx, in, n, parent, name)

@@ -38,7 +38,13 @@ func (s steps) say(name string, edits ...media.Edit) {
 
 func (s steps) told(name, attr string) string {
 	s.t.Helper()
-	v, err := s.GetXattr(bg, s.stat(name).ID, attr)
+	return s.toldTo(me, name, attr)
+}
+
+// toldTo is told for a user.
+func (s steps) toldTo(c vfs.Caller, name, attr string) string {
+	s.t.Helper()
+	v, err := s.GetXattr(vfs.WithCaller(bg, c), s.stat(name).ID, attr)
 	if errors.Is(err, remote.NoAttribute) {
 		return "(none)"
 	}
@@ -96,7 +102,8 @@ func TestEditMedia(t *testing.T) {
 	}
 }
 
-// A value that a field does not take is refused, and why can be read; nothing is changed.
+// A value that a field does not take is refused, and why can be read by who tried; nothing is
+// changed.
 func TestBadAttributes(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
 	defer s.Close()
@@ -115,11 +122,15 @@ func TestBadAttributes(t *testing.T) {
 		"user.media.moderation": {"2", remote.Permission}, // not the owner
 		"user.media.error":      {"x", remote.Permission},
 	} {
-		if err := s.SetXattr(bg, vfs.Caller{UID: 77}, id, attr, []byte(c.value), 0); !errors.Is(err, c.kind) {
+		stranger := vfs.Caller{UID: 77}
+		if err := s.SetXattr(bg, stranger, id, attr, []byte(c.value), 0); !errors.Is(err, c.kind) {
 			t.Errorf("%s=%s: %v, want %v", attr, c.value, err, c.kind)
 		}
+		if why := s.told("a", "user.media.error"); why != "(none)" {
+			t.Errorf("%s=%s: another user is told %q", attr, c.value, why)
+		}
 		if attr != "user.media.error" {
-			if why := s.told("a", "user.media.error"); why == "(none)" {
+			if why := s.toldTo(stranger, "a", "user.media.error"); why == "(none)" {
 				t.Errorf("%s=%s: nothing in user.media.error", attr, c.value)
 			}
 		}

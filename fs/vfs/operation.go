@@ -151,7 +151,7 @@ func run(tx *catalog.Tx, in *intent.Intent, r *result) error {
 
 // newIntent starts an intent of a caller, now.
 func (fs *FS) newIntent(kind intent.Kind, c Caller) *intent.Intent {
-	return &intent.Intent{Kind: kind, Uid: c.UID, Gid: c.GID, Time: stamp(TimeOf(fs.opt.Now())), Client: fs.cat.Client(), Host: fs.opt.Host}
+	return &intent.Intent{Kind: kind, Uid: c.UID, Gid: c.GID, Umask: c.Umask, Time: stamp(TimeOf(fs.opt.Now())), Client: fs.cat.Client(), Host: fs.opt.Host}
 }
 
 func stamp(t Time) *record.Time { return &record.Time{Seconds: t.Sec, Nanos: t.Nsec} }

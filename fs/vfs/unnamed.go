@@ -7,6 +7,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
+	"mediafs/fs/acl"
 	"mediafs/fs/media"
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
@@ -27,12 +28,17 @@ func (fs *FS) Tmpfile(ctx context.Context, c Caller, parent ID, mode, flags uint
 	}
 	now := stamp(TimeOf(fs.opt.Now()))
 	n := &record.Node{Mode: typeMedia | mode&permMask, Uid: c.UID, Gid: c.GID, MediaId: newMediaID(), Atime: now, Mtime: now, Ctime: now, Btime: now}
+	var list []byte
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		pn, err := folder(tx, op, parent)
-		if err == nil && pn.Mode&setgid != 0 {
+		if err != nil {
+			return err
+		}
+		if pn.Mode&setgid != 0 {
 			n.Gid = pn.Gid
 		}
-		return err
+		list, _ = inherit(tx, c.Umask, parent, n)
+		return tx.Err()
 	})
 	if err != nil {
 		return Attr{}, nil, err
@@ -46,7 +52,14 @@ func (fs *FS) Tmpfile(ctx context.Context, c Caller, parent ID, mode, flags uint
 	ino.mu.Lock()
 	ino.unnamed, ino.never = true, flags&oExcl != 0
 	ino.mu.Unlock()
-	if err := fs.cat.MakeOrphan(id, n); err != nil {
+	err = fs.cat.MakeOrphan(id, n)
+	if err == nil && list != nil {
+		err = fs.cat.ChangeOrphanXattrs(id, func(_ *record.Node, xattrs map[string]*record.Xattr) error {
+			xattrs[acl.Access] = &record.Xattr{Value: list}
+			return nil
+		})
+	}
+	if err != nil {
 		fs.release(ino)
 		return Attr{}, nil, err
 	}

@@ -101,7 +101,7 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 
 // describe says in the spool whose bytes a file has, and what is needed to bring the media back should another machine delete it.
 func describe(tx *catalog.Tx, id ID, n *record.Node) spool.Description {
-	d := spool.Description{Node: id, Mode: n.Mode, UID: n.Uid, GID: n.Gid, Media: n.MediaId, Base: baseOf(n.Head)}
+	d := spool.Description{Node: id, Mode: bareMode(tx, id, n), UID: n.Uid, GID: n.Gid, Media: n.MediaId, Base: baseOf(n.Head)}
 	for name := range tx.Names(id) {
 		d.Parent, d.Name = name.Folder, []byte(name.Name)
 		break

@@ -9,15 +9,16 @@ import (
 	"strconv"
 	"strings"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
 
 // Permissions, as one digit of a mode has them.
 const (
-	mayRead   = 4
-	mayWrite  = 2
-	maySearch = 1
+	mayRead   = acl.Read
+	mayWrite  = acl.Write
+	maySearch = acl.Search
 )
 
 // An asker is who makes one request, and what was found out for it about folders and groups. It is used by one goroutine.
@@ -42,14 +43,26 @@ func (l *Library) askedBy(c vfs.Caller) *asker { return &asker{l: l, caller: c} 
 // root tells whether nothing is closed to the caller.
 func (who *asker) root() bool { return who.own || who.caller.UID == 0 }
 
-// may tells whether the caller has a permission, by the first class of the mode that fits. The root user has all, but also for him a
-// file is executable only when somebody may execute it; that is not asked here.
-func (who *asker) may(a *vfs.Attr, want uint32) bool {
+// may tells whether the caller has a permission to a node of the tree, by its access control list
+// or by the first class of the mode that fits, as the kernel decides: with nothing in the mode for
+// the group's class it does not look for a list. The root user has all, but also for him a file is
+// executable only when somebody may execute it; that is not asked here.
+func (who *asker) may(ctx context.Context, a *vfs.Attr, want uint32) bool {
 	switch {
 	case who.root():
 		return true
 	case who.caller.UID == a.UID:
 		return a.Mode>>6&want == want
+	case a.Mode&0o070 != 0:
+		l, err := who.l.list(ctx, a.ID)
+		if err != nil {
+			return false
+		}
+		if l != nil {
+			return l.Permits(who.caller.UID, a.GID, who.in, want)
+		}
+	}
+	switch {
 	case a.Mode>>3&want == want && a.Mode&want == want:
 		return true
 	case a.Mode>>3&want != want && a.Mode&want != want:
@@ -58,6 +71,18 @@ func (who *asker) may(a *vfs.Attr, want uint32) bool {
 		return a.Mode>>3&want == want
 	}
 	return a.Mode&want == want
+}
+
+// list gives the access control list of a node of the tree; nil when the mode says it all.
+func (l *Library) list(ctx context.Context, id vfs.ID) (acl.List, error) {
+	value, err := l.MediaLibrary.GetXattr(ctx, id, acl.Access)
+	switch {
+	case err == nil:
+		return acl.Parse(value)
+	case remote.KindOf(err) == remote.NoAttribute, remote.KindOf(err) == remote.Unsupported:
+		return nil, nil
+	}
+	return nil, err
 }
 
 // owns tells whether the caller may do what the owner of a node may.
@@ -89,7 +114,7 @@ func (who *asker) searches(ctx context.Context, dir string) bool {
 	may := dir == "/" || who.searches(ctx, path.Dir(dir))
 	if may {
 		a, err := who.l.Resolve(ctx, dir)
-		may = err == nil && who.may(&a, maySearch)
+		may = err == nil && who.may(ctx, &a, maySearch)
 	}
 	if who.search == nil {
 		who.search = make(map[string]bool)
@@ -119,7 +144,7 @@ func (who *asker) shown(ctx context.Context, m *remote.Media) (string, bool) {
 		return "", false
 	}
 	a, err := who.l.MediaLibrary.GetAttr(ctx, m.Node)
-	return p, err == nil && who.may(&a, mayRead)
+	return p, err == nil && who.may(ctx, &a, mayRead)
 }
 
 // listed gives the first of some paths that the caller can reach, in a folder that he may list.
@@ -142,7 +167,7 @@ func (who *asker) lists(ctx context.Context, dir string) bool {
 	may := who.searches(ctx, dir)
 	if may {
 		a, err := who.l.Resolve(ctx, dir)
-		may = err == nil && who.may(&a, mayRead)
+		may = err == nil && who.may(ctx, &a, mayRead)
 	}
 	if who.list == nil {
 		who.list = make(map[string]bool)
@@ -180,7 +205,7 @@ func (who *asker) writes(ctx context.Context, op string, id vfs.ID, name string)
 	if err != nil {
 		return err
 	}
-	if !who.may(&a, mayWrite) {
+	if !who.may(ctx, &a, mayWrite) {
 		return remote.E(op, quoted(name), remote.Permission, nil).WithHint("it takes the right to write to the file")
 	}
 	return nil

@@ -99,7 +99,7 @@ func TestModes(t *testing.T) {
 	} {
 		a := vfs.Attr{Mode: c.mode, UID: c.uid, GID: c.gid}
 		for uid, want := range map[uint32]bool{0: true, ann: c.ann, bob: c.bob} {
-			if got := r.l.askedBy(caller(uid)).may(&a, c.want); got != want {
+			if got := r.l.askedBy(caller(uid)).may(context.Background(), &a, c.want); got != want {
 				t.Errorf("%o of %d:%d, %d: %v", c.mode, c.uid, c.gid, uid, got)
 			}
 		}

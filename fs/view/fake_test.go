@@ -51,6 +51,7 @@ type fakeNode struct {
 	media    remote.Media
 	versions []vfs.Version
 	old      map[uint64][]byte
+	list     []byte // access control list; nil: none
 }
 
 const firstFake = vfs.ID(1)<<40 | 0x100

@@ -26,7 +26,7 @@ func (l *Library) infos() spot {
 
 // record is the whole record of a media as a text: the media, and the document of its facts.
 func (l *Library) record(id vfs.ID) *sheet {
-	return &sheet{l: l, name: "record/" + strconv.FormatUint(id, 16), about: l.readable(id), text: func(ctx context.Context) ([]byte, error) {
+	return &sheet{l: l, name: "record/" + strconv.FormatUint(id, 16), about: l.readable(id), of: id, text: func(ctx context.Context) ([]byte, error) {
 		m, err := l.Media(ctx, id)
 		if err != nil {
 			return nil, err

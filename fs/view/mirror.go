@@ -40,6 +40,10 @@ func (f *mirror) attr(ctx context.Context) (vfs.Attr, error) {
 	return virtual(a, unix.S_IFDIR|a.Mode&0o555, 0), err
 }
 
+func (f *mirror) rights() (vfs.ID, func(uint32) uint32) {
+	return f.id, func(perm uint32) uint32 { return perm & (mayRead | maySearch) }
+}
+
 // child gives the node and type of a name in the mirrored folder; 0 when there is none.
 func (f *mirror) child(ctx context.Context, name string) (vfs.ID, uint32, error) {
 	if !entryName(name) {

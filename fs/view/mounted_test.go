@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/fuse"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -22,7 +23,12 @@ func (f *fake) StatFS(context.Context) (vfs.StatFS, error) {
 	return vfs.StatFS{Bytes: 1 << 40, FreeBytes: 1 << 39, MaxName: 255}, nil
 }
 
-func (f *fake) GetXattr(_ context.Context, _ vfs.ID, name string) ([]byte, error) {
+func (f *fake) GetXattr(_ context.Context, id vfs.ID, name string) ([]byte, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if n := f.nodes[id]; n != nil && n.list != nil && name == acl.Access {
+		return n.list, nil
+	}
 	return nil, remote.E("get attribute", name, remote.NoAttribute, nil)
 }
 

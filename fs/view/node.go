@@ -33,6 +33,16 @@ type file interface {
 	open(ctx context.Context, who *asker) (vfs.File, error)
 }
 
+// A shadow is a spot whose attributes are made of those of a node of the tree. The node's access
+// control list counts for it too, with what shown leaves of the permissions of each entry: as attr
+// does with those of the mode. of is 0 when there is no such node.
+type shadow interface {
+	rights() (of vfs.ID, shown func(perm uint32) uint32)
+}
+
+// readOnlyRights are the rights to a file that can be read only.
+func readOnlyRights(perm uint32) uint32 { return perm & mayRead }
+
 // What else a folder may take; one that does not implement it refuses. From and to whom something goes is settled by rename.
 type (
 	maker interface {

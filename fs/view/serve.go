@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/media"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -405,7 +406,8 @@ var namedBy = map[string]bool{
 	media.AttributePrefix + "paths": true, media.AttributePrefix + "name": true, media.AttributePrefix + "extension": true, media.AttributePrefix + "folder_id": true,
 }
 
-// GetXattr of a view's node: there are none. What a media's attributes tell of its names is for who can reach them.
+// GetXattr of a view's node: there are none, but the access control list of the node of the tree
+// whose rights it has. What a media's attributes tell of its names is for who can reach them.
 func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte, error) {
 	if who := l.asking(ctx); !inView(id) && namedBy[name] && !who.root() {
 		m, err := l.Media(ctx, id)
@@ -423,7 +425,19 @@ func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte,
 	if !inView(id) {
 		return l.MediaLibrary.GetXattr(ctx, id, name)
 	}
-	return nil, remote.E("get attribute", quoted(name), remote.NoAttribute, nil)
+	if s, ok := l.nodes.get(id).(shadow); ok && name == acl.Access {
+		if of, shown := s.rights(); of != 0 {
+			list, err := l.list(ctx, of)
+			if list != nil || err != nil {
+				return list.Map(shown).Bytes(), err
+			}
+		}
+	}
+	kind := remote.NoAttribute
+	if !vfs.Namespaced(name) {
+		kind = remote.Unsupported
+	}
+	return nil, remote.E("get attribute", quoted(name), kind, nil)
 }
 
 // SetXattr is refused for a view's node.
@@ -447,5 +461,9 @@ func (l *Library) RemoveXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name
 	if !inView(id) {
 		return l.MediaLibrary.RemoveXattr(ctx, c, id, name)
 	}
-	return remote.E("remove attribute", quoted(name), remote.NoAttribute, nil)
+	kind := remote.NoAttribute
+	if !vfs.Namespaced(name) || acl.Is(name) {
+		kind = remote.Unsupported
+	}
+	return remote.E("remove attribute", quoted(name), kind, nil)
 }

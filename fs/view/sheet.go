@@ -18,6 +18,7 @@ type sheet struct {
 	name string
 	// about gives the attributes of what it tells of; owner and the right to read are its own.
 	about func(ctx context.Context) (vfs.Attr, error)
+	of    vfs.ID // the node of the tree that about is about; 0: none
 	text  func(ctx context.Context) ([]byte, error)
 
 	mu     sync.Mutex
@@ -32,8 +33,9 @@ func (s *sheet) attr(ctx context.Context) (vfs.Attr, error) {
 	if err != nil {
 		return a, err
 	}
+	may := s.l.asking(ctx).may(ctx, &a, mayRead)
 	a = virtual(a, unix.S_IFREG|a.Mode&0o444, 0)
-	if !s.l.asking(ctx).may(&a, mayRead) {
+	if !may {
 		return a, nil // how long it is tells what it says; nothing is read by this size
 	}
 	s.mu.Lock()
@@ -49,6 +51,8 @@ func (s *sheet) attr(ctx context.Context) (vfs.Attr, error) {
 	a.Size, a.Blocks = size, (size+511)/512
 	return a, nil
 }
+
+func (s *sheet) rights() (vfs.ID, func(uint32) uint32) { return s.of, readOnlyRights }
 
 func (s *sheet) open(ctx context.Context, _ *asker) (vfs.File, error) {
 	b, err := s.text(ctx)

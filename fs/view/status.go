@@ -11,7 +11,7 @@ import (
 
 // statusSheet is status.json: how the library stands, for whoever may read its root.
 func (l *Library) statusSheet() *sheet {
-	return &sheet{l: l, name: "status.json", about: l.readable(vfs.Root), text: func(context.Context) ([]byte, error) {
+	return &sheet{l: l, name: "status.json", about: l.readable(vfs.Root), of: vfs.Root, text: func(context.Context) ([]byte, error) {
 		b, err := json.MarshalIndent(l.Status(), "", "  ")
 		if err != nil {
 			return nil, remote.E("tell the status", "", remote.Other, err)
@@ -25,7 +25,7 @@ const indexingName = "INDEXING.txt"
 
 // indexingSheet tells how far the index is.
 func (l *Library) indexingSheet() *sheet {
-	return &sheet{l: l, name: indexingName, about: l.readable(vfs.Root), text: func(context.Context) ([]byte, error) {
+	return &sheet{l: l, name: indexingName, about: l.readable(vfs.Root), of: vfs.Root, text: func(context.Context) ([]byte, error) {
 		done, total, ready := l.Indexed()
 		if ready {
 			return []byte("The index is ready.\n"), nil

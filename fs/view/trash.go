@@ -161,7 +161,7 @@ func (who *asker) empties(ctx context.Context, name string, id vfs.ID) error {
 	if err != nil {
 		return err
 	}
-	may := who.may(&a, mayWrite|maySearch)
+	may := who.may(ctx, &a, mayWrite|maySearch)
 	return who.l.children(ctx, id, 0, func(e vfs.DirEntry) (bool, error) {
 		if may && a.Mode&unix.S_ISVTX != 0 && !who.owns(&a) {
 			c, err := who.l.MediaLibrary.GetAttr(ctx, e.ID)
@@ -238,6 +238,10 @@ func (f *relic) attr(ctx context.Context) (vfs.Attr, error) {
 	a = virtual(a, a.Mode, size)
 	a.Rdev = rdev
 	return a, err
+}
+
+func (f *relic) rights() (vfs.ID, func(uint32) uint32) {
+	return f.id, func(perm uint32) uint32 { return perm }
 }
 
 // A relicFolder is a folder in the trash, or in one that is. What is removed in it is deleted for good: it becomes an entry of the trash for a

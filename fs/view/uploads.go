@@ -68,7 +68,7 @@ func uploadName(base string, id vfs.ID) string {
 
 // progress is the text of an upload. Once that has ended it is gone.
 func (l *Library) progress(id vfs.ID) *sheet {
-	return &sheet{l: l, name: "upload/" + strconv.FormatUint(id, 16), about: l.readable(id), text: func(ctx context.Context) ([]byte, error) {
+	return &sheet{l: l, name: "upload/" + strconv.FormatUint(id, 16), about: l.readable(id), of: id, text: func(ctx context.Context) ([]byte, error) {
 		all, err := l.Uploads(ctx)
 		if err != nil {
 			return nil, err

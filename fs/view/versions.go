@@ -42,6 +42,10 @@ func (f *versions) attr(ctx context.Context) (vfs.Attr, error) {
 	return virtual(a, unix.S_IFDIR|read|read>>2, 0), err
 }
 
+func (f *versions) rights() (vfs.ID, func(uint32) uint32) {
+	return f.id, func(perm uint32) uint32 { return perm&mayRead | perm&mayRead>>2 }
+}
+
 func (f *versions) entries(ctx context.Context) ([]entry, error) {
 	all, err := f.l.Versions(ctx, f.id)
 	if err != nil {
@@ -110,6 +114,8 @@ func (f *version) attr(ctx context.Context) (vfs.Attr, error) {
 	a.Blocks, a.Mtime, a.Ctime = f.v.Blocks, f.v.Mtime, f.v.Time
 	return a, err
 }
+
+func (f *version) rights() (vfs.ID, func(uint32) uint32) { return f.id, readOnlyRights }
 
 func (f *version) open(ctx context.Context, _ *asker) (vfs.File, error) {
 	if err := f.there(ctx); err != nil {

@@ -50,6 +50,8 @@ type archive struct {
 
 func (f *archive) key() string { return "archive/" + strconv.FormatUint(f.id, 16) }
 
+func (f *archive) rights() (vfs.ID, func(uint32) uint32) { return f.id, readOnlyRights }
+
 // attr gives the exact size. It tells how much a folder holds, so it is for who may read all that is in it: Permission for
 // others, as at open. A wrong size would be no way out, since the kernel has one for all who look.
 func (f *archive) attr(ctx context.Context) (vfs.Attr, error) {
@@ -168,7 +170,7 @@ func (l *Library) scan(ctx context.Context, who *asker, id vfs.ID) (*zipLayout, 
 }
 
 // closed fails with Permission when a member is not for who opens the archive.
-func (m *member) closed(who *asker) error {
+func (m *member) closed(ctx context.Context, who *asker) error {
 	want := uint32(mayRead)
 	switch m.mode & unix.S_IFMT {
 	case unix.S_IFDIR:
@@ -177,7 +179,7 @@ func (m *member) closed(who *asker) error {
 	default:
 		return nil
 	}
-	if who.may(&vfs.Attr{Mode: m.mode, UID: m.uid, GID: m.gid}, want) {
+	if who.may(ctx, &vfs.Attr{ID: m.id, Mode: m.mode, UID: m.uid, GID: m.gid}, want) {
 		return nil
 	}
 	return remote.E("archive", quoted(m.name), remote.Permission, nil).WithHint("an archive holds only what its reader may read")
@@ -192,7 +194,7 @@ type zipScan struct {
 
 func (s *zipScan) add(ctx context.Context, name string, a vfs.Attr) error {
 	m := member{name: name, id: a.ID, mode: a.Mode, uid: a.UID, gid: a.GID, mtime: a.Mtime, ctime: a.Ctime}
-	if err := m.closed(s.who); err != nil {
+	if err := m.closed(ctx, s.who); err != nil {
 		return err
 	}
 	switch a.Mode & unix.S_IFMT {

@@ -173,6 +173,7 @@ type Intent struct {
 	Xattrs        []*Xattr               `protobuf:"bytes,41,rep,name=xattrs,proto3" json:"xattrs,omitempty"`
 	Whiteout      uint64                 `protobuf:"varint,42,opt,name=whiteout,proto3" json:"whiteout,omitempty"` // RENAME_WHITEOUT: the node that is left at the old name
 	Aside         uint64                 `protobuf:"varint,30,opt,name=aside,proto3" json:"aside,omitempty"`       // MAKE, RENAME: the media that had the name until it was renamed, or linked, to the name of a backup
+	Umask         uint32                 `protobuf:"varint,31,opt,name=umask,proto3" json:"umask,omitempty"`       // MAKE: of the process; it counts where the folder has no default access control list
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -434,6 +435,13 @@ func (x *Intent) GetWhiteout() uint64 {
 func (x *Intent) GetAside() uint64 {
 	if x != nil {
 		return x.Aside
+	}
+	return 0
+}
+
+func (x *Intent) GetUmask() uint32 {
+	if x != nil {
+		return x.Umask
 	}
 	return 0
 }
@@ -816,7 +824,7 @@ var File_fs_vfs_intent_intent_proto protoreflect.FileDescriptor
 
 const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\n" +
-	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\xf5\a\n" +
+	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\x8b\b\n" +
 	"\x06Intent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.mediafs.intent.KindR\x04kind\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -852,7 +860,8 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x04made\x18( \x01(\v2\x14.mediafs.record.NodeR\x04made\x12-\n" +
 	"\x06xattrs\x18) \x03(\v2\x15.mediafs.intent.XattrR\x06xattrs\x12\x1a\n" +
 	"\bwhiteout\x18* \x01(\x04R\bwhiteout\x12\x14\n" +
-	"\x05aside\x18\x1e \x01(\x04R\x05aside\"B\n" +
+	"\x05aside\x18\x1e \x01(\x04R\x05aside\x12\x14\n" +
+	"\x05umask\x18\x1f \x01(\rR\x05umask\"B\n" +
 	"\x04Edit\x12\x14\n" +
 	"\x05field\x18\x01 \x01(\tR\x05field\x12\x0e\n" +
 	"\x02do\x18\x02 \x01(\rR\x02do\x12\x14\n" +

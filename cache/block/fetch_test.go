@@ -145,7 +145,7 @@ func TestErrorsOfTheStore(t *testing.T) {
 	for _, k := range []struct {
 		kind  remote.Kind
 		again bool
-	}{{remote.Unavailable, true}, {remote.Throttled, true}, {remote.NotExist, false}, {remote.Stale, false}, {remote.Permission, false}} {
+	}{{remote.Unavailable, true}, {remote.Throttled, true}, {remote.NotExist, false}, {remote.Stale, false}, {remote.Permission, false}, {remote.Archived, false}, {remote.Invalid, false}} {
 		s := newFake()
 		ct := s.add("film", 3, 2<<20)
 		o := options(t, s)

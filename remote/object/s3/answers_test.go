@@ -79,6 +79,7 @@ func TestErrorAnswers(t *testing.T) {
 		{400, "AuthorizationHeaderMalformed", remote.Invalid, "region"},
 		{301, "PermanentRedirect", remote.Invalid, "region"},
 		{403, "SomethingNew", remote.Permission, "SomethingNew"},
+		{403, "InvalidObjectState", remote.Archived, "restore"},
 		{401, "SomethingNew", remote.Permission, ""},
 		{409, "ConditionalRequestConflict", remote.Conflict, ""},
 		{409, "OperationAborted", remote.Conflict, ""},

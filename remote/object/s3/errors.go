@@ -47,7 +47,7 @@ var codes = map[string]outcome{
 	"RequestExpired":               {remote.Permission, "set the clock of this machine"},
 	"MissingSecurityHeader":        {remote.Permission, ""},
 	"MissingAuthenticationToken":   {remote.Permission, ""},
-	"InvalidObjectState":           {remote.Unavailable, "the object is archived: have it restored first"},
+	"InvalidObjectState":           {remote.Archived, "have the store restore the object first, with its own tools, and read again then"},
 	"AuthorizationHeaderMalformed": {remote.Invalid, "set the region of the bucket"},
 	"InvalidRegion":                {remote.Invalid, "set the region of the bucket"},
 	"PermanentRedirect":            {remote.Invalid, "set the region or endpoint of the bucket"},

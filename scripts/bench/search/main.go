@@ -1,5 +1,5 @@
 // Command search measures what the index of media costs and gives, on a library that it makes up: how long searches take, how large the index is, and how much it slows down applying
-// a log in which media are made. It works on catalogs of its own in a temporary directory and on no store.
+// a log in which media are made; with -mount, what a first mount costs. It works on catalogs of its own in a temporary directory and on no store.
 package main
 
 import (
@@ -38,9 +38,13 @@ func main() {
 	rounds := flag.Int("rounds", 5, "runs of each; medians are told")
 	dir := flag.String("dir", "", "where the catalogs lie; default TMPDIR")
 	keep := flag.String("keep", "", "a catalog to search alone: made when it is not there, and kept")
+	program := flag.String("mount", "", "measure the first mount instead, with this program")
+	commits := flag.Int("commits", 33_000, "commits of the log whose first mount is measured")
 	flag.Parse()
 	var err error
-	if *keep != "" {
+	if *program != "" {
+		err = mounts(*program, *dir, *media, *commits)
+	} else if *keep != "" {
 		err = kept(*keep, &library{media: *media}, *rounds)
 	} else {
 		err = run(*media, *made, *rounds, *dir)

@@ -179,6 +179,7 @@ func (c *Catalog) confirm(p *pin) error {
 			}
 		}
 		tx.raw(outboxKey(op.number), nil)
+		tx.raw(baseKey(op.number), nil)
 	}
 	for k, v := range undo {
 		tx.raw(full(classUndo, []byte(k)), undoValue(v))

@@ -98,6 +98,7 @@ type Catalog struct {
 		pending  []*operation      // the outbox in order
 		undo     map[string][]byte // full key → value at seq, nil: absent; the same as the U records
 		pin      *pin
+		replaced replaced // what is kept of others' commits for the outbox
 		sessions []byte   // under which this directory appends, oldest first; as on disk
 		own      authored // newest operation of ours that was applied
 		ids      counter

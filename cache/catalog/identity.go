@@ -102,8 +102,15 @@ func (c *Catalog) settle(n int) {
 	}
 	for _, op := range c.st.pending[:n] {
 		op.finish(nil)
+		if len(op.reports) > 0 {
+			c.status.set(func(s *Status) { s.Kept++ })
+		}
+		for _, text := range op.reports {
+			c.tell(op, text)
+		}
 	}
 	c.st.pending = append([]*operation(nil), c.st.pending[n:]...)
+	c.forgetReplaced()
 	c.drain.Broadcast()
 }
 
@@ -112,7 +119,7 @@ func (c *Catalog) settleTo(a authored) error {
 	n := c.contained(a.session, a.last)
 	err := c.inPieces(func(set func(key, value []byte) error) error {
 		for _, op := range c.st.pending[:n] {
-			if err := set(outboxKey(op.number), nil); err != nil {
+			if err := errors.Join(set(outboxKey(op.number), nil), set(baseKey(op.number), nil)); err != nil {
 				return err
 			}
 		}

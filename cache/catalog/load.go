@@ -298,6 +298,7 @@ func (c *Catalog) replace(ctx context.Context, d *download) error {
 	}
 	err := c.updateLocal(func(tx *Tx) error {
 		tx.raw(localKey("loading"), []byte{1})
+		c.replaceAll(tx, d.seq)
 		tx.resetIndex(d.ck == nil)
 		if had := max(c.st.seq, decodeNumber(tx.get(localKey("had")))); had > 0 && d.f == nil {
 			tx.raw(localKey("had"), binary.BigEndian.AppendUint64(nil, had))

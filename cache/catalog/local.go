@@ -25,6 +25,9 @@ import (
 //	had           newest commit that was applied before a catalog was given up, until it is again
 //	orphan/<node> a deleted node that is still referenced; with a name after it, one of its attributes (orphan.go)
 //	outbox/<n>    operation n: its session (16 bytes), its intent
+//	base/<n>      the commit on which operation n ran first (seen.go)
+//	replaced/<key><n>  a record as it was before another machine's commit n; without a key:
+//	              checkpoint n took the place of all
 
 // counter hands out numbers; next is the next one, limit the first that is not reserved on disk yet.
 type counter struct{ next, limit uint64 }
@@ -101,6 +104,7 @@ func (c *Catalog) loadLocal() error {
 		}
 		c.st.pending = append(c.st.pending, &operation{number: binary.BigEndian.Uint64(k[len(prefix):]), session: v[:16], intent: v[16:]})
 	}
+	c.loadBases(tx)
 	p, err := c.pins.load()
 	if err != nil {
 		return err

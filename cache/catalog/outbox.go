@@ -19,11 +19,13 @@ import (
 //	                      └─┴── undo, run again ┘
 type operation struct {
 	number  uint64
+	base    uint64 // the commit on which it ran first: what its user saw
 	session []byte
 	intent  []byte
 	run     func(*Tx) error    // nil: Options.Run with the intent
 	changes map[string]*change // what its newest run wrote, by full key
 	order   []string
+	reports []string   // what its newest run told of what it met
 	done    chan error // capacity 1; nil when nobody waits
 }
 
@@ -95,7 +97,7 @@ func (c *Catalog) submit(op *operation) (queued bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	op.session = c.st.session
+	op.session, op.base = c.st.session, c.st.seq
 	if err := c.execute(op, number); err != nil || op.number == 0 {
 		return false, err
 	}
@@ -114,7 +116,7 @@ const maxUndo = 256 << 10
 // execute runs op on the present state in one transaction with its undo records and its entry in the outbox. mu is held.
 func (c *Catalog) execute(op *operation, number uint64) error {
 	tx := c.begin()
-	tx.late = op.run == nil
+	tx.late, tx.base = op.run == nil, op.base
 	run := op.run
 	if run == nil {
 		run = func(tx *Tx) error { return c.opt.Run(tx, op.intent) }
@@ -165,6 +167,9 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 		tx.discard()
 		return err
 	}
+	if op.number == 0 {
+		tx.raw(baseKey(number), binary.BigEndian.AppendUint64(nil, op.base))
+	}
 	tx.raw(outboxKey(number), append(append(make([]byte, 0, 16+len(op.intent)), op.session...), op.intent...))
 	if err := tx.commit(); err != nil {
 		return err
@@ -172,7 +177,7 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 	for _, k := range added {
 		c.st.undo[k] = tx.changes[k].old
 	}
-	op.number, op.changes, op.order = number, tx.changes, tx.order
+	op.number, op.changes, op.order, op.reports = number, tx.changes, tx.order, tx.reports
 	return nil
 }
 
@@ -246,8 +251,8 @@ func (c *Catalog) rerun(touched map[string]bool) error {
 				break
 			}
 			if op.done == nil {
-				c.log.WithError(err).WithField("operation", op.number).Error("an operation that was accepted earlier cannot be carried out any more; it is dropped")
 				c.status.set(func(s *Status) { s.Dropped++ })
+				c.tell(op, "a change that was accepted earlier is not made: "+err.Error())
 			}
 			op.finish(err)
 			continue
@@ -262,6 +267,7 @@ func (c *Catalog) rerun(touched map[string]bool) error {
 	}
 	clear(c.st.pending[len(kept):])
 	c.st.pending = kept
+	c.forgetReplaced()
 	c.drain.Broadcast()
 	return failed
 }
@@ -274,6 +280,7 @@ func isLocalFailure(err error) bool {
 func (c *Catalog) dropOutbox(number uint64) error {
 	return c.updateLocal(func(tx *Tx) error {
 		tx.raw(outboxKey(number), nil)
+		tx.raw(baseKey(number), nil)
 		return nil
 	})
 }

@@ -228,6 +228,10 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 			tx.Put(w.Key, w.Value)
 		}
 	}
+	if err := c.keepReplaced(tx, l); err != nil {
+		tx.discard()
+		return err
+	}
 	// A commit under our number is the batch that is pinned, or somebody else's. Where the log is read anew, judge does this at the end.
 	own := c.st.client != 0 && commit.Author == c.st.client && c.st.loading == nil
 	ours := own && c.st.pin != nil && c.st.pin.seq == l.seq && bytes.Equal(c.st.pin.body, l.body)
@@ -245,6 +249,7 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 		drop = c.contained(commit.Session, commit.LastOperation)
 		for _, op := range c.st.pending[:drop] {
 			tx.raw(outboxKey(op.number), nil)
+			tx.raw(baseKey(op.number), nil)
 		}
 	}
 	since := c.st.ckpt.after(c.opt.commitCost(l.size))

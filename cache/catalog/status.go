@@ -18,7 +18,9 @@ type Status struct {
 	ErrorTime  time.Time `json:"error_time,omitzero"`  // when
 	Fatal      string    `json:"fatal,omitempty"`      // why nothing is written any more
 	Loading    string    `json:"loading,omitempty"`    // why there is no catalog to read now
-	Dropped    int       `json:"dropped,omitempty"`    // operations that could not be carried out after a restart
+	Dropped    int       `json:"dropped,omitempty"`    // late operations that were not carried out
+	Kept       int       `json:"kept,omitempty"`       // late operations that were carried out in part or otherwise
+	Conflicts  []string  `json:"conflicts,omitempty"`  // what became of the last of both, oldest first
 	Checkpoint uint64    `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
 	Indexed    uint64    `json:"indexed,omitempty"`    // while the index is made: records that are in it
 	ToIndex    uint64    `json:"to_index,omitempty"`   // while the index is made: records in all, about; 0: it is ready, or not kept

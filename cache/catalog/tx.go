@@ -23,10 +23,12 @@ const (
 // A Tx is one look at the catalog, or one change of it: all of it happens or nothing. It is used by one goroutine and
 // not after its function returned. Slices it returns belong to the caller.
 type Tx struct {
-	c      *Catalog
-	txn    *badger.Txn
-	update bool
-	late   bool // an intent that runs again without its caller
+	c       *Catalog
+	txn     *badger.Txn
+	update  bool
+	late    bool     // an intent that runs again without its caller
+	base    uint64   // the commit on which the operation ran first
+	reports []string // what a late operation tells
 	// applying tells that a commit of the log is written: its orphans were made before
 	applying bool
 	orphans  map[uint64][]byte // nodes that the operation deletes and that are referenced here, with their last records

@@ -148,8 +148,12 @@ func (p *program) statusText(s daemon.Status, now time.Time) {
 	}
 	line("daemon", "process %d, %s, since %s", s.PID, s.Version, s.Started.Local().Format(time.DateTime))
 	line("kept in", "%s (cache %s)", s.CatalogDir, s.CacheDir)
-	if s.Dropped > 0 {
-		line("dropped", "%s made while the store was away could not be carried out later", count(s.Dropped, "change", "changes"))
+	if s.Dropped+s.Kept > 0 {
+		line("late", "%s not made and %d made otherwise, for what other machines had changed meanwhile",
+			count(s.Dropped, "change", "changes"), s.Kept)
+	}
+	for _, text := range s.Conflicts {
+		line("", "%s", text)
 	}
 	if e := s.LastError; e != nil {
 		when := ""

@@ -223,7 +223,7 @@ func (p *parts) describe(s *Status) {
 		s.Log.LagSeconds = silent.Seconds()
 	}
 	s.Offline = v.Catalog.Error != "" && silent > offlineAfter
-	s.Dropped = v.Catalog.Dropped
+	s.Dropped, s.Kept, s.Conflicts = v.Catalog.Dropped, v.Catalog.Kept, v.Catalog.Conflicts
 	s.Media = MediaState{FactsPending: p.facts != nil && !p.fs.FactsIdle(), Indexed: v.Catalog.Indexed, ToIndex: v.Catalog.ToIndex}
 	switch {
 	case v.Catalog.Fatal != "":

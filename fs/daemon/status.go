@@ -24,7 +24,9 @@ type Status struct {
 	Cache     CacheState `json:"cache"`
 	Log       LogState   `json:"log"`
 	Media     MediaState `json:"media"`
-	Dropped   int        `json:"dropped,omitempty"` // changes that made while the store was away could not be carried out later
+	Dropped   int        `json:"dropped,omitempty"`   // late changes that were not made: others were newer
+	Kept      int        `json:"kept,omitempty"`      // late changes that were made in part or otherwise
+	Conflicts []string   `json:"conflicts,omitempty"` // what became of the last of both, oldest first
 	LastError *LastError `json:"last_error,omitempty"`
 }
 

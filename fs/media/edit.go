@@ -80,6 +80,29 @@ func Empty(m *record.Media) bool {
 	return m == nil || proto.Equal(c, m)
 }
 
+// SaysSame reports whether two records say the same of a field, which is named as in an Edit. Of a
+// field that does not exist they do. A nil record says nothing.
+func SaysSame(a, b *record.Media, field string) bool {
+	f := lookup(field)
+	if f == nil || f.rec == "" {
+		return true
+	}
+	had, was := f.recorded(a)
+	has, is := f.recorded(b)
+	return had == has && was.Equal(is)
+}
+
+// recorded reads what a record says of the field; has is false when that is nothing.
+func (f *Field) recorded(m *record.Media) (has bool, v protoreflect.Value) {
+	at := m.ProtoReflect()
+	fds := f.descriptors()
+	for _, fd := range fds[:len(fds)-1] {
+		at = at.Get(fd).Message()
+	}
+	fd := fds[len(fds)-1]
+	return at.Has(fd), at.Get(fd)
+}
+
 // OverFacts makes edits complete that mean a change of what is shown, where what is shown came from facts: a tag that is added to a media or taken
 // off goes by the keywords in its bytes as long as nobody said any tags, and an attribute for tags or rating that is removed leaves the media without them. Only
 // who has the facts at hand can know, at the time of the change; Apply has them not. The edits of a command that clears a field by its name

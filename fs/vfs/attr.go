@@ -98,7 +98,7 @@ func (fs *FS) changeAttr(ctx context.Context, c Caller, id ID, ch AttrChange) er
 	}
 	_, err := fs.do(ctx, in)
 	if errors.Is(err, errOrphan) {
-		return fs.cat.ChangeOrphan(id, func(n *record.Node) { applyChange(n, in) })
+		return fs.cat.ChangeOrphan(id, func(n *record.Node) { applyChange(n, in.Change, in.Time) })
 	}
 	return err
 }
@@ -113,14 +113,17 @@ func runSetAttr(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	if tx.Orphan(in.Node) {
 		return remote.E("setattr", "", remote.NotExist, errOrphan)
 	}
-	applyChange(n, in)
+	ch, left := unseenChange(tx, in)
+	if !left {
+		return newerNode(tx, "setattr", in.Node)
+	}
+	applyChange(n, ch, in.Time)
 	tx.Store(record.NodeKey(in.Node), n)
 	r.attr = attrOf(tx, in.Node, n)
 	return nil
 }
 
-func applyChange(n *record.Node, in *intent.Intent) {
-	ch := in.Change
+func applyChange(n *record.Node, ch *intent.Change, now *record.Time) {
 	if ch.Mode != nil {
 		n.Mode = n.Mode&typeMask | *ch.Mode&permMask
 	}
@@ -139,7 +142,7 @@ func applyChange(n *record.Node, in *intent.Intent) {
 	if (ch.Uid != nil || ch.Gid != nil) && ch.Mode == nil && !isFolder(n) {
 		n.Mode &^= privileges(n.Mode)
 	}
-	n.Ctime = in.Time
+	n.Ctime = now
 	if ch.Ctime != nil {
 		n.Ctime = ch.Ctime
 	}

@@ -73,7 +73,7 @@ func (f *file) refer(ctx context.Context, src *file, fromOff, off, n int64) (int
 		if fs.background() {
 			return 0, nil
 		}
-		if err := fs.uploadWithin(ctx, src.ino); err != nil {
+		if err := fs.uploadWithin(ctx, src.ino, false); err != nil {
 			return 0, err
 		}
 	}

@@ -94,14 +94,14 @@ func say(tx *catalog.Tx, in *intent.Intent, id []byte, facts *record.Facts) erro
 	key := record.MediaKey(id)
 	m := new(record.Media)
 	tx.Load(key, m)
-	edits := make([]media.Edit, len(in.Edits))
-	for i, e := range in.Edits {
-		edits[i] = media.Edit{Field: e.Field, Do: media.Do(e.Do), Value: e.Value}
+	edits, attached, err := unseenEdits(tx, in, id)
+	if err != nil {
+		return err
 	}
 	if err := media.Apply(m, in.Time, media.OverFacts(m, facts, edits)); err != nil {
 		return err
 	}
-	for _, a := range in.Attached {
+	for _, a := range attached {
 		attach(tx, id, m, a)
 	}
 	if media.Empty(m) {

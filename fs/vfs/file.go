@@ -443,7 +443,7 @@ func (fs *FS) syncSpool(ctx context.Context, ino *inode) error {
 // Fsync uploads what is in the spool.
 func (f *file) Fsync(ctx context.Context) error {
 	wrote := f.wrote.Swap(false)
-	err := f.fs.uploadWithin(ctx, f.ino)
+	err := f.fs.uploadWithin(ctx, f.ino, false)
 	if err != nil {
 		f.wrote.Store(true)
 		f.fs.uploads.queue(f.ino, f.fs.opt.RetryInterval)
@@ -504,7 +504,7 @@ func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) err
 	if fs.background() {
 		return fs.syncSpool(ctx, ino)
 	}
-	err = fs.uploadWithin(ctx, ino)
+	err = fs.uploadWithin(ctx, ino, false)
 	fs.settle(ino)
 	return err
 }

@@ -30,6 +30,14 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		}
 		n = restore(tx, in)
 	}
+	overtaken := len(in.Base) > 0 && string(in.Base) != baseOf(n.Head) && n.Head.GetClient() != in.Client
+	if overtaken || unseenHead(tx, in, in.Node) {
+		r.version = true
+		return lateHead(tx, in, n)
+	}
+	if (tx.Late() || len(in.Base) > 0) && lost(tx, in.Node) {
+		fromTrash(tx, in, n)
+	}
 	head := proto.CloneOf(in.Head)
 	head.Time, head.Client = in.Time, in.Client
 	if keepsVersion(n.Head, head) {
@@ -97,11 +105,10 @@ func sameBytes(a, b *record.Head) bool {
 
 // restore brings back a media that another machine deleted while its new bytes were on their way.
 func restore(tx *catalog.Tx, in *intent.Intent) *record.Node {
-	parent, name := in.Parent, string(in.Name)
-	pn, err := folder(tx, "write", parent)
-	if err != nil {
-		parent = Root
-		if pn, err = folder(tx, "write", parent); err != nil {
+	name := string(in.Name)
+	parent, pn := in.Parent, tx.Node(in.Parent)
+	if pn == nil || !isFolder(pn) || !inTree(tx, parent) {
+		if parent, pn = Root, tx.Node(Root); pn == nil {
 			pn = &record.Node{}
 		}
 	}
@@ -116,7 +123,28 @@ func restore(tx *catalog.Tx, in *intent.Intent) *record.Node {
 	}
 	n := &record.Node{Mode: typeMedia | in.Mode&permMask, Uid: in.Uid, Gid: in.Gid, MediaId: in.MediaId, Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
 	addNode(tx, in.Node, n, parent, pn, name, in.Time)
+	tx.Report(fmt.Sprintf("write %s, late: another machine had deleted it; it is kept as %s",
+		where(tx, in.Parent, string(in.Name)), where(tx, parent, name)))
 	return n
+}
+
+// lateHead keeps late bytes of a media whose head is newer than the one they were to replace: the
+// head stays, and they are a version of it.
+func lateHead(tx *catalog.Tx, in *intent.Intent, n *record.Node) error {
+	if sameBytes(n.Head, in.Head) {
+		return nil
+	}
+	for k := range tx.Records(record.VersionPrefix(n.MediaId)) {
+		var old record.Version
+		if tx.Load(k, &old) && old.Node == in.Node && sameBytes(old.Head, in.Head) {
+			return nil // the upload was repeated
+		}
+	}
+	v := proto.CloneOf(in)
+	v.MediaId = n.MediaId
+	tx.Report(fmt.Sprintf("write %s, late: another machine has written it meanwhile; what was written here is kept as a version of it",
+		where(tx, in.Parent, string(in.Name))))
+	return runLateVersion(tx, v)
 }
 
 // runLateVersion keeps bytes that were written through an inode which a rename had meanwhile replaced.

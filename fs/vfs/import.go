@@ -122,6 +122,9 @@ func runImport(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		return nil
 	case Updated:
 		n := tx.Node(id)
+		if unseenHead(tx, in, id) {
+			return newerNode(tx, "import", id)
+		}
 		if n.Head.GetSize() > 0 {
 			addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: id, Mtime: n.Mtime, Reason: replacedByEdit})
 		}

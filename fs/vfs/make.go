@@ -58,13 +58,8 @@ func mayMake(tx *catalog.Tx, op string, parent ID, name string) error {
 }
 
 func runMake(tx *catalog.Tx, in *intent.Intent, r *result) error {
-	parent, name := in.Parent, string(in.Name)
-	pn, err := folder(tx, "create", parent)
-	if err != nil && tx.Late() && tx.Err() == nil {
-		// The folder went away while the change was on its way: what was made is kept at the root.
-		parent = Root
-		pn, err = folder(tx, "create", parent)
-	}
+	name := string(in.Name)
+	parent, pn, err := lateFolder(tx, "create", in.Parent)
 	if err != nil {
 		return err
 	}
@@ -73,6 +68,9 @@ func runMake(tx *catalog.Tx, in *intent.Intent, r *result) error {
 			return remote.E("create", fmt.Sprintf("%q", name), remote.Exist, nil)
 		}
 		name = conflictName(tx, parent, in, name)
+	}
+	if parent != in.Parent || name != string(in.Name) {
+		kept(tx, "create", fmt.Sprintf("%q", in.Name), parent, name)
 	}
 	n := &record.Node{Mode: in.Mode & (typeMask | permMask), Uid: in.Uid, Gid: in.Gid, Rdev: in.Rdev, Target: in.Target, MediaId: in.MediaId,
 		Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
@@ -204,20 +202,23 @@ func runLink(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	if tx.Links(in.Node) == 0 {
 		return missing(tx, "link", in.Node) // in the trash
 	}
-	pn, err := folder(tx, "link", in.Parent)
+	parent, pn, err := lateFolder(tx, "link", in.Parent)
 	if err != nil {
 		return err
 	}
-	if tx.Dentry(in.Parent, name) != nil {
+	if tx.Dentry(parent, name) != nil {
 		if !tx.Late() {
 			return remote.E("link", fmt.Sprintf("%q", name), remote.Exist, nil)
 		}
-		name = conflictName(tx, in.Parent, in, name)
+		name = conflictName(tx, parent, in, name)
+	}
+	if parent != in.Parent || name != string(in.Name) {
+		kept(tx, "link", fmt.Sprintf("%q", in.Name), parent, name)
 	}
 	n.Ctime = in.Time
 	tx.Store(record.NodeKey(in.Node), n)
-	addName(tx, in.Node, n, in.Parent, name)
-	touch(tx, in.Parent, pn, in.Time)
+	addName(tx, in.Node, n, parent, name)
+	touch(tx, parent, pn, in.Time)
 	r.attr = attrOf(tx, in.Node, n)
 	return nil
 }

@@ -25,6 +25,8 @@ import (
 type result struct {
 	attr Attr
 	lost ID // the node that lost a name
+	// version: bytes that were to be the head have become a version
+	version bool
 }
 
 // do runs an intent as an operation and returns when it is in the log.
@@ -255,23 +257,13 @@ func attrOf(tx *catalog.Tx, id ID, n *record.Node) Attr {
 // conflictName gives the name under which a late change keeps what would else be lost: "name (conflict HOST DATE).ext", with a number when
 // that is taken as well, cut to the longest name.
 func conflictName(tx *catalog.Tx, parent ID, in *intent.Intent, name string) string {
-	ext := path.Ext(name)
-	if len(ext) > 32 || ext == name {
-		ext = ""
-	}
-	stem := strings.TrimSuffix(name, ext)
+	stem, ext := splitName(name)
 	date := unstamp(in.Time).Std().UTC().Format("2006-01-02")
 	for i := 1; ; i++ {
-		mark := fmt.Sprintf(" (conflict %s %s)", in.Host, date)
+		mark := conflictMark(in) + date + ")"
 		if i > 1 {
-			mark = fmt.Sprintf(" (conflict %s %s %d)", in.Host, date, i)
+			mark = fmt.Sprintf("%s%s %d)", conflictMark(in), date, i)
 		}
-		mark = strings.Map(func(r rune) rune {
-			if r == '/' || r == 0 {
-				return '_'
-			}
-			return r
-		}, mark)
 		s := stem
 		if room := record.MaxName - len(mark) - len(ext); len(s) > room {
 			s = strings.ToValidUTF8(s[:room], "")
@@ -280,6 +272,25 @@ func conflictName(tx *catalog.Tx, parent ID, in *intent.Intent, name string) str
 			return c
 		}
 	}
+}
+
+// splitName splits a name into what goes before the mark of a conflict and after it.
+func splitName(name string) (stem, ext string) {
+	ext = path.Ext(name)
+	if len(ext) > 32 || ext == name {
+		ext = ""
+	}
+	return strings.TrimSuffix(name, ext), ext
+}
+
+// conflictMark is how the mark of a conflict begins.
+func conflictMark(in *intent.Intent) string {
+	return strings.Map(func(r rune) rune {
+		if r == '/' || r == 0 {
+			return '_'
+		}
+		return r
+	}, fmt.Sprintf(" (conflict %s ", in.Host))
 }
 
 func hostName() string {

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -95,15 +96,15 @@ func runUnlink(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	if err != nil {
 		return err
 	}
-	d := tx.Dentry(in.Parent, name)
+	d, name, err := lateName(tx, in, in.Parent, name, in.Node)
 	if d == nil {
-		return remote.E("unlink", fmt.Sprintf("%q", name), remote.NotExist, tx.Err())
+		return remote.E("unlink", where(tx, in.Parent, name), remote.NotExist, errors.Join(err, tx.Err()))
 	}
 	if d.Kind<<12 == typeFolder {
 		return remote.E("unlink", fmt.Sprintf("%q", name), remote.IsDir, nil)
 	}
-	if tx.Late() && d.Node != in.Node {
-		return remote.E("unlink", fmt.Sprintf("%q", name), remote.NotExist, errLate)
+	if unseen(tx, in, d.Node) {
+		return newer(tx, "unlink", in.Parent, name)
 	}
 	r.lost = d.Node
 	tx.Delete(record.DentryKey(in.Parent, name))
@@ -184,7 +185,7 @@ func endMedia(tx *catalog.Tx, media []byte, now *record.Time) {
 // Rmdir removes an empty folder.
 func (fs *FS) Rmdir(ctx context.Context, c Caller, parent ID, name string) error {
 	in := fs.newIntent(intent.Kind_RMDIR, c)
-	in.Parent, in.Name = parent, []byte(name)
+	in.Parent, in.Name, in.Node = parent, []byte(name), fs.named(parent, name)
 	_, err := fs.do(ctx, in)
 	return err
 }
@@ -195,14 +196,16 @@ func runRmdir(tx *catalog.Tx, in *intent.Intent) error {
 	if err != nil {
 		return err
 	}
-	d := tx.Dentry(in.Parent, name)
+	d, name, err := lateName(tx, in, in.Parent, name, in.Node)
 	switch {
 	case d == nil:
-		return remote.E("rmdir", fmt.Sprintf("%q", name), remote.NotExist, tx.Err())
+		return remote.E("rmdir", where(tx, in.Parent, name), remote.NotExist, errors.Join(err, tx.Err()))
 	case d.Kind<<12 != typeFolder:
 		return remote.E("rmdir", fmt.Sprintf("%q", name), remote.NotDir, nil)
 	case tx.Counts(d.Node).Children > 0:
-		return remote.E("rmdir", fmt.Sprintf("%q", name), remote.NotEmpty, nil)
+		return remote.E("rmdir", where(tx, in.Parent, name), remote.NotEmpty, nil)
+	case unseen(tx, in, d.Node):
+		return newer(tx, "rmdir", in.Parent, name)
 	}
 	tx.Delete(record.DentryKey(in.Parent, name))
 	touch(tx, in.Parent, pn, in.Time)

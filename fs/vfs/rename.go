@@ -17,9 +17,6 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// errLate is why an operation that runs late does nothing: what it was about is no longer there.
-var errLate = errors.New("another machine has put something else under this name meanwhile")
-
 // freshness is how young a media must be to take over the identity of the one it is renamed over: it was made to replace it.
 const freshness = 24 * time.Hour
 
@@ -80,7 +77,8 @@ func (fs *FS) named(parent ID, name string) (id ID) {
 func runRename(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	name, newName := string(in.Name), string(in.NewName)
 	bad := func(kind remote.Kind, cause error) error {
-		return remote.E("rename", fmt.Sprintf("%q to %q", name, newName), kind, cause)
+		what := where(tx, in.Parent, name) + " to " + where(tx, in.NewParent, newName)
+		return remote.E("rename", what, kind, cause)
 	}
 	if _, err := folder(tx, "rename", in.Parent); err != nil {
 		return err
@@ -88,19 +86,25 @@ func runRename(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	if _, err := folder(tx, "rename", in.NewParent); err != nil {
 		return err
 	}
-	src, dst := tx.Dentry(in.Parent, name), tx.Dentry(in.NewParent, newName)
-	if src == nil {
-		return bad(remote.NotExist, tx.Err())
+	if tx.Late() && !inTree(tx, in.NewParent) {
+		return bad(remote.NotExist, errors.New("another machine has deleted the folder meanwhile"))
 	}
-	if tx.Late() && src.Node != in.Node {
+	src, name, err := lateName(tx, in, in.Parent, name, in.Node)
+	if src == nil {
+		return bad(remote.NotExist, errors.Join(err, tx.Err()))
+	}
+	dst := tx.Dentry(in.NewParent, newName)
+	if tx.Late() && in.Flags == RenameExchange && dst != nil && dst.Node != in.Over {
 		return bad(remote.NotExist, errLate)
 	}
-	if tx.Late() && dst != nil && dst.Node != in.Over && dst.Node != src.Node {
-		if in.Flags == RenameExchange {
-			return bad(remote.NotExist, errLate)
-		}
+	if takesAside(tx, in, src, dst) {
+		return bad(remote.Conflict, errNewer)
+	}
+	if in.Flags != RenameExchange && replacesUnseen(tx, in, src, dst) {
+		wanted := where(tx, in.NewParent, newName)
 		newName = conflictName(tx, in.NewParent, in, newName)
 		dst = nil
+		kept(tx, "rename to", wanted, in.NewParent, newName)
 	}
 	if dst != nil && in.Flags == RenameNoReplace {
 		return bad(remote.Exist, nil)

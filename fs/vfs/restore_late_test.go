@@ -1,6 +1,7 @@
 package vfs_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -21,11 +22,11 @@ func offline(s steps, line *storetest.Faulty, calls ...func() error) {
 	}
 }
 
-// A version that was chosen is made the head, also when the numbers of versions are others by then.
+// A version that was chosen is made the head, also when the numbers of versions are others by then. All callers wait.
 func TestRestoreOfAChosenVersion(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
-	a := openMachine(t, line, t.TempDir(), func(o *vfs.Options) { o.Catalog.AppendTimeout = 20 * time.Millisecond }).with(t)
+	a := openMachine(t, line, t.TempDir()).with(t)
 	defer a.Close()
 	a.write("f", "first")
 	a.write("t1", "one")
@@ -33,22 +34,32 @@ func TestRestoreOfAChosenVersion(t *testing.T) {
 	o := openMachine(t, b, t.TempDir()).with(t)
 	defer o.Close()
 	id := a.stat("t2").ID
-	offline(a, line,
+	line.SetDown(true)
+	answers := make(chan error, 3)
+	for i, call := range []func() error{
 		func() error { return a.Rename(bg, me, vfs.Root, "t1", vfs.Root, "f", 0) },
 		func() error { return a.Rename(bg, me, vfs.Root, "t2", vfs.Root, "f", 0) },
 		func() error {
 			vs, err := a.Versions(bg, id)
-			a.ok(err)
-			if len(vs) != 2 || vs[1].Size != 3 {
-				t.Fatalf("%+v", vs)
+			if err == nil && (len(vs) != 2 || vs[1].Size != 3) {
+				err = fmt.Errorf("versions %+v", vs)
+			}
+			if err != nil {
+				return err
 			}
 			return a.RestoreVersion(bg, me, id, vs[1].Number)
-		})
+		},
+	} {
+		go func() { answers <- call() }()
+		waitFor(t, func() bool { return a.Status().Catalog.Outbox == i+1 || len(answers) > 0 })
+	}
 	o.write("f", "other one")
 	o.write("f", "")
 	o.write("f", "other two")
 	line.SetDown(false)
-	waitFor(t, func() bool { return a.Status().Catalog.Outbox == 0 })
+	for range 3 {
+		a.ok(<-answers)
+	}
 	if got := a.read("f"); got != "one" {
 		t.Errorf("reads %q", got)
 	}

@@ -29,7 +29,7 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 		uploading, busy := fs.makeRoom(ino)
 		if !uploading && ino.w != nil && ino.isDirty() {
 			// Nobody else's bytes go up by themselves: this one's do.
-			if uerr := fs.patiently(ctx, func() error { return fs.uploadHeld(ctx, ino) }); uerr != nil {
+			if uerr := fs.patiently(ctx, func() error { return fs.uploadHeld(ctx, ino, false) }); uerr != nil {
 				fs.log.WithError(uerr).Warn("the spool's disk is full, and what is in it could not be uploaded")
 				return err
 			}

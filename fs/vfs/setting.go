@@ -76,6 +76,9 @@ func (fs *FS) SetSetting(ctx context.Context, c Caller, name, value string) erro
 
 func runSetSetting(tx *catalog.Tx, in *intent.Intent) error {
 	key := record.SettingKey(string(in.Name))
+	if _, _, changed := tx.Unseen(key); changed {
+		return remote.E("set", string(in.Name), remote.Conflict, errNewer)
+	}
 	if string(in.Name) == SettingViewFolder && len(in.Value) > 0 && tx.Dentry(Root, string(in.Value)) != nil {
 		return remote.E("set "+SettingViewFolder, fmt.Sprintf("%q", in.Value), remote.Exist, errors.New("the root has an entry of that name"))
 	}

@@ -41,12 +41,12 @@ func runTrash(tx *catalog.Tx, in *intent.Intent, r *result) error {
 	if err != nil {
 		return err
 	}
-	d := tx.Dentry(in.Parent, name)
+	d, name, err := lateName(tx, in, in.Parent, name, in.Node)
 	if d == nil {
-		return remote.E("move to the trash", fmt.Sprintf("%q", name), remote.NotExist, tx.Err())
+		return remote.E("move to the trash", where(tx, in.Parent, name), remote.NotExist, errors.Join(err, tx.Err()))
 	}
-	if tx.Late() && d.Node != in.Node {
-		return remote.E("move to the trash", fmt.Sprintf("%q", name), remote.NotExist, errLate)
+	if tx.Late() && unseenTree(tx, in, d.Node) {
+		return newer(tx, "move to the trash", in.Parent, name)
 	}
 	n := tx.Node(d.Node)
 	if n == nil {
@@ -86,12 +86,7 @@ func runRestore(tx *catalog.Tx, in *intent.Intent) error {
 	if !tx.Load(record.TrashKey(in.SpareId), &e) {
 		return bad(remote.NotExist, errors.Join(errors.New("it is not in the trash any more"), tx.Err()))
 	}
-	parent := in.NewParent
-	pn, err := folder(tx, "restore", parent)
-	if err != nil && tx.Late() && tx.Err() == nil {
-		parent = Root
-		pn, err = folder(tx, "restore", parent)
-	}
+	parent, pn, err := lateFolder(tx, "restore", in.NewParent)
 	if err != nil {
 		return err
 	}
@@ -107,6 +102,9 @@ func runRestore(tx *catalog.Tx, in *intent.Intent) error {
 			return bad(remote.Exist, nil)
 		}
 		name = conflictName(tx, parent, in, name)
+	}
+	if parent != in.NewParent || name != string(in.NewName) {
+		kept(tx, "restore", fmt.Sprintf("%q", in.NewName), parent, name)
 	}
 	tx.Delete(record.TrashKey(in.SpareId))
 	n.Ctime = in.Time
@@ -138,8 +136,12 @@ func (fs *FS) Purge(ctx context.Context, c Caller, entry uint64) error {
 
 func runPurge(tx *catalog.Tx, in *intent.Intent) error {
 	key := record.TrashKey(in.SpareId)
-	if tx.Get(key) == nil {
+	var e record.TrashEntry
+	if !tx.Load(key, &e) {
 		return remote.E("purge", fmt.Sprint(in.SpareId), remote.NotExist, tx.Err())
+	}
+	if _, _, changed := tx.Unseen(key); changed || tx.Late() && unseenTree(tx, in, e.Node) {
+		return remote.E("purge", fmt.Sprintf("%q", e.Name), remote.Conflict, errNewer)
 	}
 	purge(tx, key)
 	return nil
@@ -224,7 +226,11 @@ func expired(tx *catalog.Tx, cutoff *record.Time, limit int) (keys [][]byte) {
 	return keys
 }
 
+// runEmptyTrash does nothing late: what is due then is looked for then.
 func runEmptyTrash(tx *catalog.Tx, in *intent.Intent) error {
+	if tx.Late() {
+		return nil
+	}
 	for _, k := range expired(tx, in.Change.GetMtime(), 100) {
 		if tx.Writes() > trashBatch {
 			break

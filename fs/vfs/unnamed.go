@@ -3,6 +3,7 @@ package vfs
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -240,12 +241,8 @@ func (fs *FS) sendUnnamed(ctx context.Context, ino *inode, w *writing, name stri
 }
 
 func runLinkUnnamed(tx *catalog.Tx, in *intent.Intent, r *result) error {
-	parent, name := in.Parent, string(in.Name)
-	pn, err := folder(tx, "link", parent)
-	if err != nil && tx.Late() && tx.Err() == nil {
-		parent = Root // as runMake does
-		pn, err = folder(tx, "link", parent)
-	}
+	name := string(in.Name)
+	parent, pn, err := lateFolder(tx, "link", in.Parent)
 	if err != nil {
 		return err
 	}
@@ -254,6 +251,9 @@ func runLinkUnnamed(tx *catalog.Tx, in *intent.Intent, r *result) error {
 			return remote.E("link", name, remote.Exist, nil)
 		}
 		name = conflictName(tx, parent, in, name)
+	}
+	if parent != in.Parent || name != string(in.Name) {
+		kept(tx, "link", fmt.Sprintf("%q", in.Name), parent, name)
 	}
 	n := proto.CloneOf(in.Made)
 	n.Ctime = in.Time

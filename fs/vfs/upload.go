@@ -16,14 +16,16 @@ import (
 // errClosing is why nothing is waited for any more.
 var errClosing = errors.New("the library is being unmounted; what was written stays in the spool and goes on at the next mount")
 
-// uploadWithin uploads an inode's spool file and tries again, within the time that close may take, while the store is not reached.
-func (fs *FS) uploadWithin(ctx context.Context, ino *inode) error {
+// uploadWithin uploads an inode's spool file and tries again, within the time that close may take,
+// while the store is not reached. late says that nobody waits for it who wrote the bytes: then a head
+// that another machine has set since stays, and they become a version.
+func (fs *FS) uploadWithin(ctx context.Context, ino *inode, late bool) error {
 	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
 	defer context.AfterFunc(fs.ctx, cancel)()
 	pause := min(fs.opt.RetryInterval, time.Second)
 	for {
-		err := fs.upload(ctx, ino)
+		err := fs.upload(ctx, ino, late)
 		switch remote.KindOf(err) {
 		case remote.Unavailable, remote.Throttled:
 		default:
@@ -40,7 +42,7 @@ func (fs *FS) uploadWithin(ctx context.Context, ino *inode) error {
 
 // upload makes what is in the spool file the media's head: content first, then one operation. Writers of the
 // same media wait, readers do not. It returns nil when there is nothing to upload any more.
-func (fs *FS) upload(ctx context.Context, ino *inode) (err error) {
+func (fs *FS) upload(ctx context.Context, ino *inode, late bool) (err error) {
 	if !ino.isDirty() {
 		return nil // nothing, or an upload that others wait for holds what came before
 	}
@@ -48,11 +50,11 @@ func (fs *FS) upload(ctx context.Context, ino *inode) (err error) {
 		return err
 	}
 	defer ino.unlock()
-	return fs.uploadHeld(ctx, ino)
+	return fs.uploadHeld(ctx, ino, late)
 }
 
 // uploadHeld is upload with inode.up held.
-func (fs *FS) uploadHeld(ctx context.Context, ino *inode) (err error) {
+func (fs *FS) uploadHeld(ctx context.Context, ino *inode, late bool) (err error) {
 	if ino.w == nil || !ino.isDirty() {
 		return nil
 	}
@@ -64,7 +66,7 @@ func (fs *FS) uploadHeld(ctx context.Context, ino *inode) (err error) {
 		ino.mu.Unlock()
 	}()
 	for range 5 {
-		err = fs.uploadOnce(ctx, ino, ino.w)
+		err = fs.uploadOnce(ctx, ino, ino.w, late)
 		if !errors.Is(err, errOrphan) {
 			return err
 		}
@@ -73,7 +75,8 @@ func (fs *FS) uploadHeld(ctx context.Context, ino *inode) (err error) {
 	return err
 }
 
-func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing) error {
+func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing, late bool) error {
+	base := []byte(w.file.Description().Base)
 	in, wanted, err := fs.headIntent(ino, w)
 	if err != nil {
 		return err
@@ -96,11 +99,18 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing) error {
 	ino.mu.Unlock()
 	in.Change = &intent.Change{Mtime: stamp(mtime)}
 	in.Value = copyOf
+	if late {
+		in.Base = base
+	}
 	fs.opt.Step("set head")
-	if _, err := fs.do(ctx, in); err != nil {
+	r, err := fs.do(ctx, in)
+	if err != nil {
 		return err
 	}
 	fs.opt.Step("head set")
+	if r.version {
+		defer fs.announceNode(ino.id) // the kernel's pages are what was written here
+	}
 	if in.Kind == intent.Kind_LATE_VERSION {
 		return fs.unwanted(ino, w) // kept, and still of no head
 	}

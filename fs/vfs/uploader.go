@@ -207,14 +207,14 @@ func (fs *FS) uploadBehind(ino *inode) error {
 		select {
 		case ino.up <- struct{}{}:
 			defer ino.unlock()
-			return fs.uploadHeld(fs.ctx, ino)
+			return fs.uploadHeld(fs.ctx, ino, true)
 		case <-look.C:
 		case <-fs.ctx.Done():
 			return remote.E("wait for an upload", "", remote.Unavailable, errClosing)
 		}
 	}
 	defer ino.unlock()
-	return fs.uploadHeld(fs.ctx, ino)
+	return fs.uploadHeld(fs.ctx, ino, true)
 }
 
 // flush uploads everything that is dirty now and returns when all of it was tried.
@@ -257,7 +257,7 @@ func (u *uploader) flush(ctx context.Context) error {
 // uploadUntil tries to upload an inode until ctx ends.
 func (fs *FS) uploadUntil(ctx context.Context, ino *inode) error {
 	for {
-		err := fs.uploadWithin(ctx, ino)
+		err := fs.uploadWithin(ctx, ino, true)
 		if k := remote.KindOf(err); ctx.Err() != nil || fs.ctx.Err() != nil || k != remote.Unavailable && k != remote.Throttled {
 			return err
 		}

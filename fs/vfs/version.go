@@ -176,7 +176,7 @@ func (fs *FS) RestoreVersion(ctx context.Context, c Caller, id ID, number uint64
 		return err
 	}
 	defer ino.unlock()
-	if err := fs.uploadHeld(ctx, ino); err != nil {
+	if err := fs.uploadHeld(ctx, ino, false); err != nil {
 		return err
 	}
 	if ino.isLocal() {
@@ -206,6 +206,9 @@ func runRestoreVersion(tx *catalog.Tx, in *intent.Intent) error {
 	n := tx.Node(in.Node)
 	if n == nil || tx.Orphan(in.Node) {
 		return missing(tx, "restore version", in.Node)
+	}
+	if unseenHead(tx, in, in.Node) {
+		return newerNode(tx, "restore version", in.Node)
 	}
 	key := record.VersionKey(n.MediaId, in.Number)
 	var v record.Version

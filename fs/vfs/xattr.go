@@ -181,8 +181,14 @@ func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
 		return remote.E("setxattr", "", remote.NotExist, errOrphan)
 	}
 	key := record.XattrKey(in.Node, string(in.Name))
+	if _, _, changed := tx.Unseen(key); changed {
+		return newerNode(tx, "setxattr "+string(in.Name), in.Node)
+	}
 	x, err := setXattr(in, n, tx.Xattr(in.Node, string(in.Name)), tx.Xattrs(in.Node))
 	if err != nil {
+		if tx.Late() && errors.Is(err, remote.NoSpace) {
+			err = remote.E("setxattr", string(in.Name), remote.Quota, err) // no full disk, which would be waited for
+		}
 		return err
 	}
 	if x != nil {
@@ -302,6 +308,9 @@ func runRemoveXattr(tx *catalog.Tx, in *intent.Intent) error {
 	}
 	if tx.Get(key) == nil {
 		return remote.E("removexattr", string(in.Name), remote.NoAttribute, tx.Err())
+	}
+	if _, _, changed := tx.Unseen(key); changed {
+		return newerNode(tx, "removexattr "+string(in.Name), in.Node)
 	}
 	tx.Delete(key)
 	n.Ctime = in.Time

@@ -33,7 +33,7 @@ const (
 	Kind_MAKE            Kind = 1  // node, parent, name, mode, rdev, target, media_id, aside
 	Kind_LINK            Kind = 2  // node, parent, name
 	Kind_UNLINK          Kind = 3  // node, parent, name, spare_id, trash
-	Kind_RMDIR           Kind = 4  // parent, name
+	Kind_RMDIR           Kind = 4  // node, parent, name
 	Kind_RENAME          Kind = 5  // node, parent, name, over, new_parent, new_name, flags, spare_id, trash, aside
 	Kind_SET_ATTR        Kind = 6  // node, change
 	Kind_SET_HEAD        Kind = 7  // node, head, contents, change (mtime), parent and name as they were, mode, media_id, value (the media it is a copy of)
@@ -172,6 +172,7 @@ type Intent struct {
 	Made          *record.Node           `protobuf:"bytes,40,opt,name=made,proto3" json:"made,omitempty"` // LINK_UNNAMED: the node, without its head
 	Xattrs        []*Xattr               `protobuf:"bytes,41,rep,name=xattrs,proto3" json:"xattrs,omitempty"`
 	Whiteout      uint64                 `protobuf:"varint,42,opt,name=whiteout,proto3" json:"whiteout,omitempty"` // RENAME_WHITEOUT: the node that is left at the old name
+	Base          []byte                 `protobuf:"bytes,43,opt,name=base,proto3" json:"base,omitempty"`          // SET_HEAD for which no writer waits: the head that the bytes were to replace
 	Aside         uint64                 `protobuf:"varint,30,opt,name=aside,proto3" json:"aside,omitempty"`       // MAKE, RENAME: the media that had the name until it was renamed, or linked, to the name of a backup
 	Umask         uint32                 `protobuf:"varint,31,opt,name=umask,proto3" json:"umask,omitempty"`       // MAKE: of the process; it counts where the folder has no default access control list
 	unknownFields protoimpl.UnknownFields
@@ -430,6 +431,13 @@ func (x *Intent) GetWhiteout() uint64 {
 		return x.Whiteout
 	}
 	return 0
+}
+
+func (x *Intent) GetBase() []byte {
+	if x != nil {
+		return x.Base
+	}
+	return nil
 }
 
 func (x *Intent) GetAside() uint64 {
@@ -824,7 +832,7 @@ var File_fs_vfs_intent_intent_proto protoreflect.FileDescriptor
 
 const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\n" +
-	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\x8b\b\n" +
+	"\x1afs/vfs/intent/intent.proto\x12\x0emediafs.intent\x1a!remote/bucket/record/record.proto\"\x9f\b\n" +
 	"\x06Intent\x12(\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x14.mediafs.intent.KindR\x04kind\x12\x10\n" +
 	"\x03uid\x18\x02 \x01(\rR\x03uid\x12\x10\n" +
@@ -859,7 +867,8 @@ const file_fs_vfs_intent_intent_proto_rawDesc = "" +
 	"\x05facts\x18\x1d \x03(\v2\x15.mediafs.intent.FactsR\x05facts\x12(\n" +
 	"\x04made\x18( \x01(\v2\x14.mediafs.record.NodeR\x04made\x12-\n" +
 	"\x06xattrs\x18) \x03(\v2\x15.mediafs.intent.XattrR\x06xattrs\x12\x1a\n" +
-	"\bwhiteout\x18* \x01(\x04R\bwhiteout\x12\x14\n" +
+	"\bwhiteout\x18* \x01(\x04R\bwhiteout\x12\x12\n" +
+	"\x04base\x18+ \x01(\fR\x04base\x12\x14\n" +
 	"\x05aside\x18\x1e \x01(\x04R\x05aside\x12\x14\n" +
 	"\x05umask\x18\x1f \x01(\rR\x05umask\"B\n" +
 	"\x04Edit\x12\x14\n" +

@@ -30,7 +30,8 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *result) error {
 		}
 		n = restore(tx, in)
 	}
-	overtaken := len(in.Base) > 0 && string(in.Base) != baseOf(n.Head) && n.Head.GetClient() != in.Client
+	// A media that has just come back has no head, which nobody has set.
+	overtaken := len(in.Base) > 0 && n.Head != nil && string(in.Base) != baseOf(n.Head) && n.Head.Client != in.Client
 	if overtaken || unseenHead(tx, in, in.Node) {
 		r.version = true
 		return lateHead(tx, in, n)

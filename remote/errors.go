@@ -3,7 +3,10 @@ package remote
 import (
 	"context"
 	"errors"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A Kind says what sort of failure an error is. It is itself an error, so that
@@ -95,7 +98,7 @@ func (e *Error) Error() string {
 		if b.Len() > 0 {
 			b.WriteByte(' ')
 		}
-		b.WriteString(e.Path)
+		b.WriteString(shown(e.Path))
 	}
 	if b.Len() > 0 {
 		b.WriteString(": ")
@@ -116,6 +119,18 @@ func (e *Error) Error() string {
 		b.WriteByte(')')
 	}
 	return b.String()
+}
+
+// shown returns path as it is, or quoted when a terminal or a log would not show it as text: a name of
+// a file may hold control characters, or bytes that are not UTF-8.
+func shown(path string) string {
+	plain := utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool {
+		return r != ' ' && !unicode.IsGraphic(r)
+	})
+	if plain {
+		return path
+	}
+	return strconv.Quote(path)
 }
 
 // Unwrap gives the cause.

@@ -163,7 +163,8 @@ type Log interface {
 	// nil: log/seq holds exactly body. Conflict: it holds somebody else's commit. Stale: the append is void, because the log
 	// before it had been trimmed meanwhile; what was written was deleted again; start again from the newest checkpoint.
 	// Unavailable (or ctx's error): in doubt; the caller must try the same body at the same number again
-	// until one of the other answers comes, also in a later process.
+	// until one of the other answers comes, also in a later process. So is Corrupt: the object that has
+	// the number cannot be read; it may be ours, damaged.
 	Append(ctx context.Context, seq uint64, body []byte) error
 
 	// Horizon is the oldest number that is still in the log; newest+1 for an empty log; 1 for a new library.
@@ -174,8 +175,12 @@ type Log interface {
 	// (another machine was first) is success. cost is what records and keys amounted to, in bytes.
 	WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, records iter.Seq2[Record, error]) (cost int64, err error)
 
-	// OpenCheckpoint opens the newest checkpoint. NotExist: there is none, the log starts at 1.
+	// OpenCheckpoint opens the newest checkpoint whose list of parts can be read. NotExist: there is
+	// none, the log starts at 1. Corrupt: none can be read.
 	OpenCheckpoint(ctx context.Context) (Checkpoint, error)
+	// OpenCheckpointBefore opens the newest of those after a commit below seq: for who finds a newer
+	// one damaged.
+	OpenCheckpointBefore(ctx context.Context, seq uint64) (Checkpoint, error)
 
 	// Now is the store's clock, taken from its newest answer and the time since; zero before the first answer.
 	Now() time.Time

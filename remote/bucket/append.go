@@ -13,8 +13,9 @@ import (
 
 // Append writes commit seq; see remote.Log. Undisturbed it is one request.
 //
-// A refusal that cannot change by waiting (Permission, ReadOnly, Quota, TooLarge, Invalid, Corrupt) comes at once; if an earlier
-// attempt of the same call is in doubt, it comes as the text of an Unavailable.
+// A refusal that cannot change by waiting (Permission, ReadOnly, Quota, TooLarge, Invalid) comes at once; if an earlier
+// attempt of the same call is in doubt, it comes as the text of an Unavailable. Corrupt always comes
+// at once, and leaves as much in doubt: an object that is no commit has the number, which may be ours.
 func (s *Store) Append(ctx context.Context, seq uint64, body []byte) error {
 	const op = "append commit"
 	key := logKey(seq)
@@ -36,7 +37,7 @@ func (s *Store) Append(ctx context.Context, seq uint64, body []byte) error {
 			return during(op, key, err)
 		case out == later && s.pause(ctx, n) == nil:
 			continue
-		case out == later, doubt:
+		case out == later, doubt && !errors.Is(err, remote.Corrupt):
 			// The cause is text only: nobody shall take a Conflict or Stale in its chain for the answer.
 			return remote.E(op, key, remote.Unavailable, errors.New(err.Error())).WithHint("the commit is kept and sent again")
 		}

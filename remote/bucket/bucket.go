@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -107,6 +108,10 @@ type Store struct {
 	habits object.Habits
 	seen   sightings
 	clock  storeClock
+
+	// unreadable is the number under which the log last had an object that is no commit, until what
+	// came of that is known; 0: none.
+	unreadable atomic.Uint64
 }
 
 var (

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"math"
+	"slices"
 
 	"mediafs/remote"
 )
@@ -16,8 +18,13 @@ const partsAhead = 3
 
 // OpenCheckpoint opens the newest checkpoint; see remote.Log. It is a LIST and a GET.
 func (s *Store) OpenCheckpoint(ctx context.Context) (remote.Checkpoint, error) {
+	return s.OpenCheckpointBefore(ctx, math.MaxUint64)
+}
+
+// OpenCheckpointBefore opens the newest checkpoint of those before commit seq; see remote.Log.
+func (s *Store) OpenCheckpointBefore(ctx context.Context, seq uint64) (remote.Checkpoint, error) {
 	const op = "open checkpoint"
-	m, ok, err := s.readNewest(ctx)
+	m, ok, err := s.readNewest(ctx, seq)
 	if err != nil {
 		return nil, during(op, manifestPrefix, err)
 	}
@@ -27,42 +34,71 @@ func (s *Store) OpenCheckpoint(ctx context.Context) (remote.Checkpoint, error) {
 	return &checkpoint{s: s, m: m}, nil
 }
 
-// newestManifest is the number of the newest checkpoint. Old manifests are few, since they are deleted, so the listing
-// is one page.
-func (s *Store) newestManifest(ctx context.Context) (seq uint64, ok bool, err error) {
+// manifestNumbers are those of all checkpoints, ascending.
+func (s *Store) manifestNumbers(ctx context.Context) (all []uint64, err error) {
 	for after := ""; ; {
 		page, more, err := s.list(ctx, manifestPrefix, after, 0)
 		if err != nil {
-			return 0, false, err
+			return nil, err
 		}
-		if ns := numbers(manifestPrefix, page); len(ns) > 0 {
-			seq, ok = ns[len(ns)-1], true
-		}
+		all = append(all, numbers(manifestPrefix, page)...)
 		if !more || len(page) == 0 {
-			return seq, ok, nil
+			return all, nil
 		}
 		after = page[len(page)-1].Key
 	}
 }
 
-// readNewest reads the newest manifest. One that is deleted between the listing and the reading has a newer one by then.
-func (s *Store) readNewest(ctx context.Context) (m manifest, ok bool, err error) {
+// newestManifest is the number of the newest checkpoint. Old manifests are few, since they are deleted, so the listing
+// is one page.
+func (s *Store) newestManifest(ctx context.Context) (seq uint64, ok bool, err error) {
+	all, err := s.manifestNumbers(ctx)
+	if err != nil || len(all) == 0 {
+		return 0, false, err
+	}
+	return all[len(all)-1], true, nil
+}
+
+// readNewest reads the newest manifest before commit below that can be read. One that is deleted
+// between the listing and the reading has a newer one by then. One that is damaged leaves the one
+// before it: the log after that is there as well, as it is after the older of the two newest.
+func (s *Store) readNewest(ctx context.Context, below uint64) (m manifest, ok bool, err error) {
 	for range s.opt.Attempts {
-		var seq uint64
-		if seq, ok, err = s.newestManifest(ctx); err != nil || !ok {
+		all, err := s.manifestNumbers(ctx)
+		if err != nil {
 			return m, false, err
 		}
+		if i, _ := slices.BinarySearch(all, below); i < len(all) {
+			all = all[:i]
+		}
+		if len(all) == 0 {
+			return m, false, nil
+		}
+		if m, err = s.readLast(ctx, all); !errors.Is(err, remote.NotExist) {
+			return m, err == nil, err
+		}
+	}
+	return m, false, remote.E("read manifest", manifestPrefix, remote.Unavailable, errors.New("each one that was listed was gone when it was read"))
+}
+
+// readLast reads the last of some manifests that is not damaged. NotExist: one of them is gone. When
+// all are damaged the error is that of the last.
+func (s *Store) readLast(ctx context.Context, numbers []uint64) (m manifest, err error) {
+	var damaged error
+	for _, seq := range slices.Backward(numbers) {
 		key := manifestKey(seq)
 		obj, _, err := s.get(ctx, key, maxManifest)
-		if errors.Is(err, remote.NotExist) {
-			continue
-		}
 		if err == nil {
 			m, err = decodeManifest(s.lib, seq, obj)
 		}
-		return m, err == nil, during("read manifest", key, err)
+		if err == nil || !errors.Is(err, remote.Corrupt) {
+			return m, during("read manifest", key, err)
+		}
+		if damaged == nil {
+			damaged = during("read manifest", key, err)
+		}
 	}
-	return m, false, remote.E("read manifest", manifestPrefix, remote.Unavailable, errors.New("each one that was listed was gone when it was read"))
+	return manifest{}, damaged
 }
 
 // checkpoint is one that is there; it holds its manifest only.

@@ -155,7 +155,9 @@ func (s *Store) get(ctx context.Context, key string, limit int64) (b []byte, inf
 		if err != nil {
 			return err
 		}
-		b, err = io.ReadAll(r)
+		if info.Size <= limit { // else it is not read at all, let alone kept
+			b, err = io.ReadAll(r)
+		}
 		if err := errors.Join(err, r.Close()); err != nil {
 			kind := remote.KindOf(err)
 			if kind == remote.Other {
@@ -169,7 +171,7 @@ func (s *Store) get(ctx context.Context, key string, limit int64) (b []byte, inf
 		return nil, info, err
 	}
 	s.heard(info)
-	if int64(len(b)) > limit {
+	if int64(len(b)) > limit || info.Size > limit {
 		return nil, info, corrupt("it has %d bytes, more than the %d that it may have", info.Size, limit)
 	}
 	return b, info, nil

@@ -3,7 +3,6 @@ package bucket
 import (
 	"context"
 	"errors"
-	"fmt"
 	"iter"
 	"math"
 	"time"
@@ -48,10 +47,11 @@ func (s *Store) Read(ctx context.Context, first uint64) iter.Seq2[remote.LogEntr
 
 // A reader is one Read on its way.
 type reader struct {
-	s     *Store
-	next  uint64
-	yield func(remote.LogEntry, error) bool
-	over  bool // it reached the end, yielded an error, or its receiver has enough
+	s      *Store
+	next   uint64
+	yield  func(remote.LogEntry, error) bool
+	looked bool // a listing was read to its end
+	over   bool // it reached the end, yielded an error, or its receiver has enough
 }
 
 // give yields commit next, or the error that ends the reading.
@@ -79,7 +79,12 @@ func (r *reader) steps(ctx context.Context) {
 		}
 		e, err := r.fetch(ctx, r.next, sent)
 		if errors.Is(err, remote.NotExist) {
-			r.over = r.s.seen.fresh(r.next-1, r.s.opt.Boot()) // then it is the end, and not a hole: nothing was trimmed meanwhile
+			// It is the end, and not a hole, when nothing was trimmed meanwhile. Where there was an object that
+			// could not be read, others may have built on it: a listing must show that they have not.
+			r.over = r.s.seen.fresh(r.next-1, r.s.opt.Boot()) && (r.looked || r.s.unreadable.Load() != r.next)
+			if r.over && r.looked {
+				r.s.unreadable.CompareAndSwap(r.next, 0)
+			}
 			return
 		}
 		if r.give(e, err); r.over {
@@ -131,6 +136,7 @@ func (r *reader) listed(ctx context.Context) {
 				sizes[n] = i.Size
 			}
 		}
+		r.looked = r.looked || !more
 		if r.upTo(ctx, last, sizes); r.over || !more {
 			return
 		}
@@ -149,7 +155,7 @@ func (r *reader) upTo(ctx context.Context, last uint64, sizes map[uint64]int64) 
 		seq := first + uint64(i)
 		e, err := r.fetch(ctx, seq, r.s.opt.Boot())
 		if errors.Is(err, remote.NotExist) {
-			err = trimmed(seq, fmt.Sprintf("it is missing, and the log goes on after it, up to commit %d", last))
+			err = trimmed(seq, "it is missing, and the log goes on after it, up to "+logKey(last))
 		}
 		return e, err
 	}) {
@@ -178,11 +184,14 @@ func (s *Store) noteEnd(ctx context.Context, last uint64, sent time.Duration) er
 // readCommit fetches and checks one commit; sent is when. It retries.
 func (s *Store) readCommit(ctx context.Context, seq uint64, sent time.Duration) (remote.LogEntry, error) {
 	obj, info, err := s.get(ctx, logKey(seq), maxCommitRead+headerSize)
-	if err != nil {
-		return remote.LogEntry{}, err
+	var body []byte
+	if err == nil {
+		body, err = decodeCommit(s.lib, seq, obj)
 	}
-	body, err := decodeCommit(s.lib, seq, obj)
 	if err != nil {
+		if errors.Is(err, remote.Corrupt) {
+			s.unreadable.Store(seq)
+		}
 		return remote.LogEntry{}, err
 	}
 	if young(info) {

@@ -207,6 +207,11 @@ func (l *library) OpenCheckpoint(context.Context) (remote.Checkpoint, error) {
 	return l, nil
 }
 
+// OpenCheckpointBefore: it has one.
+func (l *library) OpenCheckpointBefore(context.Context, uint64) (remote.Checkpoint, error) {
+	return nil, remote.E("open checkpoint", "", remote.NotExist, nil)
+}
+
 // Read yields commits that make media as programs do: node, name and content in one.
 func (l *library) Read(_ context.Context, first uint64) iter.Seq2[remote.LogEntry, error] {
 	return func(yield func(remote.LogEntry, error) bool) {

@@ -8,6 +8,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
+	"mediafs/fs/acl"
 	"mediafs/fs/media"
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
@@ -142,7 +143,7 @@ func unseen(tx *catalog.Tx, in *intent.Intent, id ID) bool {
 		if was.Mode != is.Mode || was.Uid != is.Uid || was.Gid != is.Gid {
 			return true
 		}
-		ours := isMedia(is) && is.Head.GetClient() == in.Client
+		ours := isMedia(is) && is.Head.GetClient() == in.Client && baseOf(was.Head) != baseOf(is.Head)
 		if !isFolder(is) && !ours && unstamp(was.Mtime) != unstamp(is.Mtime) {
 			return true
 		}
@@ -243,7 +244,7 @@ func unseenChange(tx *catalog.Tx, in *intent.Intent) (ch *intent.Change, left bo
 	if was == nil {
 		return nil, false
 	}
-	if was.Mode&permMask != is.Mode&permMask {
+	if was.Mode&permMask != is.Mode&permMask || unseenList(tx, in.Node) {
 		ch.Mode = nil
 	}
 	if was.Uid != is.Uid {
@@ -259,6 +260,18 @@ func unseenChange(tx *catalog.Tx, in *intent.Intent) (ch *intent.Change, left bo
 		ch.Mtime = nil
 	}
 	return ch, ch.Mode != nil || ch.Uid != nil || ch.Gid != nil || ch.Atime != nil || ch.Mtime != nil
+}
+
+// unseenRights reports whether another machine has changed who may do what with a node since the user
+// of a late operation saw it: the permissions of its mode, or its access control list.
+func unseenRights(tx *catalog.Tx, id ID) bool {
+	was, is, changed := unseenNode(tx, id)
+	return changed && is != nil && (was == nil || was.Mode&permMask != is.Mode&permMask) || unseenList(tx, id)
+}
+
+func unseenList(tx *catalog.Tx, id ID) bool {
+	_, _, changed := tx.Unseen(record.XattrKey(id, acl.Access))
+	return changed
 }
 
 // unseenEdits gives the edits of an intent, and of one that runs late those of which another

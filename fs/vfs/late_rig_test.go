@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/media"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -250,6 +251,12 @@ func setx(p, name, value string) do {
 	return on(p, func(s tree, _ vfs.ID, _ string, id vfs.ID) error {
 		return s.SetXattr(bg, me, id, name, []byte(value), 0)
 	})
+}
+
+// setfacl lets another user read and write as far as a mask does.
+func setfacl(p string, mask uint32) do {
+	return setx(p, acl.Access, string(acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.User, ID: 77, Perm: 6},
+		{Tag: acl.Group, Perm: 4}, {Tag: acl.Mask, Perm: mask}, {Tag: acl.Other, Perm: 4}}.Bytes()))
 }
 
 func rmx(p, name string) do {

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"testing"
 
+	"mediafs/fs/acl"
 	"mediafs/fs/media"
 	"mediafs/fs/vfs"
 )
@@ -13,6 +14,7 @@ import (
 type lateCase struct {
 	name         string
 	setup        []do
+	own          []do // more of that, by the machine that is cut off later
 	late, online []do
 	want         map[string]string
 	check        func(t *testing.T, s tree)
@@ -38,6 +40,10 @@ func lateCases(t *testing.T, restarts bool, groups ...[]lateCase) {
 				p.restarts = restarts
 				for _, d := range c.setup {
 					p.other.ok(d(p.other))
+				}
+				p.meet()
+				for _, d := range c.own {
+					p.cut.ok(d(p.cut))
 				}
 				p.meet()
 				p.late(c.late, c.online)
@@ -71,6 +77,9 @@ var lateRemovals = []lateCase{
 		want:   files{"g": "new"}},
 	{name: "rm, chmod", setup: []do{put("f", "old")}, late: []do{rm("f")}, online: []do{chmod("f", 0o600)},
 		want: files{"f": "old"}, dropped: 1},
+	{name: "rm of what it wrote, touch", own: []do{put("f", "old")}, late: []do{rm("f")},
+		online: []do{attrs("f", vfs.AttrChange{Mtime: &vfs.Time{Sec: 1000}})},
+		want:   files{"f": "old"}, dropped: 1},
 	{name: "rm, setxattr", setup: []do{put("f", "old")}, late: []do{rm("f")}, online: []do{setx("f", "user.a", "1")},
 		want: files{"f": "old"}, dropped: 1},
 	{name: "rm, title", setup: []do{put("f", "old")}, late: []do{rm("f")}, online: []do{title("f", "new")},
@@ -209,6 +218,14 @@ var lateAttributes = []lateCase{
 	{name: "setxattr, removexattr", setup: []do{put("f", "f"), setx("f", "user.a", "old")},
 		late: []do{setx("f", "user.a", "mine")}, online: []do{rmx("f", "user.a")},
 		want: files{"f": "f"}, dropped: 1},
+	{name: "setfacl, chmod", setup: []do{put("f", "f")}, late: []do{setfacl("f", 6)}, online: []do{chmod("f", 0o600)},
+		want: files{"f": "f"}, dropped: 1, check: func(t *testing.T, s tree) { wantMode(t, s, "f", 0o600) }},
+	{name: "setfacl removed, chmod", setup: []do{put("f", "f"), setfacl("f", 0)}, late: []do{rmx("f", acl.Access)},
+		online: []do{chmod("f", 0o664)}, want: files{"f": "f"}, dropped: 1},
+	{name: "chmod, setfacl", setup: []do{put("f", "f")}, late: []do{chmod("f", 0o664)}, online: []do{setfacl("f", 4)},
+		want: files{"f": "f"}, dropped: 1, check: func(t *testing.T, s tree) { wantMode(t, s, "f", 0o644) }},
+	{name: "setfacl, write", setup: []do{put("f", "f")}, late: []do{setfacl("f", 6)}, online: []do{put("f", "new")},
+		want: files{"f": "new"}, check: func(t *testing.T, s tree) { wantMode(t, s, "f", 0o664) }},
 	{name: "title, title", setup: []do{put("f", "f")}, late: []do{title("f", "mine")}, online: []do{title("f", "new")},
 		want: files{"f": "f"}, dropped: 1, check: func(t *testing.T, s tree) { wantXattr(t, s, "f", "user.media.title", "new") }},
 	{name: "title, tag", setup: []do{put("f", "f")},

@@ -181,7 +181,7 @@ func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
 		return remote.E("setxattr", "", remote.NotExist, errOrphan)
 	}
 	key := record.XattrKey(in.Node, string(in.Name))
-	if _, _, changed := tx.Unseen(key); changed {
+	if unseenXattr(tx, in) {
 		return newerNode(tx, "setxattr "+string(in.Name), in.Node)
 	}
 	x, err := setXattr(in, n, tx.Xattr(in.Node, string(in.Name)), tx.Xattrs(in.Node))
@@ -198,6 +198,16 @@ func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
 	}
 	tx.Store(record.NodeKey(in.Node), n)
 	return nil
+}
+
+// unseenXattr reports whether another machine has set or removed an attribute, or for an access list
+// changed the mode, since the user of a late operation saw it.
+func unseenXattr(tx *catalog.Tx, in *intent.Intent) bool {
+	if string(in.Name) == acl.Access {
+		return unseenRights(tx, in.Node)
+	}
+	_, _, changed := tx.Unseen(record.XattrKey(in.Node, string(in.Name)))
+	return changed
 }
 
 // setXattr gives the record of an attribute that is set on a node, whose ctime it changes, and the
@@ -309,7 +319,7 @@ func runRemoveXattr(tx *catalog.Tx, in *intent.Intent) error {
 	if tx.Get(key) == nil {
 		return remote.E("removexattr", string(in.Name), remote.NoAttribute, tx.Err())
 	}
-	if _, _, changed := tx.Unseen(key); changed {
+	if unseenXattr(tx, in) {
 		return newerNode(tx, "removexattr "+string(in.Name), in.Node)
 	}
 	tx.Delete(key)

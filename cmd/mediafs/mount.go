@@ -82,6 +82,9 @@ func (p *program) mountCommand() *cobra.Command {
 		if err := helper.enter(p.args); err != nil {
 			return err
 		}
+		if p.as == asMount && len(given) == 2 && os.Geteuid() == 0 {
+			mountOpts = append(mountOpts, withheldOptions(given[1])...)
+		}
 		if m.extra, err = parseMountOptions(f, names, mountOpts, helper.sloppy); err != nil {
 			return err
 		}

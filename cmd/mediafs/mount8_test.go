@@ -149,6 +149,8 @@ func TestFstab(t *testing.T) {
 			{url, "defaults", []string{"rw", "nosuid", "nodev", "-noexec"}},
 			{"films", "rw,user,noauto,suid,exec,_netdev,nofail,x-systemd.automount,x-gvfs-show,comment=a", []string{"-nosuid", "-noexec", "nodev"}},
 			{url + "/", "users,owner,group,auto,relatime,iversion,silent,loud,mand,uid=0,gid=root,cache_size=1GiB", []string{"nosuid", "nodev", "noexec", "relatime"}},
+			{url, "suid,dev", []string{"-nosuid", "-nodev"}},
+			{url, "dev,suid,nosuid", []string{"nosuid", "-nodev"}},
 			{"films", "nodiratime,lazytime,dirsync,strictatime,sync,noexec,nosymfollow",
 				[]string{"nodiratime", "lazytime", "dirsync", "-relatime", "-noatime", "sync", "noexec", "nosymfollow"}},
 		} {
@@ -173,6 +175,13 @@ func TestFstab(t *testing.T) {
 			m.must("umount", tt.source)
 			m.ended()
 		}
+
+		if out, code := m.run("mount", "-t", "mediafs", "-o", "suid,ro", "-odev", url, m.mnt); code != 0 {
+			t.Fatalf("mount -o suid: exit code %d, %s", code, out)
+		}
+		m.hasOptions("-nosuid", "-nodev", "ro")
+		m.umount()
+		m.ended()
 
 		write(t, table, fmt.Sprintf("%s %s mediafs colour=red 0 0\n", url, m.mnt))
 		if out, code := m.run("mount", "-T", table, "-a"); code == 0 || !strings.Contains(out, "-o colour: unknown option") || m.mounted() {
@@ -445,4 +454,42 @@ func TestFstabUser(t *testing.T) {
 		}
 		m.ended()
 	})
+}
+
+// mount(8) keeps suid and dev to itself.
+func TestWithheldOptions(t *testing.T) {
+	dir := t.TempDir()
+	table := filepath.Join(dir, "fstab")
+	mnt := filepath.Join(dir, "my films")
+	folder(t, mnt)
+	write(t, table, strings.NewReplacer("DIR", dir, " + ", "\\040").Replace(`# films DIR/my + films mediafs dev
+films DIR/my + films ext4 dev
+films DIR/my + films mediafs user,suid,noauto 0 0
+other DIR mediafs dev
+`))
+	for args, want := range map[string]string{
+		"mount":                                         "",
+		"mount s:///b DIR -o suid,dev":                  "suid dev",
+		"mount -v -osuid -t mediafs s:///b DIR":         "suid",
+		"mount -t mediafs,suid s:///b DIR -nvo nodev":   "",
+		"mount --options=suid --options dev s:///b DIR": "suid dev",
+		"mount -o suid,nosuid,dev,user s:///b DIR":      "",
+		"mount s:///b -- DIR":                           "",
+		"mount -T TABLE DIR":                            "suid",
+		"mount -TTABLE -a":                              "suid",
+		"mount --fstab TABLE -o dev films":              "suid dev",
+		"mount -T TABLE films DIR":                      "",
+		"mount -T TABLE --source films --target DIR":    "",
+		"mount -T TABLE DIR -o remount,nosuid":          "",
+		"mount -T none DIR":                             "",
+		"mount -o":                                      "",
+	} {
+		words := strings.Fields(args)
+		for i := range words {
+			words[i] = strings.NewReplacer("TABLE", table, "DIR", mnt).Replace(words[i])
+		}
+		if got := strings.Join(withheld(words, mnt), " "); got != want {
+			t.Errorf("%s: %q, want %q", args, got, want)
+		}
+	}
 }

@@ -31,10 +31,10 @@ func FuzzUnescape(f *testing.F) {
 	f.Add("/mnt/a b\t\\c\n")
 	f.Fuzz(func(t *testing.T, s string) {
 		escaped := strings.NewReplacer(" ", `\040`, "\t", `\011`, "\n", `\012`, `\`, `\134`).Replace(s)
-		if got := unescape(escaped); got != s {
+		if got := Unescape(escaped); got != s {
 			t.Errorf("%q became %q, and that %q", s, escaped, got)
 		}
-		if got := unescape(s); len(got) > len(s) {
+		if got := Unescape(s); len(got) > len(s) {
 			t.Errorf("%q became %q", s, got)
 		}
 	})

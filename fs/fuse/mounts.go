@@ -63,7 +63,7 @@ func parseMounts(r io.Reader) ([]MountInfo, error) {
 		if !ok || len(f) < 6 || len(g) < 2 || g[0] != TypeName {
 			continue
 		}
-		m := MountInfo{Dir: unescape(f[4]), FSName: unescape(g[1])}
+		m := MountInfo{Dir: Unescape(f[4]), FSName: Unescape(g[1])}
 		// A FUSE connection is numbered as the device of its mount, which has no major number.
 		if _, minor, ok := strings.Cut(f[2], ":"); ok {
 			n, _ := strconv.ParseUint(minor, 10, 32)
@@ -99,18 +99,19 @@ func locate(table io.Reader, real string) (device, path string, ok bool) {
 		if len(f) < 6 {
 			continue
 		}
-		dir := unescape(f[4])
+		dir := Unescape(f[4])
 		rest, below := strings.CutPrefix(real, strings.TrimSuffix(dir, "/"))
 		// The longest mount point that real lies in, and of several mounts there the last.
 		if below && (rest == "" || rest[0] == '/') && len(dir) >= best {
 			best, ok = len(dir), true
-			device, path = f[2], filepath.Join(unescape(f[3]), rest)
+			device, path = f[2], filepath.Join(Unescape(f[3]), rest)
 		}
 	}
 	return device, path, ok && lines.Err() == nil
 }
 
-func unescape(s string) string {
+// Unescape reads the octal numbers, such as \040 for a space, of the mount table and of /etc/fstab.
+func Unescape(s string) string {
 	var b bytes.Buffer
 	for i := 0; i < len(s); i++ {
 		if s[i] == '\\' && i+4 <= len(s) {

@@ -14,6 +14,7 @@ import (
 
 	"mediafs/fs/check"
 	"mediafs/fs/daemon"
+	"mediafs/fs/transfer"
 )
 
 func (p *program) exportCommand() *cobra.Command {
@@ -64,10 +65,10 @@ func (p *program) exportCommand() *cobra.Command {
 }
 
 func (p *program) export(ctx context.Context, ch *choice, folder, output string) error {
-	var summary daemon.ExportSummary
+	var summary transfer.ExportSummary
 	write := func(out io.Writer) error {
 		return p.inspect(ctx, &ch.in, func(ctx context.Context, opt check.Options) (err error) {
-			summary, err = daemon.Export(ctx, daemon.ExportOptions{Store: opt.Store, Folder: folder, Out: out, TempDir: opt.TempDir})
+			summary, err = transfer.Export(ctx, transfer.ExportOptions{Store: opt.Store, Folder: folder, Out: out, TempDir: opt.TempDir})
 			return err
 		})
 	}

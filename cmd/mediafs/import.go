@@ -11,19 +11,19 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"mediafs/fs/check"
 	"mediafs/fs/daemon"
+	"mediafs/fs/transfer"
 	"mediafs/remote"
 )
 
 // An importing is one import command with everything resolved.
 type importing struct {
 	choice
-	options daemon.ImportOptions
+	options transfer.ObjectsOptions
 	to      path
 	records path
 	verify  bool
@@ -120,14 +120,14 @@ func (p *program) importInPlace(ctx context.Context, m *importing, prefix string
 	m.options.To = m.folder + "/" + strings.Trim(string(m.to), "/")
 	m.options.UID, m.options.GID = uint32(os.Geteuid()), uint32(os.Getegid())
 	m.options.Progress = p.importGauge()
-	var sum daemon.ImportSummary
-	err = p.writing(ctx, &m.choice, m.options.DryRun, func(ctx context.Context, lib writableLibrary) error {
+	var sum transfer.ObjectsSummary
+	err = p.importInto(ctx, &m.choice, m.options.DryRun, func(ctx context.Context, lib importer) error {
 		if lib != nil {
-			m.options.Apply = lib.ImportBatch
+			m.options.Apply = lib.ImportObjects
 		}
 		return p.inspect(ctx, &m.in, func(ctx context.Context, opt check.Options) (err error) {
 			m.options.Store, m.options.TempDir = opt.Store, opt.TempDir
-			sum, err = daemon.Import(ctx, m.options)
+			sum, err = transfer.ImportObjects(ctx, m.options)
 			return err
 		})
 	})
@@ -146,15 +146,15 @@ func (p *program) importInPlace(ctx context.Context, m *importing, prefix string
 	return nil
 }
 
-// A writableLibrary takes what is imported: the daemon of a mount, or the library opened here.
-type writableLibrary interface {
-	ImportBatch(ctx context.Context, b daemon.ImportBatch) (daemon.ImportResult, error)
-	RecordsBatch(ctx context.Context, b daemon.RecordsBatch) (daemon.RecordsResult, error)
+// An importer takes what is imported: the daemon of a mount, or the library opened here.
+type importer interface {
+	ImportObjects(ctx context.Context, b transfer.ObjectsBatch) (transfer.ObjectsResult, error)
+	ImportRecords(ctx context.Context, b transfer.RecordsBatch) (transfer.RecordsResult, error)
 }
 
-// writing has work write to a library through the daemon that has it mounted, or, when none has, opens it here. What was written before is in the store
-// then. With dry it opens nothing.
-func (p *program) writing(ctx context.Context, ch *choice, dry bool, work func(ctx context.Context, lib writableLibrary) error) (err error) {
+// importInto has work import into a library through the daemon that has it mounted, or, when none has,
+// opens it here. What was written before is in the store then. With dry it opens nothing.
+func (p *program) importInto(ctx context.Context, ch *choice, dry bool, work func(ctx context.Context, lib importer) error) (err error) {
 	through := func(c *daemon.Client) error {
 		if err := p.drain(ctx, c, drainTimeout); err != nil {
 			return err
@@ -171,61 +171,31 @@ func (p *program) writing(ctx context.Context, ch *choice, dry bool, work func(c
 	if dry {
 		return work(ctx, nil)
 	}
-	if s, err := ch.in.open(ctx); err != nil { // opening below would make a library where there is none
-		return err
-	} else if err := s.Close(); err != nil {
-		return err
-	}
-	opt, err := p.directOptions(ch)
-	if err != nil {
-		return err
-	}
-	d, err := daemon.OpenDirect(ctx, opt)
+	l, opt, err := p.openHere(ctx, &ch.in, false)
 	if errors.Is(err, remote.Busy) {
 		return through(daemon.Dial(opt.CatalogDir))
 	}
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	if err := d.Flush(ctx); err != nil {
+	defer func() { err = errors.Join(err, l.Close()) }()
+	if err := l.Flush(ctx); err != nil {
 		return err
 	}
-	return errors.Join(work(ctx, d), d.Flush(ctx))
-}
-
-// directOptions are those under which the library would be mounted.
-func (p *program) directOptions(ch *choice) (daemon.Options, error) {
-	pl, err := p.places()
-	if err != nil {
-		return daemon.Options{}, err
-	}
-	s, key := &ch.in.settings, libraryKey(ch.in.store)
-	o := daemon.Options{Store: ch.in.store, CatalogDir: filepath.Join(pl.state, key), CacheDir: filepath.Join(pl.cache, key), Version: version(),
-		AppendTimeout: time.Duration(s.appendTimeout), ConnectTimeout: time.Duration(s.connectTimeout), CacheSize: int64(s.cacheSize), Trash: time.Duration(s.trash),
-		Profile: string(s.profile), LockTimeout: time.Duration(s.lockTimeout)}
-	for dir, given := range map[*string]path{&o.CatalogDir: s.catalogDir, &o.CacheDir: s.cacheDir} {
-		if given == "" {
-			continue
-		}
-		if *dir, err = given.absolute(pl.home); err != nil {
-			return daemon.Options{}, err
-		}
-	}
-	return o, nil
+	return errors.Join(work(ctx, l), l.Flush(ctx))
 }
 
 // importGauge shows on a terminal how far it is.
-func (p *program) importGauge() func(daemon.ImportSummary) {
+func (p *program) importGauge() func(transfer.ObjectsSummary) {
 	if !isTerminal(p.stderr) {
 		return nil
 	}
-	return func(s daemon.ImportSummary) {
+	return func(s transfer.ObjectsSummary) {
 		p.errorf("\r\x1b[K%d objects (%s): %d new, %d replaced, %d unchanged, %d skipped", s.Objects, bytesText(s.Bytes), s.Imported, s.Updated, s.Unchanged, s.Skipped)
 	}
 }
 
-func (p *program) importText(m *importing, s daemon.ImportSummary) {
+func (p *program) importText(m *importing, s transfer.ObjectsSummary) {
 	for _, e := range s.Examples {
 		p.printf("%s: %s\n", printable(e.Name), printable(e.Why))
 	}

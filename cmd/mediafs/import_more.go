@@ -14,6 +14,7 @@ import (
 
 	"mediafs/fs/check"
 	"mediafs/fs/daemon"
+	"mediafs/fs/transfer"
 )
 
 // importRecords lays an export over a library.
@@ -26,15 +27,15 @@ func (p *program) importRecords(ctx context.Context, m *importing) error {
 	if err != nil {
 		return err
 	}
-	var sum daemon.RecordsSummary
-	err = p.writing(ctx, &m.choice, m.options.DryRun, func(ctx context.Context, lib writableLibrary) error {
-		o := daemon.RecordsOptions{Open: func() (io.ReadCloser, error) { return os.Open(file) }, To: m.folder + "/" + strings.Trim(string(m.to), "/"), DryRun: m.options.DryRun}
+	var sum transfer.RecordsSummary
+	err = p.importInto(ctx, &m.choice, m.options.DryRun, func(ctx context.Context, lib importer) error {
+		o := transfer.RecordsOptions{Open: func() (io.ReadCloser, error) { return os.Open(file) }, To: m.folder + "/" + strings.Trim(string(m.to), "/"), DryRun: m.options.DryRun}
 		if lib != nil {
-			o.Apply = lib.RecordsBatch
+			o.Apply = lib.ImportRecords
 		}
 		return p.inspect(ctx, &m.in, func(ctx context.Context, opt check.Options) (err error) {
 			o.Store, o.TempDir = opt.Store, opt.TempDir
-			sum, err = daemon.ImportRecords(ctx, o)
+			sum, err = transfer.ImportRecords(ctx, o)
 			return err
 		})
 	})
@@ -53,7 +54,7 @@ type importLine struct {
 	what string
 }
 
-func (p *program) importSummary(m *importing, doc any, examples []daemon.ImportExample, lines []importLine) error {
+func (p *program) importSummary(m *importing, doc any, examples []transfer.Example, lines []importLine) error {
 	if m.asJSON {
 		out := json.NewEncoder(p.stdout)
 		out.SetIndent("", "  ")
@@ -98,7 +99,7 @@ func (p *program) importTree(ctx context.Context, m *importing, tree, folder str
 	if err != nil {
 		return err
 	}
-	o := daemon.TreeOptions{DryRun: m.options.DryRun, Verify: m.verify}
+	o := transfer.TreeOptions{DryRun: m.options.DryRun, Verify: m.verify}
 	for _, dir := range []struct {
 		to   *string
 		from string
@@ -122,11 +123,11 @@ func (p *program) importTree(ctx context.Context, m *importing, tree, folder str
 		return err
 	}
 	if isTerminal(p.stderr) {
-		o.Progress = func(s daemon.TreeSummary) {
+		o.Progress = func(s transfer.TreeSummary) {
 			p.errorf("\r\x1b[K%d files copied (%s), %d there already", s.Copied, bytesText(s.Bytes), s.Unchanged)
 		}
 	}
-	sum, err := daemon.ImportTree(ctx, o)
+	sum, err := transfer.CopyTree(ctx, o)
 	if o.Progress != nil {
 		p.errorf("\r\x1b[K")
 	}

@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
+	"mediafs/fs/transfer"
 
-	"mediafs/fs/daemon"
+	"golang.org/x/sys/unix"
 )
 
 // A copy has all that the original had; a second one copies only what changed.
@@ -50,7 +50,7 @@ func TestImportTree(t *testing.T) {
 	}
 	m.mount(store)
 	copied := filepath.Join(m.mnt, "copied", "here")
-	imported := func(flags ...string) (s daemon.TreeSummary) {
+	imported := func(flags ...string) (s transfer.TreeSummary) {
 		t.Helper()
 		code, stdout, stderr := m.mediafs(append([]string{"import", "--json", tree, copied}, flags...)...)
 		if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != exitOK {
@@ -145,7 +145,7 @@ func TestRecords(t *testing.T) {
 	m.mount(stores["second"])
 	m.sh(`cp -a "$1/." .`, aside)
 	m.do("flush", m.mnt)
-	records := func(args ...string) (s daemon.RecordsSummary) {
+	records := func(args ...string) (s transfer.RecordsSummary) {
 		t.Helper()
 		code, stdout, stderr := m.mediafs(append([]string{"import", "--json", "--records", first}, args...)...)
 		if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != exitOK {

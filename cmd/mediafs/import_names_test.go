@@ -7,12 +7,12 @@ import (
 	"strings"
 	"testing"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/transfer"
 	"mediafs/remote/storetest/fakes3"
 )
 
 // named tells whether an example says why of a name.
-func named(examples []daemon.ImportExample, name, why string) bool {
+func named(examples []transfer.Example, name, why string) bool {
 	for _, e := range examples {
 		if e.Name == strings.ToValidUTF8(name, "\uFFFD") && strings.Contains(e.Why, why) {
 			return true
@@ -104,7 +104,7 @@ func TestImportOfUnusableFiles(t *testing.T) {
 	writeDeep(t, filepath.Join(s.dir, "album", "\xfe", "inside.jpg"), "bad")
 	writeDeep(t, filepath.Join(s.dir, "album", ".media", "x.jpg"), "bad")
 	code, stdout, stderr := user.run(t, "import", "--json", "--library", s.url, "album")
-	var sum daemon.ImportSummary
+	var sum transfer.ObjectsSummary
 	if err := json.Unmarshal([]byte(stdout), &sum); err != nil || code != exitOK || sum.Imported != 1 || sum.Skipped != 3 || len(sum.Examples) != 3 ||
 		!named(sum.Examples, "album/not \xff UTF-8.jpg", "UTF-8") {
 		t.Errorf("exit code %d, %v, %+v\n%s", code, err, sum, stderr)
@@ -125,7 +125,7 @@ func TestCopyOfReservedNames(t *testing.T) {
 	}
 	for _, flags := range [][]string{{"--dry-run"}, nil} {
 		code, stdout, stderr := m.mediafs(append([]string{"import", "--json", tree, m.mnt}, flags...)...)
-		var sum daemon.TreeSummary
+		var sum transfer.TreeSummary
 		if err := json.Unmarshal([]byte(stdout), &sum); err != nil || code != exitFailed || sum.Copied != 3 || sum.Failed != 1 || !named(sum.Examples, ".media", "kept for views") {
 			t.Errorf("import %q: exit code %d, %v, %+v\n%s", flags, code, err, sum, stderr)
 		}

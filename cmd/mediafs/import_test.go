@@ -13,7 +13,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/transfer"
 	"mediafs/remote/object"
 	"mediafs/remote/object/s3"
 )
@@ -53,7 +53,7 @@ func putAll(t *testing.T, b object.Bucket, from, to, state int) {
 }
 
 // importJSON runs an import that must work.
-func (m *machine) importJSON(args ...string) (s daemon.ImportSummary) {
+func (m *machine) importJSON(args ...string) (s transfer.ObjectsSummary) {
 	m.t.Helper()
 	code, stdout, stderr := m.mediafs(append([]string{"import", "--json"}, args...)...)
 	if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != exitOK {

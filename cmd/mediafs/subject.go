@@ -226,22 +226,7 @@ func (p *program) named(ctx context.Context, s *subject, work func(ctx context.C
 		o.named = true
 		return work(ctx, o)
 	}
-	pl, err := p.places()
-	if err != nil {
-		return err
-	}
-	if err := in.settings.locate(in.store, pl); err != nil {
-		return err
-	}
-	if err := in.useCredentials(); err != nil {
-		return err
-	}
-	opt := in.settings.options(in.store, pl)
-	opt.ReadOnly = !s.changes
-	if tune != nil {
-		tune(&opt)
-	}
-	l, err := daemon.OpenLibrary(ctx, opt)
+	l, opt, err := p.openHere(ctx, in, !s.changes)
 	if errors.Is(err, remote.Busy) {
 		client := daemon.Dial(opt.CatalogDir)
 		if _, askErr := client.Status(ctx); askErr != nil {
@@ -254,6 +239,28 @@ func (p *program) named(ctx context.Context, s *subject, work func(ctx context.C
 	}
 	err = work(ctx, &opened{ask: l.Media, named: true})
 	return errors.Join(err, l.Close())
+}
+
+// openHere opens the library of in, which is not mounted, in this process. The options are those under
+// which it would be mounted, also with Busy: another process has it.
+func (p *program) openHere(ctx context.Context, in *inspection, readOnly bool) (*daemon.Library, daemon.Options, error) {
+	pl, err := p.places()
+	if err != nil {
+		return nil, daemon.Options{}, err
+	}
+	if err := in.settings.locate(in.store, pl); err != nil {
+		return nil, daemon.Options{}, err
+	}
+	if err := in.useCredentials(); err != nil {
+		return nil, daemon.Options{}, err
+	}
+	opt := in.settings.options(in.store, pl)
+	opt.ReadOnly = readOnly
+	if tune != nil {
+		tune(&opt)
+	}
+	l, err := daemon.OpenLibrary(ctx, opt)
+	return l, opt, err
 }
 
 // A tally counts what went wrong with some of many things: each is told at once, but for one that is alone.

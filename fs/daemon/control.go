@@ -36,6 +36,7 @@ type controlled interface {
 	Remount(ctx context.Context, r Remount) error
 	// Media carries out a request about media; emit is called for each line of the answer, from one goroutine at a time.
 	Media(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error
+	importer
 }
 
 // control serves the socket.
@@ -51,7 +52,7 @@ type control struct {
 // startControl listens in dir, whose lock the caller holds: a socket that lies there is a dead daemon's.
 func startControl(dir string, target controlled) (*control, error) {
 	fail := func(err error) (*control, error) {
-		return nil, remote.E("listen on the control socket", filepath.Join(dir, socketName), kindOfOS(err), bare(err))
+		return nil, remote.OSError("listen on the control socket", filepath.Join(dir, socketName), err)
 	}
 	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fail(err)
@@ -77,8 +78,8 @@ func startControl(dir string, target controlled) (*control, error) {
 	mux.HandleFunc("POST "+protocol+"/stop", c.stop)
 	mux.HandleFunc("POST "+protocol+"/remount", c.remount)
 	mux.HandleFunc("POST "+protocol+"/media/{verb}", c.media)
-	handleImports(mux, target)
-	handleRecords(mux, target)
+	mux.HandleFunc("POST "+protocol+"/import", c.importObjects)
+	mux.HandleFunc("POST "+protocol+"/records", c.importRecords)
 	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ConnContext: withPeer}
 	go func() {
 		defer close(c.done)
@@ -132,21 +133,13 @@ func (c *control) stream(w http.ResponseWriter, phase string, work func() error)
 	for {
 		select {
 		case err := <-result:
-			if err != nil {
-				say(Report{Failed: failureOf(err)})
-			} else {
-				say(Report{Done: true})
-			}
+			say(Report{Failed: failureOf(err), Done: err == nil})
 			return
 		case <-c.ending:
 			// The library is being closed under a flush: what the outcome is, close itself finds out.
 			select {
 			case err := <-result:
-				if err == nil {
-					say(Report{Done: true})
-					return
-				}
-				say(Report{Failed: failureOf(err)})
+				say(Report{Failed: failureOf(err), Done: err == nil})
 			case <-time.After(time.Second):
 				say(Report{Failed: failureOf(remote.E("flush", "", remote.Interrupted, errors.New("the daemon is ending")))})
 			}
@@ -199,11 +192,7 @@ func (c *control) media(w http.ResponseWriter, r *http.Request) {
 	} else {
 		err = c.target.Media(r.Context(), caller, verb, &req, say)
 	}
-	last := MediaAnswer{End: true}
-	if err != nil {
-		last.Failed = failureOf(err)
-	}
-	say(last) //nolint:errcheck // who asked has gone
+	say(MediaAnswer{End: true, Failed: failureOf(err)}) //nolint:errcheck // the caller has gone
 }
 
 // ownPeers lets in only this user and root.

@@ -19,11 +19,11 @@ func privateDir(dir, what string, made *madeDirs) error {
 		return remote.E("open the "+what, dir, remote.Invalid, errors.New("not an absolute path"))
 	}
 	if err := made.make(dir); err != nil && !errors.Is(err, unix.ENOTDIR) {
-		return remote.E("make the "+what, dir, kindOfOS(err), bare(err))
+		return remote.OSError("make the "+what, dir, err)
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {
-		return remote.E("open the "+what, dir, kindOfOS(err), bare(err))
+		return remote.OSError("open the "+what, dir, err)
 	}
 	switch {
 	case info.Mode()&os.ModeSymlink != 0:
@@ -34,7 +34,7 @@ func privateDir(dir, what string, made *madeDirs) error {
 	}
 	var st unix.Stat_t
 	if err := unix.Lstat(dir, &st); err != nil {
-		return remote.E("open the "+what, dir, kindOfOS(err), err)
+		return remote.OSError("open the "+what, dir, err)
 	}
 	if int(st.Uid) != os.Geteuid() {
 		return remote.E("open the "+what, dir, remote.Permission, fmt.Errorf("it belongs to user %d", st.Uid)).
@@ -42,7 +42,7 @@ func privateDir(dir, what string, made *madeDirs) error {
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		if err := os.Chmod(dir, 0o700); err != nil {
-			return remote.E("close to others the "+what, dir, kindOfOS(err), bare(err))
+			return remote.OSError("close to others the "+what, dir, err)
 		}
 	}
 	if info.Mode().Perm()&0o022 == 0 {
@@ -51,7 +51,7 @@ func privateDir(dir, what string, made *madeDirs) error {
 	// Looked at only now that nobody else can add to it.
 	switch names, err := os.ReadDir(dir); {
 	case err != nil:
-		return remote.E("open the "+what, dir, kindOfOS(err), bare(err))
+		return remote.OSError("open the "+what, dir, err)
 	case len(names) == 0:
 		return nil
 	}
@@ -73,38 +73,6 @@ func writePrivate(path string, b []byte) error {
 	_, err = f.Write(b)
 	if err = errors.Join(err, f.Close()); err == nil {
 		err = os.Rename(tmp, path)
-	}
-	return err
-}
-
-// kindOfOS gives the kind of an error of package os.
-func kindOfOS(err error) remote.Kind {
-	switch {
-	case errors.Is(err, os.ErrNotExist):
-		return remote.NotExist
-	case errors.Is(err, os.ErrExist):
-		return remote.Exist
-	case errors.Is(err, os.ErrPermission):
-		return remote.Permission
-	case errors.Is(err, unix.ENOTDIR):
-		return remote.NotDir
-	case errors.Is(err, unix.EROFS):
-		return remote.ReadOnly
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return remote.NoSpace
-	case errors.Is(err, unix.EBUSY):
-		return remote.Busy
-	case errors.Is(err, unix.ENAMETOOLONG):
-		return remote.TooLong
-	}
-	return remote.Other
-}
-
-// bare takes the operation and path out of an error of package os, where the error around it says both.
-func bare(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
 	}
 	return err
 }

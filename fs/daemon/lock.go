@@ -28,7 +28,7 @@ func lockDir(dir string) (*dirLock, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 		if err != nil {
-			return nil, remote.E("lock the catalog directory", dir, kindOfOS(err), bare(err))
+			return nil, remote.OSError("lock the catalog directory", dir, err)
 		}
 		// A lock of the open file, not of the process: a second library in this process is kept off as well.
 		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
@@ -52,7 +52,7 @@ func lockDir(dir string) (*dirLock, error) {
 		}
 		if err != nil {
 			f.Close()
-			return nil, remote.E("lock the catalog directory", dir, kindOfOS(err), bare(err))
+			return nil, remote.OSError("lock the catalog directory", dir, err)
 		}
 		return &dirLock{f}, nil
 	}

@@ -92,12 +92,7 @@ type MediaAnswer struct {
 }
 
 // Err is why this one failed; nil when it did not.
-func (a MediaAnswer) Err() error {
-	if a.Failed == nil {
-		return nil
-	}
-	return a.Failed.err()
-}
+func (a MediaAnswer) Err() error { return a.Failed.err() }
 
 // A TrashItem is an entry of the trash; also the form of `mediafs trash list --json`.
 type TrashItem struct {

@@ -61,7 +61,7 @@ func Open(ctx context.Context, opt Options) (d *Daemon, err error) {
 func claimDirs(ctx context.Context, opt Options, made *madeDirs) (*dirLock, error) {
 	if dir, ok := localStore(opt.Store); ok && opt.MakeStore {
 		if err := made.make(dir); err != nil {
-			return nil, remote.E("make the store", dir, kindOfOS(err), bare(err))
+			return nil, remote.OSError("make the store", dir, err)
 		}
 	}
 	for _, d := range []struct{ dir, what string }{

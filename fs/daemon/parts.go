@@ -240,11 +240,11 @@ func (p *parts) describe(s *Status) {
 func machineID(dir string) ([]byte, error) {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // a container may have none; the rest tells enough
-		return nil, remote.E("identify this machine", "/etc/machine-id", kindOfOS(err), bare(err))
+		return nil, remote.OSError("identify this machine", "/etc/machine-id", err)
 	}
 	var st unix.Stat_t
 	if err := unix.Stat(dir, &st); err != nil {
-		return nil, remote.E("identify the catalog directory", dir, kindOfOS(err), err)
+		return nil, remote.OSError("identify the catalog directory", dir, err)
 	}
 	sum := sha256.Sum256(fmt.Appendf(nil, "%s %d", machine, st.Ino))
 	return sum[:16], nil

@@ -177,7 +177,7 @@ func (p Place) unmount(flags int, helper string) error {
 	if err == nil {
 		return nil
 	}
-	e := remote.E("unmount", p.Dir, kindOfOS(err), err)
+	e := remote.OSError("unmount", p.Dir, err)
 	if e.Kind == remote.Busy {
 		e = e.WithHint("close the files that are open there (fuser -vm shows them), or --force")
 	}
@@ -220,7 +220,7 @@ func emptyFolder(dir string) (real string, notes []string, err error) {
 	}
 	info, err := os.Stat(dir)
 	if err != nil {
-		e := remote.E(op, dir, kindOfOS(err), bare(err))
+		e := remote.OSError(op, dir, err)
 		if e.Kind == remote.NotExist {
 			e = e.WithHint("make the folder first")
 		}
@@ -230,18 +230,18 @@ func emptyFolder(dir string) (real string, notes []string, err error) {
 		return "", nil, remote.E(op, dir, remote.NotDir, nil)
 	}
 	if real, err = filepath.EvalSymlinks(dir); err != nil {
-		return "", nil, remote.E(op, dir, kindOfOS(err), bare(err))
+		return "", nil, remote.OSError(op, dir, err)
 	}
 	f, err := os.Open(real)
 	if err != nil {
-		return "", nil, remote.E(op, dir, kindOfOS(err), bare(err))
+		return "", nil, remote.OSError(op, dir, err)
 	}
 	defer f.Close()
 	switch names, err := f.Readdirnames(1); {
 	case len(names) > 0:
 		return "", nil, remote.E(op, dir, remote.NotEmpty, nil).WithHint("what is in it would be hidden; use an empty folder")
 	case err != nil && err != io.EOF:
-		return "", nil, remote.E(op, dir, kindOfOS(err), bare(err))
+		return "", nil, remote.OSError(op, dir, err)
 	}
 	return real, notes, nil
 }

@@ -47,7 +47,7 @@ func (r Registry) add(m Mount) error {
 	}
 	err = writePrivate(r.path(m.Dir), append(b, '\n'))
 	if err != nil {
-		return remote.E("note the mount", m.Dir, kindOfOS(err), err)
+		return remote.OSError("note the mount", m.Dir, err)
 	}
 	return nil
 }
@@ -59,7 +59,7 @@ func (r Registry) remove(mountPoint string, pid int) error {
 		return nil
 	}
 	if err := os.Remove(r.path(mountPoint)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return remote.E("forget the mount", mountPoint, kindOfOS(err), bare(err))
+		return remote.OSError("forget the mount", mountPoint, err)
 	}
 	return nil
 }
@@ -84,7 +84,7 @@ func (r Registry) List() ([]Mount, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, remote.E("list the mounts", r.Dir, kindOfOS(err), bare(err))
+		return nil, remote.OSError("list the mounts", r.Dir, err)
 	}
 	var ms []Mount
 	for _, e := range entries {
@@ -102,7 +102,7 @@ func (r Registry) List() ([]Mount, error) {
 func readMount(path string) (Mount, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return Mount{}, remote.E("look up the mount", path, kindOfOS(err), bare(err))
+		return Mount{}, remote.OSError("look up the mount", path, err)
 	}
 	var m Mount
 	if err := json.Unmarshal(b, &m); err != nil {

@@ -144,7 +144,7 @@ func probe(ctx context.Context, s *bucket.Store, opt Options) error {
 		return remote.E("note the probe", name, remote.Other, err)
 	}
 	if err := writePrivate(name, append(b, '\n')); err != nil {
-		return remote.E("note the probe", name, kindOfOS(err), bare(err))
+		return remote.OSError("note the probe", name, err)
 	}
 	return nil
 }

@@ -7,20 +7,23 @@ import (
 	"os"
 	"time"
 
+	"mediafs/fs/transfer"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
 
-// A Library is a library that is open and not mounted, for one command that asks about its media. It has the catalog directory to itself as a
-// daemon does.
+// A Library is a library that is open in this process and not mounted, for one command that asks
+// about its media or imports some. It has the catalog directory to itself as a daemon does.
 type Library struct {
 	opt  Options
 	lock *dirLock
 	p    *parts
 }
 
-// OpenLibrary opens a library without mounting it. Options are those of Open, of which Dir and what belongs to the kernel do not count. No library is made
-// where there is none: NotExist, or ErrForeign. Busy: a daemon, or another command, has the catalog directory; Dial may reach the first.
+// OpenLibrary opens a library without mounting it. Options are those of Open, of which Dir and what
+// belongs to the kernel do not count. No library is made where there is none: NotExist, or
+// ErrForeign. Busy: a daemon, or another command, has the catalog directory; Dial may reach the
+// first.
 func OpenLibrary(ctx context.Context, opt Options) (*Library, error) {
 	opt = opt.withDefaults()
 	opt.existing, opt.NoFacts = true, true
@@ -50,8 +53,21 @@ func (l *Library) Media(ctx context.Context, verb string, r MediaRequest, each f
 	return (&desk{lib: l.p.media(), now: time.Now}).answer(ctx, me, verb, &r, each)
 }
 
-// Close brings what was changed, and what an earlier mount left, into the store for at most Options.StopTimeout, and closes everything. ErrPending: the
-// rest is kept for the next mount.
+// ImportObjects takes objects into the library, as transfer.ApplyObjects has it.
+func (l *Library) ImportObjects(ctx context.Context, b transfer.ObjectsBatch) (transfer.ObjectsResult, error) {
+	return l.p.ImportObjects(ctx, b)
+}
+
+// ImportRecords edits media, as transfer.ApplyRecords has it.
+func (l *Library) ImportRecords(ctx context.Context, b transfer.RecordsBatch) (transfer.RecordsResult, error) {
+	return l.p.ImportRecords(ctx, b)
+}
+
+// Flush returns when everything that was changed before, in an earlier mount too, is in the store.
+func (l *Library) Flush(ctx context.Context) error { return l.p.flush(ctx) }
+
+// Close brings what was changed, and what an earlier mount left, into the store for at most
+// Options.StopTimeout, and closes everything. ErrPending: the rest is kept for the next mount.
 func (l *Library) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.opt.StopTimeout)
 	defer cancel()

@@ -39,7 +39,11 @@ type failure struct {
 	Text string `json:"text"`
 }
 
+// failureOf returns nil for no error.
 func failureOf(err error) *failure {
+	if err == nil {
+		return nil
+	}
 	return &failure{Kind: remote.KindOf(err).Error(), Text: err.Error()}
 }
 
@@ -50,6 +54,9 @@ type answered struct {
 }
 
 func (f *failure) err() error {
+	if f == nil {
+		return nil
+	}
 	if f.Text == "" {
 		return errors.New("it failed, and the daemon does not say why")
 	}

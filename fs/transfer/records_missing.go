@@ -1,131 +1,20 @@
-package daemon
+package transfer
 
 import (
 	"cmp"
-	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 
-	"golang.org/x/sync/errgroup"
-
 	"mediafs/fs/media"
-	"mediafs/fs/vfs"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
 
 // maxFillers is how many numbers of comments that were deleted are passed over, and how many votes of nobody known are counted on, for one media.
 const maxFillers = 1000
-
-// A RecordsBatch is what is said of some media with one call.
-type RecordsBatch struct {
-	Items []RecordsItem `json:"items"`
-}
-
-// A RecordsItem is what is said of one media.
-type RecordsItem struct {
-	Node     uint64             `json:"node"`
-	Edits    []media.Edit       `json:"edits,omitempty"`
-	Attached []media.Attachment `json:"attached,omitempty"`
-}
-
-// A RecordsResult says for each item why it was not taken; empty: it was.
-type RecordsResult struct {
-	Failed []string `json:"failed"`
-}
-
-// RecordsBatch says something of media. What is wrong with single ones is in the result; an error means that the library takes no changes now: giving the batch
-// again is not safe where it counts votes of nobody known.
-func (p *parts) RecordsBatch(ctx context.Context, b RecordsBatch) (RecordsResult, error) {
-	if p.opt.ReadOnly {
-		return RecordsResult{}, remote.E("import records", p.opt.Dir, remote.ReadOnly, errors.New("the library is mounted read-only"))
-	}
-	r := RecordsResult{Failed: make([]string, len(b.Items))}
-	g, ctx := errgroup.WithContext(ctx)
-	for i, item := range b.Items {
-		g.Go(func() error {
-			err := p.fs.EditMedia(ctx, vfs.Caller{}, item.Node, vfs.MediaChange{Edits: item.Edits, Attached: item.Attached})
-			if err == nil {
-				return nil
-			}
-			r.Failed[i] = err.Error()
-			if fatal(err) && remote.KindOf(err) != remote.Permission { // that is said of single fields
-				return err
-			}
-			return nil
-		})
-	}
-	return r, g.Wait()
-}
-
-// A recordsTaker is a library that takes batches of records.
-type recordsTaker interface {
-	RecordsBatch(ctx context.Context, b RecordsBatch) (RecordsResult, error)
-}
-
-// RecordsBatch hands a batch to the library.
-func (d *Daemon) RecordsBatch(ctx context.Context, b RecordsBatch) (RecordsResult, error) {
-	if d.readOnly() {
-		return RecordsResult{}, errReadOnly("import records", d.opt.Dir)
-	}
-	d.mu.RLock()
-	lib := d.lib
-	d.mu.RUnlock()
-	t, ok := lib.(recordsTaker)
-	if !ok {
-		return RecordsResult{}, remote.E("import records", d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
-	}
-	return t.RecordsBatch(ctx, b)
-}
-
-// RecordsBatch says something of media.
-func (d *Direct) RecordsBatch(ctx context.Context, b RecordsBatch) (RecordsResult, error) {
-	return d.parts.RecordsBatch(ctx, b)
-}
-
-type recorded struct {
-	RecordsResult
-	Failure *failure `json:"failure,omitempty"`
-}
-
-func handleRecords(mux *http.ServeMux, target any) {
-	mux.HandleFunc("POST "+protocol+"/records", func(w http.ResponseWriter, r *http.Request) {
-		var b RecordsBatch
-		var answer recorded
-		t, ok := target.(recordsTaker)
-		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBatch)).Decode(&b)
-		switch {
-		case err != nil:
-			err = remote.E("read the batch", "", remote.Invalid, err)
-		case !ok:
-			err = remote.E("import records", "", remote.Unsupported, nil)
-		default:
-			answer.RecordsResult, err = t.RecordsBatch(r.Context(), b)
-		}
-		if err != nil {
-			answer.Failure = failureOf(err)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(answer) //nolint:errcheck // who asked has gone
-	})
-}
-
-// RecordsBatch has the daemon say something of media.
-func (c *Client) RecordsBatch(ctx context.Context, b RecordsBatch) (RecordsResult, error) {
-	var answer recorded
-	if err := c.ask(ctx, "import records", "/records", b, &answer); err != nil {
-		return RecordsResult{}, err
-	}
-	if answer.Failure != nil {
-		return answer.RecordsResult, answer.Failure.err()
-	}
-	return answer.RecordsResult, nil
-}
 
 // A saying is what one media lacks of what an export says of it.
 type saying struct {

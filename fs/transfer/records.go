@@ -1,4 +1,4 @@
-package daemon
+package transfer
 
 import (
 	"bufio"
@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
@@ -28,7 +29,7 @@ type RecordsOptions struct {
 	To     string                        // folder of the library that stands for the one that was exported
 	DryRun bool
 
-	// Apply makes changes in the library: (*Client).RecordsBatch or (*Direct).RecordsBatch.
+	// Apply makes changes in the library: ApplyRecords, here or in the daemon that has the library.
 	Apply    func(ctx context.Context, b RecordsBatch) (RecordsResult, error)
 	Progress func(RecordsSummary) // told how far it is; must not block; may be nil
 
@@ -38,17 +39,17 @@ type RecordsOptions struct {
 
 // A RecordsSummary says what became of the media of an export.
 type RecordsSummary struct {
-	Media     int64           `json:"media"`     // in the export, but for those in the trash
-	Changed   int64           `json:"changed"`   // something was said of them that was not said here
-	Unchanged int64           `json:"unchanged"` // all was said already
-	Missing   int64           `json:"missing"`   // no media of that path, and none of those bytes
-	Failed    int64           `json:"failed"`    // the library did not take it
-	Examples  []ImportExample `json:"examples,omitempty"`
+	Media     int64     `json:"media"`     // in the export, but for those in the trash
+	Changed   int64     `json:"changed"`   // something was said of them that was not said here
+	Unchanged int64     `json:"unchanged"` // all was said already
+	Missing   int64     `json:"missing"`   // no media of that path, and none of those bytes
+	Failed    int64     `json:"failed"`    // the library did not take it
+	Examples  []Example `json:"examples,omitempty"`
 }
 
 func (s *RecordsSummary) note(name, why string) {
 	if len(s.Examples) < maxExamples {
-		s.Examples = append(s.Examples, ImportExample{strings.ToValidUTF8(name, "\uFFFD"), why})
+		s.Examples = append(s.Examples, Example{strings.ToValidUTF8(name, "\uFFFD"), why})
 	}
 }
 
@@ -59,7 +60,7 @@ func (s *RecordsSummary) note(name, why string) {
 //
 // Errors: Invalid for what is no export; those of Apply. What is wrong with single media is in the summary.
 func ImportRecords(ctx context.Context, opt RecordsOptions) (RecordsSummary, error) {
-	s, err := takeSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
+	s, err := openSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
 	if err != nil {
 		return RecordsSummary{}, err
 	}
@@ -97,7 +98,7 @@ func (m *recordsImporter) each(ctx context.Context, do func(i int, folder string
 	const op = "read the export"
 	in, err := m.opt.Open()
 	if err != nil {
-		return remote.E(op, "", kindOfOS(err), err)
+		return remote.OSError(op, "", err)
 	}
 	defer func() { err = errors.Join(err, in.Close()) }()
 	lines := json.NewDecoder(bufio.NewReaderSize(in, 64<<10))
@@ -215,7 +216,7 @@ func (m *recordsImporter) byPath(folder, name string, there *remote.Media) uint6
 		return 0
 	}
 	n := m.tx.Node(d.Node)
-	if n == nil || n.Mode&typeMask != typeMedia {
+	if n == nil || n.Mode&unix.S_IFMT != unix.S_IFREG {
 		return 0
 	}
 	if sha := m.shaOf(d.Node, n); sha != "" && there.SHA256 != "" {
@@ -251,7 +252,7 @@ func (m *recordsImporter) bySum(sha string) uint64 {
 		for k, v := range m.tx.Records([]byte{record.KeyNode}) {
 			var n record.Node
 			id, _, ok := record.NumberOf(k)
-			if !ok || proto.Unmarshal(v, &n) != nil || n.Mode&typeMask != typeMedia || m.tx.Links(id) == 0 {
+			if !ok || proto.Unmarshal(v, &n) != nil || n.Mode&unix.S_IFMT != unix.S_IFREG || m.tx.Links(id) == 0 {
 				continue
 			}
 			if sum := m.shaOf(id, &n); sum != "" {
@@ -301,7 +302,7 @@ func (m *recordsImporter) take(ctx context.Context, node uint64, line *exportNod
 	return nil
 }
 
-// recordsBatch is how many media are handed over at once: with the most that is said of each, 64 KiB and comments, a batch stays below maxBatch.
+// recordsBatch is how many media are handed over at once: with the most that is said of each, 64 KiB and comments, a batch stays below MaxBatch.
 const recordsBatch = 50
 
 func (m *recordsImporter) send(ctx context.Context) error {

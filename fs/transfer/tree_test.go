@@ -1,4 +1,4 @@
-package daemon
+package transfer
 
 import (
 	"fmt"
@@ -19,7 +19,7 @@ func TestImportTreeTwice(t *testing.T) {
 	var copies sync.WaitGroup
 	for range 4 {
 		copies.Go(func() {
-			sum, err := ImportTree(t.Context(), TreeOptions{From: from, To: to})
+			sum, err := CopyTree(t.Context(), TreeOptions{From: from, To: to})
 			if err != nil || sum.Failed != 0 || sum.Copied+sum.Unchanged != 300 {
 				t.Errorf("%+v, %v", sum, err)
 			}

@@ -1,4 +1,4 @@
-package daemon
+package transfer
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs"
@@ -26,8 +27,8 @@ const (
 	maxExamples = 100
 )
 
-// ImportOptions say what is imported. Store and, unless DryRun is set, Apply are needed.
-type ImportOptions struct {
+// ObjectsOptions say what is imported. Store and, unless DryRun is set, Apply are needed.
+type ObjectsOptions struct {
 	Store  *bucket.Store // of the library; the objects lie in the same bucket. Nothing that writes is called
 	Prefix string        // of the objects' keys in the whole bucket: empty, or with a slash at its end. What follows it becomes the path
 	To     string        // folder of the library
@@ -39,17 +40,17 @@ type ImportOptions struct {
 	DryRun     bool // change nothing
 	UID, GID   uint32
 
-	// Apply makes changes in the library: (*Client).ImportBatch or (*Direct).ImportBatch.
-	Apply func(ctx context.Context, b ImportBatch) (ImportResult, error)
+	// Apply makes changes in the library: ApplyObjects, here or in the daemon that has the library.
+	Apply func(ctx context.Context, b ObjectsBatch) (ObjectsResult, error)
 	// Progress is told how far it is, after each page. It must not block.
-	Progress func(ImportSummary)
+	Progress func(ObjectsSummary)
 
 	TempDir string // where a copy of the catalog is kept meanwhile; empty: the system's
 	Log     *logrus.Entry
 }
 
-// An ImportSummary says what an import did, or with DryRun would do.
-type ImportSummary struct {
+// An ObjectsSummary says what an import did, or with DryRun would do.
+type ObjectsSummary struct {
 	Objects   int64            `json:"objects"`   // listed, but for the library's own
 	Bytes     int64            `json:"bytes"`     // of those
 	Folders   int64            `json:"folders"`   // made
@@ -61,22 +62,22 @@ type ImportSummary struct {
 	Removed   int64            `json:"removed"`   // of those, media that went to the trash
 	Skipped   int64            `json:"skipped"`   // cannot be imported
 	Reasons   map[string]int64 `json:"reasons,omitempty"`
-	Examples  []ImportExample  `json:"examples,omitempty"` // the first of those skipped and gone
+	Examples  []Example        `json:"examples,omitempty"` // the first of those skipped and gone
 }
 
-// An ImportExample is an object that was skipped, or is gone.
-type ImportExample struct {
+// An Example is an object that was skipped, or is gone.
+type Example struct {
 	Name string `json:"name"` // key in the whole bucket
 	Why  string `json:"why"`
 }
 
-func (s *ImportSummary) note(name, why string) {
+func (s *ObjectsSummary) note(name, why string) {
 	if len(s.Examples) < maxExamples {
-		s.Examples = append(s.Examples, ImportExample{strings.ToValidUTF8(name, "\uFFFD"), why})
+		s.Examples = append(s.Examples, Example{strings.ToValidUTF8(name, "\uFFFD"), why})
 	}
 }
 
-func (s *ImportSummary) skip(name, reason, why string) {
+func (s *ObjectsSummary) skip(name, reason, why string) {
 	s.Skipped++
 	if s.Reasons == nil {
 		s.Reasons = make(map[string]int64)
@@ -85,33 +86,33 @@ func (s *ImportSummary) skip(name, reason, why string) {
 	s.note(name, why)
 }
 
-// Import takes objects that lie in the library's bucket into the library, where they are: no byte of them is copied, and none is ever changed or deleted. It compares
+// ImportObjects takes objects that lie in the library's bucket into the library, where they are: no byte of them is copied, and none is ever changed or deleted. It compares
 // the listing with the catalog as it is in the store and has Apply make what is new or changed; so it can be broken off and run again, and what was imported
 // before is found wherever it was moved in the library. Objects are looked at page by page.
 //
 // It costs a listing of the prefix, the download of the newest checkpoint and the log after it, and with Metadata a request for each object that
 // is new or changed. Errors: those of listing and of Apply; what is wrong with single objects is in the summary.
-func Import(ctx context.Context, opt ImportOptions) (ImportSummary, error) {
+func ImportObjects(ctx context.Context, opt ObjectsOptions) (ObjectsSummary, error) {
 	if opt.Prefix != "" && !strings.HasSuffix(opt.Prefix, "/") {
-		return ImportSummary{}, remote.E("import", opt.Prefix, remote.Invalid, errors.New("the prefix does not end in a slash"))
+		return ObjectsSummary{}, remote.E("import", opt.Prefix, remote.Invalid, errors.New("the prefix does not end in a slash"))
 	}
-	s, err := takeSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
+	s, err := openSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
 	if err != nil {
-		return ImportSummary{}, err
+		return ObjectsSummary{}, err
 	}
 	m := &importer{opt: opt}
 	err = s.cat.View(func(tx *catalog.Tx) error { return m.run(ctx, tx) })
 	return m.sum, errors.Join(err, s.close())
 }
 
-// An importer is one run of Import.
+// An importer is one run of ImportObjects.
 type importer struct {
-	opt   ImportOptions
+	opt   ObjectsOptions
 	tx    *catalog.Tx
 	known *knownObjects
 	views string // the name that is kept for them at the root
-	sum   ImportSummary
-	batch ImportBatch
+	sum   ObjectsSummary
+	batch ObjectsBatch
 	names []string // of the batch's items
 }
 
@@ -161,7 +162,7 @@ func (m *importer) take(o bucket.ForeignObject) {
 		if why := m.kept(path); why != "" {
 			m.sum.skip(o.Name+"/", keptName, why)
 		} else if _, _, err := resolve(m.tx, path); err != nil {
-			m.add(ImportItem{Path: anyText(path), Folder: true}, o.Name)
+			m.add(ObjectItem{Path: anyText(path), Folder: true}, o.Name)
 		}
 		return
 	}
@@ -196,7 +197,7 @@ func (m *importer) take(o bucket.ForeignObject) {
 	default:
 		m.sum.Imported++
 	}
-	m.add(ImportItem{Path: anyText(path), Key: o.Key, ETag: o.ETag, Size: o.Size, Mtime: o.Modified}, o.Name)
+	m.add(ObjectItem{Path: anyText(path), Key: o.Key, ETag: o.ETag, Size: o.Size, Mtime: o.Modified}, o.Name)
 }
 
 // keptName is why an object is skipped whose path would begin with a name that has a meaning at the root.
@@ -227,7 +228,7 @@ func (m *importer) emptyAt(path string) bool {
 		return false
 	}
 	n := m.tx.Node(d.Node)
-	return n != nil && n.Mode&typeMask == typeMedia && n.Head.GetSize() == 0
+	return n != nil && n.Mode&unix.S_IFMT == unix.S_IFREG && n.Head.GetSize() == 0
 }
 
 // splitPath parts a path from the root into folder and name.
@@ -236,7 +237,7 @@ func splitPath(path string) (folder, name string) {
 	return path[:max(i, 0)], path[i+1:]
 }
 
-func (m *importer) add(i ImportItem, name string) {
+func (m *importer) add(i ObjectItem, name string) {
 	m.batch.Items = append(m.batch.Items, i)
 	m.names = append(m.names, name)
 }
@@ -244,7 +245,7 @@ func (m *importer) add(i ImportItem, name string) {
 // send has the batch applied, and counts anew what came of it.
 func (m *importer) send(ctx context.Context) error {
 	b, names := m.batch, m.names
-	m.batch, m.names = ImportBatch{}, nil
+	m.batch, m.names = ObjectsBatch{}, nil
 	if len(b.Items) == 0 || m.opt.DryRun {
 		for _, i := range b.Items {
 			if i.Folder {
@@ -286,9 +287,9 @@ func (m *importer) send(ctx context.Context) error {
 		switch {
 		case o.Failed != "":
 			m.sum.skip(names[i], o.reason(), o.Failed)
-		case o.What == didImport:
+		case o.What == vfs.Imported:
 			m.sum.Imported++
-		case o.What == didUpdate:
+		case o.What == vfs.Updated:
 			m.sum.Updated++
 		default:
 			m.sum.Unchanged++
@@ -299,7 +300,7 @@ func (m *importer) send(ctx context.Context) error {
 }
 
 // describe asks the store for what the listing does not tell.
-func (m *importer) describe(ctx context.Context, items []ImportItem) error {
+func (m *importer) describe(ctx context.Context, items []ObjectItem) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(describers)
 	for i := range items {
@@ -353,13 +354,13 @@ func (m *importer) gone(ctx context.Context) error {
 		m.sum.Gone++
 		m.sum.note(name, "it is gone from the bucket; "+paths[0]+" cannot be read any more")
 		if m.opt.Prune {
-			m.batch.Remove = append(m.batch.Remove, ImportRemoval{Path: anyText(paths[0]), Node: node})
+			m.batch.Remove = append(m.batch.Remove, ObjectRemoval{Path: anyText(paths[0]), Node: node})
 		}
 	}
 	if len(m.batch.Remove) == 0 || m.opt.DryRun {
 		return nil
 	}
-	r, err := m.opt.Apply(ctx, ImportBatch{UID: m.opt.UID, GID: m.opt.GID, Remove: m.batch.Remove})
+	r, err := m.opt.Apply(ctx, ObjectsBatch{UID: m.opt.UID, GID: m.opt.GID, Remove: m.batch.Remove})
 	m.sum.Removed = r.Removed
 	for _, why := range r.Kept {
 		m.sum.note("", why)

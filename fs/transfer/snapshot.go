@@ -1,9 +1,10 @@
-package daemon
+package transfer
 
 import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 
 	"github.com/sirupsen/logrus"
 
@@ -21,18 +22,18 @@ type snapshot struct {
 // never is the interval at which the snapshot would look at the log.
 const never = 1 << 62
 
-func takeSnapshot(ctx context.Context, store *bucket.Store, tempDir string, log *logrus.Entry) (*snapshot, error) {
+func openSnapshot(ctx context.Context, store *bucket.Store, tempDir string, log *logrus.Entry) (*snapshot, error) {
 	dir, err := os.MkdirTemp(tempDir, "mediafs-snapshot-")
 	if err != nil {
-		kind := kindOfOS(err)
+		kind := remote.KindOfOS(err)
 		if kind == remote.NotExist {
 			kind = remote.Invalid // NotExist would say that there is no library
 		}
-		return nil, remote.E("make a temporary directory", tempDir, kind, bare(err))
+		return nil, remote.E("make a temporary directory", tempDir, kind, remote.Bare(err))
 	}
 	s := &snapshot{dir: dir}
 	s.cat, err = catalog.Open(ctx, catalog.Options{
-		Dir: dir + "/" + catalogName, Store: store, Library: store.Facts().Library, ReadOnly: true, NoIndex: true, PollInterval: never, Log: log,
+		Dir: filepath.Join(dir, "catalog"), Store: store, Library: store.Facts().Library, ReadOnly: true, NoIndex: true, PollInterval: never, Log: log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

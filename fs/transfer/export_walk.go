@@ -1,4 +1,4 @@
-package daemon
+package transfer
 
 import (
 	"bufio"
@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/catalog"
@@ -22,15 +23,10 @@ import (
 // maxDepth ends a way that leads in a circle, which only a damaged catalog has.
 const maxDepth = 10000
 
-// Types of nodes, as st_mode has them.
-const (
-	typeMask   = 0o170000
-	typeFolder = 0o040000
-	typeMedia  = 0o100000
-)
-
+// typeNames are the types of nodes, by st_mode.
 var typeNames = map[uint32]string{
-	typeFolder: "folder", typeMedia: "media", 0o120000: "symlink", 0o010000: "fifo", 0o140000: "socket", 0o020000: "character", 0o060000: "block",
+	unix.S_IFDIR: "folder", unix.S_IFREG: "media", unix.S_IFLNK: "symlink", unix.S_IFIFO: "fifo",
+	unix.S_IFSOCK: "socket", unix.S_IFCHR: "character", unix.S_IFBLK: "block",
 }
 
 // reasons of versions, by the number in their records.
@@ -82,7 +78,7 @@ func resolve(tx *catalog.Tx, path string) (id uint64, usual string, err error) {
 		if d == nil {
 			return 0, "", errors.Join(tx.Err(), remote.E(op, usual, remote.NotExist, nil))
 		}
-		if id = d.Node; d.Kind != typeFolder>>12 {
+		if id = d.Node; d.Kind != unix.S_IFDIR>>12 {
 			return 0, "", remote.E(op, usual, remote.NotDir, nil)
 		}
 	}
@@ -116,7 +112,7 @@ func (e *exporter) node(id uint64, line exportNode, depth int) error {
 	if err := e.lines.Encode(line); err != nil {
 		return err
 	}
-	if n.Mode&typeMask != typeFolder {
+	if n.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return nil
 	}
 	prefix := record.DentryKey(id, "")
@@ -188,8 +184,8 @@ func folderPath(tx *catalog.Tx, id uint64) (string, bool) {
 // describe fills in all but the place.
 func (e *exporter) describe(line *exportNode, id uint64, n *record.Node, names []string) {
 	line.Node, line.Mode, line.UID, line.GID, line.Rdev = id, fmt.Sprintf("%04o", n.Mode&0o7777), n.Uid, n.Gid, n.Rdev
-	if line.Type = typeNames[n.Mode&typeMask]; line.Type == "" {
-		line.Type = fmt.Sprintf("%06o", n.Mode&typeMask)
+	if line.Type = typeNames[n.Mode&unix.S_IFMT]; line.Type == "" {
+		line.Type = fmt.Sprintf("%06o", n.Mode&unix.S_IFMT)
 	}
 	line.Atime, line.Mtime, line.Ctime, line.Btime = timeText(n.Atime), timeText(n.Mtime), timeText(n.Ctime), timeText(n.Btime)
 	line.Target = n.Target
@@ -201,7 +197,7 @@ func (e *exporter) describe(line *exportNode, id uint64, n *record.Node, names [
 	for name, x := range e.tx.Xattrs(id) {
 		line.Xattrs = append(line.Xattrs, exportXattr{anyText(name), x.Value})
 	}
-	if n.Mode&typeMask != typeMedia {
+	if n.Mode&unix.S_IFMT != unix.S_IFREG {
 		return
 	}
 	e.summary.Media++

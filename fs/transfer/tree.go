@@ -1,4 +1,4 @@
-package daemon
+package transfer
 
 import (
 	"bytes"
@@ -40,30 +40,30 @@ type TreeOptions struct {
 
 // A TreeSummary says what a copy did.
 type TreeSummary struct {
-	Copied    int64           `json:"copied"` // files
-	Bytes     int64           `json:"bytes"`  // of them, holes not counted
-	Unchanged int64           `json:"unchanged"`
-	Folders   int64           `json:"folders"` // made
-	Links     int64           `json:"links"`   // symbolic and further hard links made
-	Verified  int64           `json:"verified"`
-	Failed    int64           `json:"failed"`
-	Examples  []ImportExample `json:"examples,omitempty"`
+	Copied    int64     `json:"copied"` // files
+	Bytes     int64     `json:"bytes"`  // of them, holes not counted
+	Unchanged int64     `json:"unchanged"`
+	Folders   int64     `json:"folders"` // made
+	Links     int64     `json:"links"`   // symbolic and further hard links made
+	Verified  int64     `json:"verified"`
+	Failed    int64     `json:"failed"`
+	Examples  []Example `json:"examples,omitempty"`
 }
 
-// ImportTree copies a local folder through a mount with ordinary calls, so that a copy is what any program would have made: times, permissions, owners where that is
+// CopyTree copies a local folder through a mount with ordinary calls, so that a copy is what any program would have made: times, permissions, owners where that is
 // allowed, attributes, symbolic and hard links, holes, fifos and devices. A file that is there with the same size and modification time is left alone, so a copy that
 // was broken off goes on; one that is under way has another name until it is whole. What cannot be copied is told in the summary, and the rest goes on.
-func ImportTree(ctx context.Context, opt TreeOptions) (TreeSummary, error) {
+func CopyTree(ctx context.Context, opt TreeOptions) (TreeSummary, error) {
 	const op = "copy a tree"
 	if info, err := os.Stat(opt.From); err != nil {
-		return TreeSummary{}, remote.E(op, opt.From, kindOfOS(err), bare(err))
+		return TreeSummary{}, remote.OSError(op, opt.From, err)
 	} else if !info.IsDir() {
 		return TreeSummary{}, remote.E(op, opt.From, remote.NotDir, nil)
 	}
 	c := &treeCopy{opt: opt, linked: make(map[fileID]string)}
 	if !opt.DryRun {
 		if err := os.MkdirAll(opt.To, 0o755); err != nil {
-			return TreeSummary{}, remote.E(op, opt.To, kindOfOS(err), bare(err))
+			return TreeSummary{}, remote.OSError(op, opt.To, err)
 		}
 	}
 	c.folder(ctx, "")
@@ -105,7 +105,7 @@ func (c *treeCopy) failed(name string, err error) {
 	c.count(func(s *TreeSummary) {
 		s.Failed++
 		if len(s.Examples) < maxExamples {
-			s.Examples = append(s.Examples, ImportExample{strings.ToValidUTF8(name, "\uFFFD"), err.Error()})
+			s.Examples = append(s.Examples, Example{strings.ToValidUTF8(name, "\uFFFD"), err.Error()})
 		}
 	})
 }

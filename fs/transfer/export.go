@@ -1,4 +1,4 @@
-package daemon
+package transfer
 
 import (
 	"bufio"
@@ -51,7 +51,7 @@ func Export(ctx context.Context, opt ExportOptions) (ExportSummary, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	s, err := takeSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
+	s, err := openSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
 	if err != nil {
 		return ExportSummary{}, err
 	}

@@ -1,18 +1,15 @@
-package daemon
+package transfer
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -21,25 +18,19 @@ import (
 // importsAtOnce is how many changes of one batch wait for the log together: they share its commits, each of which takes about 300 of them.
 const importsAtOnce = 600
 
-// maxBatch is the most that a batch takes as JSON, in bytes: 1,000 items with the longest keys and paths that can be.
-const maxBatch = 16 << 20
+// MaxBatch is the most that a batch takes as JSON, in bytes: 1,000 items with the longest keys and paths that can be.
+const MaxBatch = 16 << 20
 
-// What became of an item.
-const (
-	didImport = vfs.Imported
-	didUpdate = vfs.Updated
-)
-
-// An ImportBatch is what is changed in a library with one call.
-type ImportBatch struct {
+// An ObjectsBatch is what is changed in a library with one call.
+type ObjectsBatch struct {
 	UID    uint32          `json:"uid"` // owner of what is made
 	GID    uint32          `json:"gid"`
-	Items  []ImportItem    `json:"items,omitempty"`
-	Remove []ImportRemoval `json:"remove,omitempty"`
+	Items  []ObjectItem    `json:"items,omitempty"`
+	Remove []ObjectRemoval `json:"remove,omitempty"`
 }
 
-// An ImportItem is an object that becomes a media, or a folder. Folders on its way are made.
-type ImportItem struct {
+// An ObjectItem is an object that becomes a media, or a folder. Folders on its way are made.
+type ObjectItem struct {
 	Path   anyText   `json:"path"` // from the library's root on
 	Folder bool      `json:"folder,omitempty"`
 	Key    string    `json:"key,omitempty"`  // as bucket.External takes it
@@ -49,28 +40,28 @@ type ImportItem struct {
 	Type   string    `json:"type,omitempty"` // media type; empty when not known
 }
 
-// An ImportRemoval is a media that goes to the trash, if Path is still the name of Node.
-type ImportRemoval struct {
+// An ObjectRemoval is a media that goes to the trash, if Path is still the name of Node.
+type ObjectRemoval struct {
 	Path anyText `json:"path"`
 	Node uint64  `json:"node"`
 }
 
-// An ImportResult says what became of a batch.
-type ImportResult struct {
+// An ObjectsResult says what became of a batch.
+type ObjectsResult struct {
 	Folders int64        `json:"folders"` // made
-	What    []ImportDone `json:"what"`    // of each item
+	What    []ObjectDone `json:"what"`    // of each item
 	Removed int64        `json:"removed"`
 	Kept    []string     `json:"kept,omitempty"` // why removals did not happen
 }
 
-// An ImportDone says what became of an item.
-type ImportDone struct {
+// An ObjectDone says what became of an item.
+type ObjectDone struct {
 	What   string `json:"what,omitempty"`   // vfs.Imported, vfs.Updated or vfs.Unchanged; of a folder nothing
 	Failed string `json:"failed,omitempty"` // why not
 	Kind   string `json:"kind,omitempty"`   // of that error
 }
 
-func (d ImportDone) reason() string {
+func (d ObjectDone) reason() string {
 	switch d.Kind {
 	case remote.Exist.Error():
 		return "the name is taken in the library"
@@ -82,18 +73,16 @@ func (d ImportDone) reason() string {
 	return "the library did not take it"
 }
 
-func notDone(err error) ImportDone {
-	return ImportDone{Failed: err.Error(), Kind: remote.KindOf(err).Error()}
+func notDone(err error) ObjectDone {
+	return ObjectDone{Failed: err.Error(), Kind: remote.KindOf(err).Error()}
 }
 
-// ImportBatch takes objects into the library. What is wrong with single ones is in the result; an error means that the library takes no
-// changes now, and that some of the batch may have been made: giving it again is safe.
-func (p *parts) ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, error) {
-	if p.opt.ReadOnly {
-		return ImportResult{}, remote.E("import", p.opt.Dir, remote.ReadOnly, errors.New("the library is mounted read-only"))
-	}
-	r := ImportResult{What: make([]ImportDone, len(b.Items))}
-	f := &folders{fs: p.fs, caller: vfs.Caller{UID: b.UID, GID: b.GID}, at: map[string]folderAt{"": {id: vfs.Root}}}
+// ApplyObjects takes objects into a library. What is wrong with single ones is in the result; an error
+// means that the library takes no changes now, and that some of the batch may have been made: giving
+// it again is safe.
+func ApplyObjects(ctx context.Context, fs *vfs.FS, b ObjectsBatch) (ObjectsResult, error) {
+	r := ObjectsResult{What: make([]ObjectDone, len(b.Items))}
+	f := &folders{fs: fs, caller: vfs.Caller{UID: b.UID, GID: b.GID}, at: map[string]folderAt{"": {id: vfs.Root}}}
 	if err := f.prepare(ctx, b.Items); err != nil {
 		return r, err
 	}
@@ -102,7 +91,7 @@ func (p *parts) ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, e
 	g.SetLimit(importsAtOnce)
 	for i, item := range b.Items {
 		g.Go(func() error {
-			what, err := p.importItem(gctx, f, item)
+			what, err := f.importObject(gctx, item)
 			r.What[i] = what
 			return err
 		})
@@ -111,7 +100,7 @@ func (p *parts) ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, e
 		return r, err
 	}
 	for _, x := range b.Remove {
-		switch err := p.prune(ctx, f.caller, x); {
+		switch err := f.prune(ctx, x); {
 		case err == nil:
 			r.Removed++
 		case fatal(err):
@@ -135,24 +124,24 @@ func fatal(err error) bool {
 	return false
 }
 
-// importItem makes one media. Its error is one of the library.
-func (p *parts) importItem(ctx context.Context, f *folders, item ImportItem) (ImportDone, error) {
+// importObject makes one media. Its error is one of the library.
+func (f *folders) importObject(ctx context.Context, item ObjectItem) (ObjectDone, error) {
 	folder, name := splitPath(strings.TrimSuffix(string(item.Path), "/"))
 	if item.Folder {
 		if at := f.at[strings.TrimSuffix(string(item.Path), "/")]; at.err != nil {
 			return notDone(at.err), nil
 		}
-		return ImportDone{}, nil
+		return ObjectDone{}, nil
 	}
 	at := f.at[folder]
 	if at.err != nil {
 		return notDone(at.err), nil
 	}
-	what, _, err := p.fs.Import(ctx, f.caller, vfs.External{Parent: at.id, Name: name, Key: item.Key, ETag: item.ETag, Size: item.Size,
+	what, _, err := f.fs.Import(ctx, f.caller, vfs.External{Parent: at.id, Name: name, Key: item.Key, ETag: item.ETag, Size: item.Size,
 		Mtime: vfs.TimeOf(item.Mtime), Type: item.Type, Mode: 0o644})
 	switch {
 	case err == nil:
-		return ImportDone{What: what}, nil
+		return ObjectDone{What: what}, nil
 	case fatal(err):
 		return notDone(err), err
 	}
@@ -160,21 +149,21 @@ func (p *parts) importItem(ctx context.Context, f *folders, item ImportItem) (Im
 }
 
 // prune moves a media to the trash.
-func (p *parts) prune(ctx context.Context, c vfs.Caller, x ImportRemoval) error {
+func (f *folders) prune(ctx context.Context, x ObjectRemoval) error {
 	folder, name := splitPath(string(x.Path))
-	parent, err := p.fs.Resolve(ctx, folder)
+	parent, err := f.fs.Resolve(ctx, folder)
 	if err != nil {
 		return err
 	}
-	a, err := p.fs.Lookup(ctx, parent.ID, name)
+	a, err := f.fs.Lookup(ctx, parent.ID, name)
 	if err != nil {
 		return err
 	}
-	p.fs.Forget(a.ID, 1)
+	f.fs.Forget(a.ID, 1)
 	if a.ID != x.Node {
 		return remote.E("move to the trash", string(x.Path), remote.Stale, errors.New("another media has this name by now"))
 	}
-	_, err = p.fs.TrashName(ctx, c, parent.ID, name)
+	_, err = f.fs.TrashName(ctx, f.caller, parent.ID, name)
 	return err
 }
 
@@ -191,7 +180,7 @@ type folderAt struct {
 	err error // why it is no folder
 }
 
-func (f *folders) prepare(ctx context.Context, items []ImportItem) error {
+func (f *folders) prepare(ctx context.Context, items []ObjectItem) error {
 	levels := map[int]map[string]bool{}
 	for _, i := range items {
 		dir := strings.TrimSuffix(string(i.Path), "/")
@@ -253,87 +242,8 @@ func (f *folders) find(ctx context.Context, up folderAt, name string) (at folder
 		return folderAt{err: err}, false
 	}
 	f.fs.Forget(a.ID, 1)
-	if a.Mode&typeMask != typeFolder {
+	if a.Mode&unix.S_IFMT != unix.S_IFDIR {
 		return folderAt{err: remote.E("import into", fmt.Sprintf("%q", name), remote.NotDir, errors.New("a file has the name that a folder needs"))}, false
 	}
 	return folderAt{id: a.ID}, made
-}
-
-// A batchTaker is a library that takes batches.
-type batchTaker interface {
-	ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, error)
-}
-
-// ImportBatch hands a batch to the library.
-func (d *Daemon) ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, error) {
-	if d.readOnly() {
-		return ImportResult{}, errReadOnly("import", d.opt.Dir)
-	}
-	d.mu.RLock()
-	lib := d.lib
-	d.mu.RUnlock()
-	t, ok := lib.(batchTaker)
-	if !ok {
-		return ImportResult{}, remote.E("import", d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
-	}
-	return t.ImportBatch(ctx, b)
-}
-
-// An imported is the answer to a batch.
-type imported struct {
-	ImportResult
-	Failed *failure `json:"failure,omitempty"`
-}
-
-// handleImports adds what imports need to the control socket.
-func handleImports(mux *http.ServeMux, target any) {
-	mux.HandleFunc("POST "+protocol+"/import", func(w http.ResponseWriter, r *http.Request) {
-		var b ImportBatch
-		var answer imported
-		t, ok := target.(batchTaker)
-		err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxBatch)).Decode(&b)
-		switch {
-		case err != nil:
-			err = remote.E("read the batch", "", remote.Invalid, err)
-		case !ok:
-			err = remote.E("import", "", remote.Unsupported, nil)
-		default:
-			answer.ImportResult, err = t.ImportBatch(r.Context(), b)
-		}
-		if err != nil {
-			answer.Failed = failureOf(err)
-		}
-		w.Header().Set("Content-Type", "application/json")
-		json.NewEncoder(w).Encode(answer) //nolint:errcheck // who asked has gone
-	})
-}
-
-// ImportBatch has the daemon take a batch.
-func (c *Client) ImportBatch(ctx context.Context, b ImportBatch) (ImportResult, error) {
-	const op = "import"
-	var answer imported
-	if err := c.ask(ctx, op, "/import", b, &answer); err != nil {
-		return ImportResult{}, err
-	}
-	if answer.Failed != nil {
-		return answer.ImportResult, answer.Failed.err()
-	}
-	return answer.ImportResult, nil
-}
-
-// ask posts one JSON document and reads another.
-func (c *Client) ask(ctx context.Context, op, path string, question, answer any) error {
-	var b strings.Builder
-	if err := json.NewEncoder(&b).Encode(question); err != nil {
-		return remote.E(op, c.dir, remote.Invalid, err)
-	}
-	body, err := c.send(ctx, op, http.MethodPost, path, strings.NewReader(b.String()))
-	if err != nil {
-		return err
-	}
-	defer body.Close()
-	if err := json.NewDecoder(io.LimitReader(body, maxBatch)).Decode(answer); err != nil {
-		return c.broken(op, cmp.Or(ctx.Err(), err))
-	}
-	return nil
 }

@@ -91,6 +91,15 @@ func (e *Error) WithHint(hint string) *Error {
 	return &c
 }
 
+// Rehint gives the outermost Error in err another hint; an err without one stays as it is.
+func Rehint(err error, hint string) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.WithHint(hint)
+	}
+	return err
+}
+
 func (e *Error) Error() string {
 	var b strings.Builder
 	b.WriteString(e.Op)

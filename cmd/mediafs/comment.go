@@ -6,9 +6,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/spf13/cobra"
+	"mediafs/fs/control"
 
-	"mediafs/fs/daemon"
+	"github.com/spf13/cobra"
 )
 
 func (p *program) commentCommand() *cobra.Command {
@@ -39,7 +39,7 @@ func (p *program) commentCommand() *cobra.Command {
 	f.BoolVar(&asJSON, "json", false, "list them as JSON, a line each")
 	s.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		c := daemon.MediaAttach{Kind: "comment", User: user, Answers: answers}
+		c := control.MediaAttach{Kind: "comment", User: user, Answers: answers}
 		ways := 0
 		for _, name := range []string{"list", "remove", "moderate"} {
 			if f.Changed(name) {
@@ -70,14 +70,14 @@ func (p *program) commentCommand() *cobra.Command {
 		default:
 			return p.comments(cmd.Context(), s, given, asJSON)
 		}
-		return p.change(cmd.Context(), s, "commenting", given[:1], daemon.MediaRequest{Attach: []daemon.MediaAttach{c}})
+		return p.change(cmd.Context(), s, "commenting", given[:1], control.MediaRequest{Attach: []control.MediaAttach{c}})
 	}
 	return cmd
 }
 
 func (p *program) comments(ctx context.Context, s *subject, paths []string, asJSON bool) error {
 	return p.aims(ctx, s, paths, func(ctx context.Context, a aim) error {
-		return p.ofEach(ctx, a, daemon.VerbInfo, "reading", daemon.MediaRequest{}, func(_ string, answer daemon.MediaAnswer) error {
+		return p.ofEach(ctx, a, control.VerbInfo, "reading", control.MediaRequest{}, func(_ string, answer control.MediaAnswer) error {
 			for _, c := range answer.Media.Comments {
 				if asJSON {
 					if err := p.printLine(c); err != nil {

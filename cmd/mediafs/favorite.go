@@ -3,9 +3,9 @@ package main
 import (
 	"math"
 
-	"github.com/spf13/cobra"
+	"mediafs/fs/control"
 
-	"mediafs/fs/daemon"
+	"github.com/spf13/cobra"
 )
 
 func (p *program) favoriteCommand() *cobra.Command {
@@ -26,7 +26,7 @@ func (p *program) favoriteCommand() *cobra.Command {
 	f.BoolVar(&remove, "remove", false, "they are favorites no more")
 	s.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		r := daemon.MediaRequest{Attach: []daemon.MediaAttach{{Kind: "favorite", User: user, Remove: remove}}}
+		r := control.MediaRequest{Attach: []control.MediaAttach{{Kind: "favorite", User: user, Remove: remove}}}
 		return p.change(cmd.Context(), s, "changing", given, r)
 	}
 	return cmd

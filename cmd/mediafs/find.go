@@ -13,7 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/fs/query"
 	"mediafs/remote"
 )
@@ -55,7 +55,7 @@ func (p *program) findCommand() *cobra.Command {
 		case limit < 0:
 			return usage(cmd, "--limit takes a number from 1 on")
 		}
-		r := daemon.MediaRequest{Query: strings.Join(given, " "), Limit: limit, Long: long || asJSON, Count: count}
+		r := control.MediaRequest{Query: strings.Join(given, " "), Limit: limit, Long: long || asJSON, Count: count}
 		look := func(ctx context.Context, o *opened) error {
 			return p.findings(ctx, o, r, asJSON, zero)
 		}
@@ -71,11 +71,11 @@ func (p *program) findCommand() *cobra.Command {
 }
 
 // findings prints what is found, at once where a person looks on.
-func (p *program) findings(ctx context.Context, o *opened, r daemon.MediaRequest, asJSON, zero bool) error {
+func (p *program) findings(ctx context.Context, o *opened, r control.MediaRequest, asJSON, zero bool) error {
 	terminal := isTerminal(p.stdout)
 	buffered := bufio.NewWriter(p.stdout)
 	out := &program{stdout: buffered}
-	err := o.ask(ctx, daemon.VerbFind, r, func(a daemon.MediaAnswer) (err error) {
+	err := o.ask(ctx, control.VerbFind, r, func(a control.MediaAnswer) (err error) {
 		path := o.path(string(a.Path))
 		switch {
 		case a.Note != "":

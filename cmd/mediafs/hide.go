@@ -3,9 +3,9 @@ package main
 import (
 	"math"
 
-	"github.com/spf13/cobra"
+	"mediafs/fs/control"
 
-	"mediafs/fs/daemon"
+	"github.com/spf13/cobra"
 )
 
 func (p *program) hideCommand() *cobra.Command {
@@ -23,11 +23,11 @@ func (p *program) hideCommand() *cobra.Command {
 	f.BoolVar(&show, "show", false, "show them again")
 	s.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		edit := daemon.MediaEdit{Field: "hidden", Do: "set", Value: "yes"}
+		edit := control.MediaEdit{Field: "hidden", Do: "set", Value: "yes"}
 		if show {
 			edit.Value = "no"
 		}
-		return p.change(cmd.Context(), s, "changing", given, daemon.MediaRequest{Edits: []daemon.MediaEdit{edit}})
+		return p.change(cmd.Context(), s, "changing", given, control.MediaRequest{Edits: []control.MediaEdit{edit}})
 	}
 	return cmd
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mediafs/fs/check"
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/fs/transfer"
 	"mediafs/remote"
 )
@@ -155,7 +155,7 @@ type importer interface {
 // importInto has work import into a library through the daemon that has it mounted, or, when none has,
 // opens it here. What was written before is in the store then. With dry it opens nothing.
 func (p *program) importInto(ctx context.Context, ch *choice, dry bool, work func(ctx context.Context, lib importer) error) (err error) {
-	through := func(c *daemon.Client) error {
+	through := func(c *control.Client) error {
 		if err := p.drain(ctx, c, drainTimeout); err != nil {
 			return err
 		}
@@ -173,7 +173,7 @@ func (p *program) importInto(ctx context.Context, ch *choice, dry bool, work fun
 	}
 	l, opt, err := p.openHere(ctx, &ch.in, false)
 	if errors.Is(err, remote.Busy) {
-		return through(daemon.Dial(opt.CatalogDir))
+		return through(control.Dial(opt.CatalogDir))
 	}
 	if err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/fs/media"
 	"mediafs/remote"
 )
@@ -50,8 +50,8 @@ func (p *program) infoCommand() *cobra.Command {
 		}
 		first := true
 		return p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
-			r := daemon.MediaRequest{Document: document || picture != ""}
-			return p.ofEach(ctx, a, daemon.VerbInfo, "reading", r, func(said string, answer daemon.MediaAnswer) error {
+			r := control.MediaRequest{Document: document || picture != ""}
+			return p.ofEach(ctx, a, control.VerbInfo, "reading", r, func(said string, answer control.MediaAnswer) error {
 				switch {
 				case answer.Media == nil:
 					return remote.E("ask the daemon", "", remote.Corrupt, errors.New("an answer without a record"))

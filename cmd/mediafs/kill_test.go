@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/fs/daemon"
 	"mediafs/remote/storetest/wiretap"
 )
@@ -238,7 +239,7 @@ func (k *killed) readJournal(folder, journal string) {
 }
 
 // killAtRequest has the daemon killed at the nth of its requests that a moment is about. The store hears of it or does not, the daemon hears no answer.
-func (k *killed) killAtRequest(mo moment, nth int, s daemon.Status, sign string) {
+func (k *killed) killAtRequest(mo moment, nth int, s control.Status, sign string) {
 	var passed atomic.Int64
 	hook := func(r *wiretap.Request) {
 		if !mo.request(*r) || passed.Add(1) != int64(nth) {

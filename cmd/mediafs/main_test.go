@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/control"
 	"mediafs/fs/daemon"
 	"mediafs/fs/fuse"
 )
@@ -210,10 +211,10 @@ func (m *machine) mounted() bool {
 	return false
 }
 
-func (m *machine) status() daemon.Status {
+func (m *machine) status() control.Status {
 	m.t.Helper()
 	code, stdout, stderr := m.mediafs("status", m.mnt, "--json")
-	var s daemon.Status
+	var s control.Status
 	if err := json.Unmarshal([]byte(stdout), &s); err != nil || code != exitOK {
 		m.t.Fatalf("status: exit code %d, %v\n%s%s", code, err, stdout, stderr)
 	}

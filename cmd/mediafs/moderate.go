@@ -5,9 +5,9 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/spf13/cobra"
+	"mediafs/fs/control"
 
-	"mediafs/fs/daemon"
+	"github.com/spf13/cobra"
 )
 
 // moderations are the statuses of moderation that have names; services have numbers, and only of these is said what they mean.
@@ -32,11 +32,11 @@ func (p *program) moderateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		edits := []daemon.MediaEdit{{Field: "moderation", Do: "set", Value: strconv.Itoa(status)}, {Field: "denied_reason", Do: "clear"}}
+		edits := []control.MediaEdit{{Field: "moderation", Do: "set", Value: strconv.Itoa(status)}, {Field: "denied_reason", Do: "clear"}}
 		if f.Changed("reason") {
-			edits[1] = daemon.MediaEdit{Field: "denied_reason", Do: "set", Value: strconv.Itoa(reason)}
+			edits[1] = control.MediaEdit{Field: "denied_reason", Do: "set", Value: strconv.Itoa(reason)}
 		}
-		return p.change(cmd.Context(), s, "moderating", given[1:], daemon.MediaRequest{Edits: edits})
+		return p.change(cmd.Context(), s, "moderating", given[1:], control.MediaRequest{Edits: edits})
 	}
 	return cmd
 }

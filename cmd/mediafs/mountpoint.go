@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/fs/daemon"
 	"mediafs/remote"
 )
@@ -38,13 +39,13 @@ func (p *program) find(dir string, within bool) (daemon.Place, daemon.Registry, 
 var errStalled = errors.New("nothing moved for too long")
 
 // drain has the daemon upload everything and shows how it goes. It gives up when nothing has moved for timeout.
-func (p *program) drain(ctx context.Context, c *daemon.Client, timeout time.Duration) error {
+func (p *program) drain(ctx context.Context, c *control.Client, timeout time.Duration) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	give := time.AfterFunc(timeout, func() { cancel(errStalled) })
 	defer give.Stop()
 	g := newProgress(p.stderr)
-	err := c.Flush(ctx, func(pending daemon.Pending) {
+	err := c.Flush(ctx, func(pending control.Pending) {
 		if g.show(pending) {
 			give.Reset(timeout)
 		}

@@ -9,9 +9,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"golang.org/x/sys/unix"
+	"mediafs/fs/control"
 
-	"mediafs/fs/daemon"
+	"golang.org/x/sys/unix"
 )
 
 func (p *program) printf(format string, args ...any) { fmt.Fprintf(p.stdout, format, args...) }
@@ -59,7 +59,7 @@ func count(n int, one, many string) string {
 }
 
 // pendingText says what is not in the store yet.
-func pendingText(p daemon.Pending) string {
+func pendingText(p control.Pending) string {
 	if p.None() {
 		return "nothing"
 	}

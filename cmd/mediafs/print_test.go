@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 )
 
 func TestPrintable(t *testing.T) {
@@ -46,22 +46,22 @@ func TestProgressWithoutATerminal(t *testing.T) {
 	c := &clock{time.Unix(1000, 0)}
 	g := newProgress(&out)
 	g.now = c.now
-	step := func(d time.Duration, p daemon.Pending) bool {
+	step := func(d time.Duration, p control.Pending) bool {
 		c.t = c.t.Add(d)
 		return g.show(p)
 	}
-	step(0, daemon.Pending{Files: 2, Bytes: 4 << 20})
+	step(0, control.Pending{Files: 2, Bytes: 4 << 20})
 	if out.Len() != 0 {
 		t.Errorf("said at once: %q", out.String())
 	}
-	if step(time.Second, daemon.Pending{Files: 2, Bytes: 4 << 20}) {
+	if step(time.Second, control.Pending{Files: 2, Bytes: 4 << 20}) {
 		t.Error("the same again counts as moving")
 	}
-	if !step(2*time.Second, daemon.Pending{Files: 1, Bytes: 1 << 20, Operations: 1}) {
+	if !step(2*time.Second, control.Pending{Files: 1, Bytes: 1 << 20, Operations: 1}) {
 		t.Error("less counts as standing still")
 	}
-	step(time.Second, daemon.Pending{Files: 1, Bytes: 1 << 19})
-	step(time.Hour, daemon.Pending{})
+	step(time.Second, control.Pending{Files: 1, Bytes: 1 << 19})
+	step(time.Hour, control.Pending{})
 	g.end()
 	if want := "1 file (1.0 MiB), 1 change left\n"; out.String() != want {
 		t.Errorf("said %q, want %q", out.String(), want)
@@ -72,9 +72,9 @@ func TestProgressOnATerminal(t *testing.T) {
 	var out bytes.Buffer
 	g := newProgress(&out)
 	g.terminal = true
-	g.show(daemon.Pending{Files: 3, Bytes: 100})
-	g.show(daemon.Pending{Files: 1, Bytes: 50})
-	g.show(daemon.Pending{Operations: 1})
+	g.show(control.Pending{Files: 3, Bytes: 100})
+	g.show(control.Pending{Files: 1, Bytes: 50})
+	g.show(control.Pending{Operations: 1})
 	g.end()
 	lines := strings.Split(out.String(), "\r\x1b[K")
 	want := []string{"", "[" + strings.Repeat(".", 30) + "] 3 files (100 B) left",
@@ -87,14 +87,14 @@ func TestProgressOnATerminal(t *testing.T) {
 
 func TestStatusText(t *testing.T) {
 	started := time.Date(2026, 2, 3, 4, 5, 6, 0, time.Local)
-	s := daemon.Status{
+	s := control.Status{
 		Mount: "/mnt/a\x1b[2J", Store: "s3://bucket/p", Library: "0b0e", Client: 3, PID: 42, Version: "v1", Started: started,
 		CatalogDir: "/c", CacheDir: "/k", Running: true, ReadOnly: true, Offline: true,
-		Pending: daemon.Pending{Files: 1, Bytes: 2048, Operations: 2},
-		Cache:   daemon.CacheState{Bytes: 1 << 20, Limit: 10 << 30, Hits: 3, Misses: 1},
-		Log:     daemon.LogState{Applied: 17, Newest: 18, LagSeconds: 1.25},
+		Pending: control.Pending{Files: 1, Bytes: 2048, Operations: 2},
+		Cache:   control.CacheState{Bytes: 1 << 20, Limit: 10 << 30, Hits: 3, Misses: 1},
+		Log:     control.LogState{Applied: 17, Newest: 18, LagSeconds: 1.25},
 
-		LastError: &daemon.LastError{Text: "upload \x1b]0;x\a: unavailable", Time: started.Add(time.Minute)},
+		LastError: &control.LastError{Text: "upload \x1b]0;x\a: unavailable", Time: started.Add(time.Minute)},
 	}
 	var out bytes.Buffer
 	p := &program{stdout: &out}
@@ -115,7 +115,7 @@ func TestStatusText(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 	out.Reset()
-	p.statusText(daemon.Status{Mount: "/m", Store: "s3://b", CatalogDir: "/c", LastError: &daemon.LastError{Text: "process 7 has died"}}, started)
+	p.statusText(control.Status{Mount: "/m", Store: "s3://b", CatalogDir: "/c", LastError: &control.LastError{Text: "process 7 has died"}}, started)
 	if want := "/m\n  store  s3://b\n  state  not running: umount cleans up, the next mount goes on\n  why    process 7 has died\n"; out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"time"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 )
 
 // A progress shows how a flush stands: a bar that is drawn over itself on a terminal, else a line every few seconds, so that a log stays short.
@@ -19,7 +19,7 @@ type progress struct {
 	last  time.Time // when something was shown
 	drawn bool      // a bar is on the line
 
-	seen  daemon.Pending
+	seen  control.Pending
 	began bool
 }
 
@@ -33,7 +33,7 @@ func newProgress(out io.Writer) *progress {
 }
 
 // show takes what is pending now and tells whether that is another state than before.
-func (g *progress) show(p daemon.Pending) (moved bool) {
+func (g *progress) show(p control.Pending) (moved bool) {
 	now := g.now()
 	moved = !g.began || p != g.seen
 	g.seen = p

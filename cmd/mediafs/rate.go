@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -27,7 +27,7 @@ func (p *program) rateCommand() *cobra.Command {
 	f.StringVar(&given5, "stars", "", "in place of N: `STARS` from 0 to 5")
 	s.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		edit := daemon.MediaEdit{Field: "rating", Do: "set"}
+		edit := control.MediaEdit{Field: "rating", Do: "set"}
 		switch {
 		case f.Changed("stars"):
 			n, err := strconv.ParseFloat(given5, 64)
@@ -46,7 +46,7 @@ func (p *program) rateCommand() *cobra.Command {
 			}
 			edit.Value, given = strconv.Itoa(n), given[1:]
 		}
-		return p.change(cmd.Context(), s, "rating", given, daemon.MediaRequest{Edits: []daemon.MediaEdit{edit}})
+		return p.change(cmd.Context(), s, "rating", given, control.MediaRequest{Edits: []control.MediaEdit{edit}})
 	}
 	return cmd
 }

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/fs/fuse"
 	"mediafs/remote"
 )
@@ -46,7 +46,7 @@ func (p *program) remount(ctx context.Context, m *mounting, f *pflag.FlagSet, gi
 		}
 		*file = path(absolute)
 	}
-	r := daemon.Remount{Words: m.extra.words, Same: map[string]string{}}
+	r := control.Remount{Words: m.extra.words, Same: map[string]string{}}
 	limits := 0
 	for name, set := range map[string]func(){
 		"cache-size":     func() { r.CacheSize = (*int64)(&s.cacheSize) },
@@ -82,7 +82,7 @@ func (p *program) remount(ctx context.Context, m *mounting, f *pflag.FlagSet, gi
 	switch {
 	case err == nil:
 		g := newProgress(p.stderr)
-		err = client.Remount(ctx, r, func(pending daemon.Pending) { g.show(pending) })
+		err = client.Remount(ctx, r, func(pending control.Pending) { g.show(pending) })
 		g.end()
 	case limits > 0 || len(r.Same) > 1 || len(r.Same) == 1 && r.Same["allow-other"] == "":
 		err = &exitError{exitUnavailable, fmt.Errorf("%w: only its own user changes more than the flags of the kernel", err)}

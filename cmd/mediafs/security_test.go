@@ -20,7 +20,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -530,8 +530,8 @@ func TestForeignSocket(t *testing.T) {
 	}
 	// Root trusts nobody but itself.
 	for what, err := range map[string]error{
-		"status": func() error { _, err := daemon.Dial(s.CatalogDir).Status(t.Context()); return err }(),
-		"flush":  daemon.Dial(s.CatalogDir).Flush(t.Context(), nil),
+		"status": func() error { _, err := control.Dial(s.CatalogDir).Status(t.Context()); return err }(),
+		"flush":  control.Dial(s.CatalogDir).Flush(t.Context(), nil),
 	} {
 		if !errors.Is(err, remote.Permission) || !strings.Contains(err.Error(), fmt.Sprintf("user %d listens there", users[2].uid)) {
 			t.Errorf("%s believed another user: %v", what, err)

@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/fs/media"
 )
 
@@ -46,7 +46,7 @@ func (p *program) setCommand() *cobra.Command {
 		if !fieldsAreNamed() {
 			fields, given = given[1:], given[:1]
 		}
-		var edits []daemon.MediaEdit
+		var edits []control.MediaEdit
 		for _, text := range fields {
 			e, ok := parseAssignment(text)
 			if !ok {
@@ -55,17 +55,17 @@ func (p *program) setCommand() *cobra.Command {
 			edits = append(edits, e)
 		}
 		for _, name := range clear {
-			edits = append(edits, daemon.MediaEdit{Field: name, Do: "clear"})
+			edits = append(edits, control.MediaEdit{Field: name, Do: "clear"})
 		}
-		return p.change(cmd.Context(), s, "setting", given, daemon.MediaRequest{Edits: edits})
+		return p.change(cmd.Context(), s, "setting", given, control.MediaRequest{Edits: edits})
 	}
 	return cmd
 }
 
 // parseAssignment reads FIELD=VALUE, FIELD+=VALUE and FIELD-=VALUE.
-func parseAssignment(text string) (daemon.MediaEdit, bool) {
+func parseAssignment(text string) (control.MediaEdit, bool) {
 	name, value, ok := strings.Cut(text, "=")
-	e := daemon.MediaEdit{Do: "set", Value: value}
+	e := control.MediaEdit{Do: "set", Value: value}
 	if bare, add := strings.CutSuffix(name, "+"); add {
 		name, e.Do = bare, "add"
 	} else if bare, remove := strings.CutSuffix(name, "-"); remove {

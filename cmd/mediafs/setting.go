@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -28,7 +28,7 @@ func (p *program) settingCommand() *cobra.Command {
 	f.BoolVar(&asJSON, "json", false, "print JSON, a line each")
 	s.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		r := daemon.MediaRequest{}
+		r := control.MediaRequest{}
 		switch {
 		case unset && len(given) != 1:
 			return usage(cmd, "--unset takes the NAME of a setting")
@@ -38,17 +38,17 @@ func (p *program) settingCommand() *cobra.Command {
 			r.Value = given[1]
 		}
 		if len(given) > 0 {
-			r.Name = daemon.RawName(given[0])
+			r.Name = control.RawName(given[0])
 		}
 		s.changes = unset || len(given) == 2
 		return p.whole(cmd.Context(), s, nil, func(ctx context.Context, o *opened) error {
 			if s.changes {
-				return o.ask(ctx, daemon.VerbSetSetting, r, func(daemon.MediaAnswer) error { return nil })
+				return o.ask(ctx, control.VerbSetSetting, r, func(control.MediaAnswer) error { return nil })
 			}
 			w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 			defer w.Flush()
 			shown := 0
-			err := o.ask(ctx, daemon.VerbSettings, daemon.MediaRequest{}, func(a daemon.MediaAnswer) error {
+			err := o.ask(ctx, control.VerbSettings, control.MediaRequest{}, func(a control.MediaAnswer) error {
 				v := a.Setting
 				switch {
 				case v == nil:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mediafs/fs/control"
 	"mediafs/fs/daemon"
 )
 
@@ -47,7 +48,7 @@ func (p *program) statusCommand() *cobra.Command {
 }
 
 // statuses asks the daemon of one mount, or every daemon.
-func (p *program) statuses(ctx context.Context, given []string, timeout time.Duration) ([]daemon.Status, error) {
+func (p *program) statuses(ctx context.Context, given []string, timeout time.Duration) ([]control.Status, error) {
 	var found []daemon.Place
 	if len(given) == 1 {
 		place, _, err := p.find(given[0], true)
@@ -70,7 +71,7 @@ func (p *program) statuses(ctx context.Context, given []string, timeout time.Dur
 			}
 		}
 	}
-	statuses := []daemon.Status{}
+	statuses := []control.Status{}
 	for _, place := range found {
 		statuses = append(statuses, ask(ctx, place, timeout))
 	}
@@ -78,8 +79,8 @@ func (p *program) statuses(ctx context.Context, given []string, timeout time.Dur
 }
 
 // ask gets the status of one mount; of a daemon that is dead, silent or another user's it says what is known.
-func ask(ctx context.Context, place daemon.Place, timeout time.Duration) daemon.Status {
-	known := daemon.Status{Mount: place.Dir, Store: place.Source}
+func ask(ctx context.Context, place daemon.Place, timeout time.Duration) control.Status {
+	known := control.Status{Mount: place.Dir, Store: place.Source}
 	if place.Known {
 		known.Store, known.CatalogDir, known.PID, known.Started = place.Mount.Store, place.Mount.CatalogDir, place.Mount.PID, place.Mount.Started
 	}
@@ -87,7 +88,7 @@ func ask(ctx context.Context, place daemon.Place, timeout time.Duration) daemon.
 	if err == nil {
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()
-		var s daemon.Status
+		var s control.Status
 		if s, err = client.Status(ctx); err == nil {
 			return s
 		}
@@ -95,11 +96,11 @@ func ask(ctx context.Context, place daemon.Place, timeout time.Duration) daemon.
 	if !place.Known || !place.Mount.Alive() {
 		known.PID = 0
 	}
-	known.LastError = &daemon.LastError{Text: err.Error(), Time: time.Now()}
+	known.LastError = &control.LastError{Text: err.Error(), Time: time.Now()}
 	return known
 }
 
-func (p *program) statusJSON(statuses []daemon.Status, one bool) error {
+func (p *program) statusJSON(statuses []control.Status, one bool) error {
 	out := json.NewEncoder(p.stdout)
 	out.SetIndent("", "  ")
 	if one {
@@ -109,7 +110,7 @@ func (p *program) statusJSON(statuses []daemon.Status, one bool) error {
 }
 
 // statusText writes one status for people. Everything that came from a store or a name is made harmless to the terminal.
-func (p *program) statusText(s daemon.Status, now time.Time) {
+func (p *program) statusText(s control.Status, now time.Time) {
 	p.printf("%s\n", printable(s.Mount))
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 	defer w.Flush()
@@ -164,7 +165,7 @@ func (p *program) statusText(s daemon.Status, now time.Time) {
 	}
 }
 
-func stateText(s daemon.Status) string {
+func stateText(s control.Status) string {
 	text := "mounted"
 	if s.ReadOnly {
 		text += " read-only"
@@ -176,7 +177,7 @@ func stateText(s daemon.Status) string {
 }
 
 // mediaText says what is not known of the media yet; empty: nothing is missing.
-func mediaText(m daemon.MediaState) string {
+func mediaText(m control.MediaState) string {
 	var missing []string
 	if m.FactsPending {
 		missing = append(missing, "what the bytes of some say is being read")

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/fs/check"
+	"mediafs/fs/control"
 	"mediafs/fs/daemon"
 	"mediafs/remote"
 )
@@ -46,7 +47,7 @@ func (s *subject) flags(f *pflag.FlagSet) {
 
 // An open library of a command.
 type opened struct {
-	ask   func(ctx context.Context, verb string, r daemon.MediaRequest, each func(daemon.MediaAnswer) error) error
+	ask   func(ctx context.Context, verb string, r control.MediaRequest, each func(control.MediaAnswer) error) error
 	mount string // mount point, below which its paths are told; empty: it is not mounted, and they are told as they are in the library
 	named bool   // by --library: paths that were given are relative to its root
 }
@@ -58,7 +59,7 @@ func (o *opened) path(inLibrary string) string { return strings.TrimSuffix(o.mou
 type aim struct {
 	*opened
 	said    []string // as they were given
-	targets []daemon.Target
+	targets []control.Target
 }
 
 // aims sorts paths by the library that they are of, opens each once and has work done with each in turn, in the order of the paths. A path that does not
@@ -71,7 +72,7 @@ func (p *program) aims(ctx context.Context, s *subject, paths []string, work fun
 		return p.named(ctx, s, func(ctx context.Context, o *opened) error {
 			a := aim{opened: o, said: paths}
 			for _, at := range paths {
-				a.targets = append(a.targets, daemon.Target{Path: daemon.RawName(filepath.Clean("/" + at))})
+				a.targets = append(a.targets, control.Target{Path: control.RawName(filepath.Clean("/" + at))})
 			}
 			return work(ctx, a)
 		})
@@ -95,7 +96,7 @@ func (p *program) aims(ctx context.Context, s *subject, paths []string, work fun
 			a = &aim{opened: o}
 			mounts[st.Dev], as = a, append(as, a)
 		}
-		a.said, a.targets = append(a.said, at), append(a.targets, daemon.Target{Node: st.Ino})
+		a.said, a.targets = append(a.said, at), append(a.targets, control.Target{Node: st.Ino})
 	}
 	for _, a := range as {
 		t.note(work(ctx, *a))
@@ -228,7 +229,7 @@ func (p *program) named(ctx context.Context, s *subject, work func(ctx context.C
 	}
 	l, opt, err := p.openHere(ctx, in, !s.changes)
 	if errors.Is(err, remote.Busy) {
-		client := daemon.Dial(opt.CatalogDir)
+		client := control.Dial(opt.CatalogDir)
 		if _, askErr := client.Status(ctx); askErr != nil {
 			return err
 		}
@@ -323,7 +324,7 @@ func ofOne(said string, err error) error {
 const requestSize = 1000
 
 // ofEach asks about all paths of an aim and calls each with the answer for each of them. Answers of a request come in any order. What fails is told.
-func (p *program) ofEach(ctx context.Context, a aim, verb, doing string, r daemon.MediaRequest, each func(said string, answer daemon.MediaAnswer) error) error {
+func (p *program) ofEach(ctx context.Context, a aim, verb, doing string, r control.MediaRequest, each func(said string, answer control.MediaAnswer) error) error {
 	t := tally{p: p, of: len(a.targets)}
 	g := &gauge{p: p, on: isTerminal(p.stderr) && len(a.targets) > 100}
 	defer g.clear()
@@ -331,7 +332,7 @@ func (p *program) ofEach(ctx context.Context, a aim, verb, doing string, r daemo
 	for from := 0; from < len(a.targets); from += requestSize {
 		to := min(from+requestSize, len(a.targets))
 		r.Targets = a.targets[from:to]
-		err := a.ask(ctx, verb, r, func(answer daemon.MediaAnswer) error {
+		err := a.ask(ctx, verb, r, func(answer control.MediaAnswer) error {
 			if answer.Index < 0 || answer.Index >= to-from {
 				return remote.E("ask the daemon", "", remote.Corrupt, fmt.Errorf("an answer about path %d of %d", answer.Index, to-from))
 			}
@@ -353,9 +354,9 @@ func (p *program) ofEach(ctx context.Context, a aim, verb, doing string, r daemo
 }
 
 // change makes the same change of all paths.
-func (p *program) change(ctx context.Context, s *subject, doing string, paths []string, r daemon.MediaRequest) error {
+func (p *program) change(ctx context.Context, s *subject, doing string, paths []string, r control.MediaRequest) error {
 	s.changes = true
 	return p.aims(ctx, s, paths, func(ctx context.Context, a aim) error {
-		return p.ofEach(ctx, a, daemon.VerbEdit, doing, r, func(string, daemon.MediaAnswer) error { return nil })
+		return p.ofEach(ctx, a, control.VerbEdit, doing, r, func(string, control.MediaAnswer) error { return nil })
 	})
 }

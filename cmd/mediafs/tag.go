@@ -7,9 +7,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"github.com/spf13/cobra"
+	"mediafs/fs/control"
 
-	"mediafs/fs/daemon"
+	"github.com/spf13/cobra"
 )
 
 func (p *program) tagCommand() *cobra.Command {
@@ -38,9 +38,9 @@ func (p *program) tagCommand() *cobra.Command {
 	f.BoolVar(&asJSON, "json", false, "print JSON: one object for each PATH or tag, a line each")
 	s.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		edits := []daemon.MediaEdit{}
+		edits := []control.MediaEdit{}
 		edit := func(do, value string) {
-			edits = append(edits, daemon.MediaEdit{Field: "tags", Do: do, Value: value})
+			edits = append(edits, control.MediaEdit{Field: "tags", Do: do, Value: value})
 		}
 		if f.Changed("set") {
 			edit("set", set)
@@ -64,10 +64,10 @@ func (p *program) tagCommand() *cobra.Command {
 		case len(given) == 0:
 			return usage(cmd, "argument missing: %s", cmd.UseLine())
 		case len(edits) > 0:
-			return p.change(cmd.Context(), s, "tagging", given, daemon.MediaRequest{Edits: edits})
+			return p.change(cmd.Context(), s, "tagging", given, control.MediaRequest{Edits: edits})
 		}
 		return p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
-			return p.ofEach(ctx, a, daemon.VerbInfo, "reading", daemon.MediaRequest{}, func(said string, answer daemon.MediaAnswer) error {
+			return p.ofEach(ctx, a, control.VerbInfo, "reading", control.MediaRequest{}, func(said string, answer control.MediaAnswer) error {
 				if asJSON {
 					return p.printLine(struct {
 						Path string   `json:"path"`
@@ -86,7 +86,7 @@ func (p *program) allTags(ctx context.Context, s *subject, given []string, asJSO
 	return p.whole(ctx, s, given, func(ctx context.Context, o *opened) error {
 		w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 		defer w.Flush()
-		return o.ask(ctx, daemon.VerbTags, daemon.MediaRequest{}, func(a daemon.MediaAnswer) error {
+		return o.ask(ctx, control.VerbTags, control.MediaRequest{}, func(a control.MediaAnswer) error {
 			if asJSON {
 				return p.printLine(struct {
 					Tag   string `json:"tag"`

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"mediafs/fs/check"
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -48,7 +48,7 @@ func (p *program) trashListCommand() *cobra.Command {
 		return p.whole(cmd.Context(), s, given, func(ctx context.Context, o *opened) error {
 			w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 			defer w.Flush()
-			return eachInTrash(ctx, o, func(i *daemon.TrashItem) error {
+			return eachInTrash(ctx, o, func(i *control.TrashItem) error {
 				if asJSON {
 					return p.printLine(i)
 				}
@@ -64,8 +64,8 @@ func (p *program) trashListCommand() *cobra.Command {
 	return cmd
 }
 
-func eachInTrash(ctx context.Context, o *opened, each func(*daemon.TrashItem) error) error {
-	return o.ask(ctx, daemon.VerbTrash, daemon.MediaRequest{}, func(a daemon.MediaAnswer) error {
+func eachInTrash(ctx context.Context, o *opened, each func(*control.TrashItem) error) error {
+	return o.ask(ctx, control.VerbTrash, control.MediaRequest{}, func(a control.MediaAnswer) error {
 		if a.Trash == nil {
 			return remote.E("ask the daemon", "", remote.Corrupt, errors.New("an answer without an entry of the trash"))
 		}
@@ -93,7 +93,7 @@ func inTrash(ctx context.Context, o *opened, given []string) ([]uint64, error) {
 		return byPath[o.path(filepath.Clean("/"+text))]
 	}
 	byNumber := map[uint64]bool{}
-	err := eachInTrash(ctx, o, func(i *daemon.TrashItem) error {
+	err := eachInTrash(ctx, o, func(i *control.TrashItem) error {
 		byNumber[i.Entry] = true
 		at := o.path(i.Where())
 		byPath[at] = append(byPath[at], i.Entry)
@@ -138,7 +138,7 @@ func (p *program) trashRestoreCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			r := daemon.MediaRequest{}
+			r := control.MediaRequest{}
 			if to != "" {
 				if r.Folder, r.Name, err = destination(o, to); err != nil {
 					return ofOne(to, err)
@@ -147,7 +147,7 @@ func (p *program) trashRestoreCommand() *cobra.Command {
 			t := tally{p: p, of: len(entries)}
 			for i, entry := range entries {
 				r.Entries = []uint64{entry}
-				err := o.ask(ctx, daemon.VerbRestore, r, func(a daemon.MediaAnswer) error {
+				err := o.ask(ctx, control.VerbRestore, r, func(a control.MediaAnswer) error {
 					if a.Path != "" {
 						p.printf("%s\n", printable(o.path(string(a.Path))))
 					}
@@ -164,9 +164,9 @@ func (p *program) trashRestoreCommand() *cobra.Command {
 }
 
 // destination is where --to means: a folder that is there, or a new name in one.
-func destination(o *opened, to string) (*daemon.Target, daemon.RawName, error) {
+func destination(o *opened, to string) (*control.Target, control.RawName, error) {
 	if o.named {
-		return &daemon.Target{Path: daemon.RawName(to)}, "", nil
+		return &control.Target{Path: control.RawName(to)}, "", nil
 	}
 	root, err := stat(o.mount)
 	if err != nil {
@@ -186,7 +186,7 @@ func destination(o *opened, to string) (*daemon.Target, daemon.RawName, error) {
 	case st.Mode&0o170000 != 0o040000:
 		return nil, "", remote.E("", "", remote.Exist, nil)
 	}
-	return &daemon.Target{Node: st.Ino}, daemon.RawName(name), nil
+	return &control.Target{Node: st.Ino}, control.RawName(name), nil
 }
 
 // fromTrash opens the library whose trash given entries are in: that of the first one that is a path in a mount, unless --library names one.
@@ -248,7 +248,7 @@ func (p *program) trashEmptyCommand() *cobra.Command {
 				entries []uint64
 				said    []string
 			)
-			err := eachInTrash(ctx, o, func(i *daemon.TrashItem) error {
+			err := eachInTrash(ctx, o, func(i *control.TrashItem) error {
 				entries, said = append(entries, i.Entry), append(said, o.path(i.Where()))
 				return nil
 			})
@@ -277,7 +277,7 @@ func (p *program) purge(ctx context.Context, o *opened, entries []uint64, said [
 	g := &gauge{p: p, on: isTerminal(p.stderr)}
 	defer g.clear()
 	done := 0
-	err := o.ask(ctx, daemon.VerbPurge, daemon.MediaRequest{Entries: entries}, func(a daemon.MediaAnswer) error {
+	err := o.ask(ctx, control.VerbPurge, control.MediaRequest{Entries: entries}, func(a control.MediaAnswer) error {
 		done++
 		g.show(check.Progress{Phase: "deleting", Done: int64(done), Total: int64(len(entries))})
 		if err := a.Err(); err != nil && a.Index >= 0 && a.Index < len(said) {

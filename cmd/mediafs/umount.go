@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"mediafs/fs/control"
 	"mediafs/fs/daemon"
 	"mediafs/remote"
 )
@@ -73,7 +74,7 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 	asking, cancel := context.WithTimeout(ctx, min(timeout, answerTimeout))
 	_, err = client.Status(asking)
 	cancel()
-	var left daemon.Pending
+	var left control.Pending
 	if err == nil {
 		ctx, cancel = context.WithTimeout(ctx, closeTimeout)
 		defer cancel()

@@ -9,7 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -39,7 +39,7 @@ func (p *program) uploadsListCommand() *cobra.Command {
 		return p.whole(cmd.Context(), s, given, func(ctx context.Context, o *opened) error {
 			w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 			defer w.Flush()
-			return o.ask(ctx, daemon.VerbUploads, daemon.MediaRequest{}, func(a daemon.MediaAnswer) error {
+			return o.ask(ctx, control.VerbUploads, control.MediaRequest{}, func(a control.MediaAnswer) error {
 				u := a.Upload
 				switch {
 				case u == nil:
@@ -78,7 +78,7 @@ func (p *program) uploadsCancelCommand() *cobra.Command {
 	s.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		return p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
-			return p.ofEach(ctx, a, daemon.VerbCancelUpload, "cancelling", daemon.MediaRequest{}, func(string, daemon.MediaAnswer) error { return nil })
+			return p.ofEach(ctx, a, control.VerbCancelUpload, "cancelling", control.MediaRequest{}, func(string, control.MediaAnswer) error { return nil })
 		})
 	}
 	return cmd

@@ -12,7 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"mediafs/fs/daemon"
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -42,7 +42,7 @@ func (p *program) versionsListCommand() *cobra.Command {
 		return p.ofVersion(cmd.Context(), s, given[0], func(ctx context.Context, a aim) error {
 			w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 			defer w.Flush()
-			return a.ask(ctx, daemon.VerbVersions, daemon.MediaRequest{Targets: a.targets}, func(answer daemon.MediaAnswer) error {
+			return a.ask(ctx, control.VerbVersions, control.MediaRequest{Targets: a.targets}, func(answer control.MediaAnswer) error {
 				v := answer.Version
 				switch {
 				case v == nil:
@@ -77,7 +77,7 @@ func (p *program) versionsShowCommand() *cobra.Command {
 		}
 		return p.ofVersion(cmd.Context(), s, given[0], func(ctx context.Context, a aim) error {
 			read := func(w io.Writer) error {
-				return a.ask(ctx, daemon.VerbVersion, daemon.MediaRequest{Targets: a.targets, Number: n}, func(answer daemon.MediaAnswer) error {
+				return a.ask(ctx, control.VerbVersion, control.MediaRequest{Targets: a.targets, Number: n}, func(answer control.MediaAnswer) error {
 					_, err := w.Write(answer.Data)
 					return err
 				})
@@ -117,7 +117,7 @@ func (p *program) versionsRestoreCommand() *cobra.Command {
 			return err
 		}
 		return p.ofVersion(cmd.Context(), s, given[0], func(ctx context.Context, a aim) error {
-			return a.ask(ctx, daemon.VerbRestoreVersion, daemon.MediaRequest{Targets: a.targets, Number: n}, func(daemon.MediaAnswer) error { return nil })
+			return a.ask(ctx, control.VerbRestoreVersion, control.MediaRequest{Targets: a.targets, Number: n}, func(control.MediaAnswer) error { return nil })
 		})
 	}
 	return cmd

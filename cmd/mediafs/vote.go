@@ -4,9 +4,9 @@ import (
 	"math"
 	"strconv"
 
-	"github.com/spf13/cobra"
+	"mediafs/fs/control"
 
-	"mediafs/fs/daemon"
+	"github.com/spf13/cobra"
 )
 
 func (p *program) voteCommand() *cobra.Command {
@@ -30,7 +30,7 @@ func (p *program) voteCommand() *cobra.Command {
 	f.BoolVar(&remove, "remove", false, "take the user's vote back; no VALUE then")
 	s.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
-		vote := daemon.MediaAttach{Kind: "vote", User: user, Remove: remove}
+		vote := control.MediaAttach{Kind: "vote", User: user, Remove: remove}
 		switch {
 		case anonymous && (remove || user != ""):
 			return usage(cmd, "an anonymous vote has no user and is not taken back")
@@ -43,9 +43,9 @@ func (p *program) voteCommand() *cobra.Command {
 			}
 			vote.Value, given = n, given[1:]
 		}
-		r := daemon.MediaRequest{Attach: []daemon.MediaAttach{vote}}
+		r := control.MediaRequest{Attach: []control.MediaAttach{vote}}
 		if anonymous {
-			r = daemon.MediaRequest{Edits: []daemon.MediaEdit{{Field: "counts.anonymous", Do: "add", Value: strconv.Itoa(vote.Value)}}}
+			r = control.MediaRequest{Edits: []control.MediaEdit{{Field: "counts.anonymous", Do: "add", Value: strconv.Itoa(vote.Value)}}}
 		}
 		return p.change(cmd.Context(), s, "voting", given, r)
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/fs/fuse"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -36,7 +37,7 @@ func (m marked) Unwrap() []error { return []error{m.error, m.mark} }
 // library is what stands between the kernel and the store, as far as the daemon drives it.
 type library interface {
 	// describe fills in what the library knows of its state.
-	describe(*Status)
+	describe(*control.Status)
 	// flush returns when everything written and changed before the call is in the store.
 	flush(ctx context.Context) error
 	// media gives the library to requests about media; nil: it knows nothing of media.
@@ -65,9 +66,9 @@ type Daemon struct {
 	started time.Time
 	notes   []string
 
-	lock    *dirLock
+	lock    *control.Lock
 	kernel  kernel
-	control *control
+	control *control.Server
 
 	leave   atomic.Bool   // close without waiting for uploads
 	away    atomic.Bool   // the mount is out of the tree, and somebody may still have files open in it
@@ -93,7 +94,7 @@ type Daemon struct {
 }
 
 // start gives an open library its mount, socket and note in the list of mounts. It owns lock and lib, also when it fails.
-func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error), notes []string) (*Daemon, error) {
+func start(opt Options, lock *control.Lock, lib library, mount func() (kernel, error), notes []string) (*Daemon, error) {
 	d := &Daemon{
 		opt: opt, started: time.Now(), notes: notes, lock: lock, lib: lib,
 		stopped: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
@@ -110,7 +111,7 @@ func start(opt Options, lock *dirLock, lib library, mount func() (kernel, error)
 		return fail(err)
 	}
 	go d.watch()
-	if d.control, err = startControl(opt.CatalogDir, d); err != nil {
+	if d.control, err = control.Listen(opt.CatalogDir, d); err != nil {
 		return fail(err)
 	}
 	if opt.Registry.Dir != "" {
@@ -144,8 +145,8 @@ func (d *Daemon) Done() <-chan struct{} { return d.done }
 func (d *Daemon) Notes() []string { return d.notes }
 
 // Status tells how the library stands, from memory.
-func (d *Daemon) Status() Status {
-	s := Status{
+func (d *Daemon) Status() control.Status {
+	s := control.Status{
 		Mount: d.opt.Dir, Store: d.opt.Store, PID: os.Getpid(), Version: d.opt.Version, Started: d.started,
 		CatalogDir: d.opt.CatalogDir, CacheDir: d.opt.CacheDir, Running: true, ReadOnly: d.readOnly(),
 	}
@@ -176,13 +177,13 @@ func (d *Daemon) Flush(ctx context.Context) error {
 }
 
 // Media carries out a request about media. Interrupted: the library is being closed.
-func (d *Daemon) Media(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error {
+func (d *Daemon) Media(ctx context.Context, c vfs.Caller, verb string, r *control.MediaRequest, emit func(control.MediaAnswer) error) error {
 	d.mu.RLock()
 	if d.lib == nil || d.deaf {
 		d.mu.RUnlock()
 		return remote.E("ask about media", d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
 	}
-	if writes[verb] && d.readOnly() {
+	if control.Changes(verb) && d.readOnly() {
 		d.mu.RUnlock()
 		return errReadOnly("change media", d.opt.Dir)
 	}
@@ -196,7 +197,7 @@ func (d *Daemon) Media(ctx context.Context, c vfs.Caller, verb string, r *MediaR
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(d.open, func() { cancel(errors.New("the daemon is ending")) })()
-	return (&desk{lib: lib, now: time.Now}).answer(ctx, c, verb, r, emit)
+	return (&control.Media{Library: lib, Now: time.Now}).Answer(ctx, c, verb, r, emit)
 }
 
 // hushed ends the requests about media and takes no more.
@@ -216,7 +217,7 @@ func (d *Daemon) Stop(force bool) error {
 	d.leave.Store(force) // before the mount is gone: Close runs from then on
 	err := d.within("unmount", d.opt.CloseTimeout, d.unmount)
 	if errors.Is(err, remote.Busy) {
-		if err = rehint(err, "close the files that are open there (fuser -vm "+d.opt.Dir+" shows them), or --force"); force {
+		if err = remote.Rehint(err, "close the files that are open there (fuser -vm "+d.opt.Dir+" shows them), or --force"); force {
 			err = d.detach()
 		}
 	}
@@ -298,7 +299,7 @@ func (d *Daemon) close(ctx context.Context) error {
 	if err := d.within("end of requests about media", d.opt.CloseTimeout, d.hushed); err != nil {
 		d.opt.Log.WithError(err).Warn("requests about media")
 	}
-	var last Status
+	var last control.Status
 	err := d.within("close", patience+d.opt.CloseTimeout, func() error {
 		defer d.lib.describe(&last)
 		return d.lib.close(ctx)
@@ -320,7 +321,7 @@ func (d *Daemon) close(ctx context.Context) error {
 		note(d.opt.Registry.remove(d.opt.Dir, os.Getpid()))
 	}
 	if d.control != nil {
-		note(d.control.close())
+		note(d.control.Close())
 	}
 	if d.stuck.Load() {
 		return errors.Join(errs...) // somebody may still be at the library, and at the files of the catalog directory
@@ -328,7 +329,7 @@ func (d *Daemon) close(ctx context.Context) error {
 	d.mu.Lock()
 	d.lib = nil
 	d.mu.Unlock()
-	note(d.lock.close())
+	note(d.lock.Close())
 	return errors.Join(errs...)
 }
 

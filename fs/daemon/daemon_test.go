@@ -10,13 +10,14 @@ import (
 	"testing"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
 func TestStatusOverTheSocket(t *testing.T) {
 	r := newRig(t, nil)
-	r.lib.set(Pending{Files: 2, Bytes: 10, Operations: 1})
-	got, err := Dial(r.opt.CatalogDir).Status(t.Context())
+	r.lib.set(control.Pending{Files: 2, Bytes: 10, Operations: 1})
+	got, err := control.Dial(r.opt.CatalogDir).Status(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -28,7 +29,7 @@ func TestStatusOverTheSocket(t *testing.T) {
 	if !reflect.DeepEqual(got, want) || got.Pending.Files != 2 || got.Library != "library-1" || !got.Running {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
-	info, err := os.Stat(filepath.Join(r.opt.CatalogDir, socketName))
+	info, err := os.Stat(filepath.Join(r.opt.CatalogDir, control.SocketName))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("socket: %v, %v; want mode 0600", info.Mode(), err)
 	}
@@ -39,16 +40,16 @@ func TestSocketInADeepDirectory(t *testing.T) {
 	r := newRig(t, func(r *rig) {
 		r.opt.CatalogDir = filepath.Join(r.opt.CatalogDir, strings.Repeat("d", 120), strings.Repeat("e", 120))
 	})
-	if _, err := Dial(r.opt.CatalogDir).Status(t.Context()); err != nil {
+	if _, err := control.Dial(r.opt.CatalogDir).Status(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestFlushReportsUntilDone(t *testing.T) {
 	r := newRig(t, func(r *rig) { r.lib.gate = make(chan struct{}) })
-	r.lib.set(Pending{Files: 1, Bytes: 1000})
-	var seen []Pending
-	err := Dial(r.opt.CatalogDir).Flush(t.Context(), func(p Pending) {
+	r.lib.set(control.Pending{Files: 1, Bytes: 1000})
+	var seen []control.Pending
+	err := control.Dial(r.opt.CatalogDir).Flush(t.Context(), func(p control.Pending) {
 		if len(seen) == 0 {
 			close(r.lib.gate)
 		}
@@ -66,7 +67,7 @@ func TestFlushFailureKeepsItsKind(t *testing.T) {
 	r := newRig(t, func(r *rig) {
 		r.lib.failure = remote.E("upload", "a.jpg", remote.Quota, nil).WithHint("make room")
 	})
-	err := Dial(r.opt.CatalogDir).Flush(t.Context(), nil)
+	err := control.Dial(r.opt.CatalogDir).Flush(t.Context(), nil)
 	if !errors.Is(err, remote.Quota) || remote.KindOf(err) != remote.Quota || err.Error() != "upload a.jpg: quota exceeded (make room)" {
 		t.Errorf("got %v (%v)", err, remote.KindOf(err))
 	}
@@ -75,7 +76,7 @@ func TestFlushFailureKeepsItsKind(t *testing.T) {
 func TestGivingUpAFlushEndsIt(t *testing.T) {
 	r := newRig(t, func(r *rig) { r.lib.gate = make(chan struct{}) })
 	ctx, cancel := context.WithCancel(t.Context())
-	err := Dial(r.opt.CatalogDir).Flush(ctx, func(Pending) { cancel() })
+	err := control.Dial(r.opt.CatalogDir).Flush(ctx, func(control.Pending) { cancel() })
 	if !errors.Is(err, remote.Interrupted) {
 		t.Errorf("got %v, want interrupted", err)
 	}
@@ -85,7 +86,7 @@ func TestGivingUpAFlushEndsIt(t *testing.T) {
 func TestStopDoesNotWaitForTheKernelsPages(t *testing.T) {
 	r := newRig(t, func(r *rig) { r.kernel.tail = make(chan struct{}) })
 	closed := r.run()
-	if _, err := Dial(r.opt.CatalogDir).Stop(t.Context(), false, nil); err != nil {
+	if _, err := control.Dial(r.opt.CatalogDir).Stop(t.Context(), false, nil); err != nil {
 		t.Error(err)
 	}
 	close(r.kernel.tail)
@@ -111,8 +112,8 @@ func TestStop(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRig(t, func(r *rig) { r.kernel.busy = tt.busy })
 			closed := r.run()
-			r.lib.set(Pending{Files: 1})
-			left, err := Dial(r.opt.CatalogDir).Stop(t.Context(), tt.force, nil)
+			r.lib.set(control.Pending{Files: 1})
+			left, err := control.Dial(r.opt.CatalogDir).Stop(t.Context(), tt.force, nil)
 			if tt.fails != remote.Other {
 				if !errors.Is(err, tt.fails) {
 					t.Fatalf("got %v, want %v", err, tt.fails)
@@ -120,7 +121,7 @@ func TestStop(t *testing.T) {
 				if ev := r.events.all(); len(ev) != 0 {
 					t.Errorf("a refused stop did %v", ev)
 				}
-				if _, err := Dial(r.opt.CatalogDir).Status(t.Context()); err != nil {
+				if _, err := control.Dial(r.opt.CatalogDir).Status(t.Context()); err != nil {
 					t.Errorf("after a refused stop: %v", err)
 				}
 				return
@@ -138,15 +139,15 @@ func TestStop(t *testing.T) {
 				t.Errorf("order %v, want %v", got, tt.events)
 			}
 			// Stop has waited until another daemon can start.
-			lock, err := lockDir(r.opt.CatalogDir)
+			lock, err := control.LockDir(r.opt.CatalogDir)
 			if err != nil {
 				t.Fatal(err)
 			}
-			lock.close()
+			lock.Close()
 			if ms, _ := r.opt.Registry.List(); len(ms) != 0 {
 				t.Errorf("still noted: %v", ms)
 			}
-			if _, err := os.Stat(filepath.Join(r.opt.CatalogDir, socketName)); !errors.Is(err, os.ErrNotExist) {
+			if _, err := os.Stat(filepath.Join(r.opt.CatalogDir, control.SocketName)); !errors.Is(err, os.ErrNotExist) {
 				t.Errorf("socket: %v, want none", err)
 			}
 		})
@@ -155,7 +156,7 @@ func TestStop(t *testing.T) {
 
 func TestCloseLeavesWhatDoesNotEnd(t *testing.T) {
 	r := newRig(t, func(r *rig) { r.lib.gate = make(chan struct{}) })
-	r.lib.set(Pending{Files: 3, Bytes: 5000, Operations: 2})
+	r.lib.set(control.Pending{Files: 3, Bytes: 5000, Operations: 2})
 	err := r.Close(t.Context())
 	if !errors.Is(err, ErrPending) || !strings.Contains(err.Error(), "3 files (5000 bytes) and 2 changes are kept in "+r.opt.CatalogDir) {
 		t.Errorf("got %v", err)
@@ -188,7 +189,7 @@ func TestEndingDaemonIsFound(t *testing.T) {
 		r.lib.gate = make(chan struct{})
 		r.opt.StopTimeout = time.Minute
 	})
-	client := Dial(r.opt.CatalogDir)
+	client := control.Dial(r.opt.CatalogDir)
 	if s, err := client.Status(t.Context()); err != nil || s.Ending {
 		t.Errorf("before: %+v, %v", s, err)
 	}
@@ -261,7 +262,7 @@ func TestWaitForTheLock(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lock.close()
+	lock.Close()
 	if want := "waiting up to 1h0m0s for the end of the daemon that had /mnt/photos mounted"; len(told) != 1 || !strings.HasPrefix(told[0], want) {
 		t.Errorf("told %q, want once %q", told, want)
 	}
@@ -272,11 +273,11 @@ func TestWaitForTheLock(t *testing.T) {
 
 func TestNoDaemon(t *testing.T) {
 	dir := t.TempDir()
-	_, err := Dial(dir).Status(t.Context())
+	_, err := control.Dial(dir).Status(t.Context())
 	if !errors.Is(err, remote.NotExist) {
 		t.Errorf("got %v, want does not exist", err)
 	}
-	_, err = Dial(filepath.Join(dir, "missing")).Status(t.Context())
+	_, err = control.Dial(filepath.Join(dir, "missing")).Status(t.Context())
 	if !errors.Is(err, remote.NotExist) {
 		t.Errorf("got %v, want does not exist", err)
 	}
@@ -288,7 +289,7 @@ func TestAfterAKilledDaemon(t *testing.T) {
 		if err := os.MkdirAll(r.opt.CatalogDir, 0o700); err != nil {
 			t.Fatal(err)
 		}
-		for name, content := range map[string]string{socketName: "", lockName: "99999999\n"} {
+		for name, content := range map[string]string{control.SocketName: "", control.LockName: "99999999\n"} {
 			if err := os.WriteFile(filepath.Join(r.opt.CatalogDir, name), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}

@@ -2,12 +2,11 @@ package daemon
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"testing"
 
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -69,35 +68,6 @@ func TestPrivateDir(t *testing.T) {
 	}
 }
 
-func TestLockNamesTheHolder(t *testing.T) {
-	dir := t.TempDir()
-	if locked(dir) {
-		t.Error("locked before anybody locked it")
-	}
-	first, err := lockDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !locked(dir) {
-		t.Error("not seen as locked")
-	}
-	_, err = lockDir(dir)
-	if !errors.Is(err, remote.Busy) || !strings.Contains(err.Error(), fmt.Sprintf("process %d", os.Getpid())) {
-		t.Errorf("second lock: %v, want busy with this process's number", err)
-	}
-	if err := first.close(); err != nil {
-		t.Fatal(err)
-	}
-	if locked(dir) {
-		t.Error("still locked after close")
-	}
-	again, err := lockDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again.close()
-}
-
 // What a failed mount made goes, what was there or is used stays, and a lock on a file that has gone keeps nobody off.
 func TestMadeFoldersGo(t *testing.T) {
 	base := t.TempDir()
@@ -108,7 +78,7 @@ func TestMadeFoldersGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	lock, err := lockDir(catalog)
+	lock, err := control.LockDir(catalog)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -116,10 +86,10 @@ func TestMadeFoldersGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	made.undo(catalog)
-	if _, err := os.Stat(filepath.Join(catalog, lockName)); err != nil {
+	if _, err := os.Stat(filepath.Join(catalog, control.LockName)); err != nil {
 		t.Errorf("the lock of another was taken away: %v", err)
 	}
-	if err := lock.close(); err != nil {
+	if err := lock.Close(); err != nil {
 		t.Fatal(err)
 	}
 	made.undo(catalog)
@@ -131,21 +101,21 @@ func TestMadeFoldersGo(t *testing.T) {
 	}
 
 	dir := t.TempDir()
-	if lock, err = lockDir(dir); err != nil {
+	if lock, err = control.LockDir(dir); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Remove(filepath.Join(dir, lockName)); err != nil {
+	if err := os.Remove(filepath.Join(dir, control.LockName)); err != nil {
 		t.Fatal(err)
 	}
-	second, err := lockDir(dir)
+	second, err := control.LockDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !locked(dir) {
+	if !control.Locked(dir) {
 		t.Error("the lock is on a file without a name")
 	}
-	second.close()
-	lock.close()
+	second.Close()
+	lock.Close()
 }
 
 func TestRegistry(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
@@ -17,20 +18,20 @@ type fakeLibrary struct {
 	events *events
 
 	mu      sync.Mutex
-	pending Pending
+	pending control.Pending
 	gate    chan struct{} // flush waits for it
 	failure error         // of flush
 	lib     vfs.MediaLibrary
 	wedged  chan struct{} // close waits for it, whatever its context says
 }
 
-func (l *fakeLibrary) describe(s *Status) {
+func (l *fakeLibrary) describe(s *control.Status) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s.Library, s.Pending = "library-1", l.pending
 }
 
-func (l *fakeLibrary) set(p Pending) {
+func (l *fakeLibrary) set(p control.Pending) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.pending = p
@@ -52,7 +53,7 @@ func (l *fakeLibrary) flush(ctx context.Context) error {
 			return remote.E("flush", "", remote.KindOf(ctx.Err()), ctx.Err())
 		}
 	}
-	l.set(Pending{})
+	l.set(control.Pending{})
 	return nil
 }
 
@@ -167,7 +168,7 @@ func newRig(t *testing.T, change func(*rig)) *rig {
 	if err := privateDir(r.opt.CatalogDir, "catalog directory", &madeDirs{}); err != nil {
 		t.Fatal(err)
 	}
-	lock, err := lockDir(r.opt.CatalogDir)
+	lock, err := control.LockDir(r.opt.CatalogDir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"mediafs/fs/control"
+
 	"github.com/sirupsen/logrus"
 )
 
@@ -44,15 +46,15 @@ func TestCloseEndsWhateverHangs(t *testing.T) {
 			if r.lib.wedged != nil && !strings.Contains(text.String(), "fakeLibrary") {
 				t.Errorf("the log does not say where it hangs: %s", text.String())
 			}
-			if tt.pending != locked(r.opt.CatalogDir) {
-				t.Errorf("the catalog directory is locked: %v", locked(r.opt.CatalogDir))
+			if tt.pending != control.Locked(r.opt.CatalogDir) {
+				t.Errorf("the catalog directory is locked: %v", control.Locked(r.opt.CatalogDir))
 			}
 			if r.lib.wedged != nil {
 				close(r.lib.wedged)
 			}
 			r.failed = nil // for the rig, which closes again
 			if tt.pending {
-				r.lock.close()
+				r.lock.Close()
 			}
 		})
 	}

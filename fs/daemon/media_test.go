@@ -2,11 +2,10 @@ package daemon
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"reflect"
+	"os/user"
 	"slices"
 	"strings"
 	"sync"
@@ -14,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/control"
 	"mediafs/fs/query"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -116,14 +116,14 @@ func (l *fakeMedia) EditMedia(ctx context.Context, c vfs.Caller, id vfs.ID, ch v
 }
 
 // askMedia collects the answer of a daemon over a fake library.
-func askMedia(t *testing.T, r *rig, verb string, req MediaRequest) ([]MediaAnswer, error) {
+func askMedia(t *testing.T, r *rig, verb string, req control.MediaRequest) ([]control.MediaAnswer, error) {
 	t.Helper()
-	var lines []MediaAnswer
-	err := Dial(r.opt.CatalogDir).Media(t.Context(), verb, req, func(a MediaAnswer) error {
+	var lines []control.MediaAnswer
+	err := control.Dial(r.opt.CatalogDir).Media(t.Context(), verb, req, func(a control.MediaAnswer) error {
 		lines = append(lines, a)
 		return nil
 	})
-	slices.SortFunc(lines, func(a, b MediaAnswer) int { return a.Index - b.Index })
+	slices.SortFunc(lines, func(a, b control.MediaAnswer) int { return a.Index - b.Index })
 	return lines, err
 }
 
@@ -135,10 +135,10 @@ func mediaRig(t *testing.T, names ...string) (*rig, *fakeMedia) {
 
 func TestMediaEditOverTheSocket(t *testing.T) {
 	r, l := mediaRig(t, "a", "not mine", "c")
-	lines, err := askMedia(t, r, VerbEdit, MediaRequest{
-		Targets: []Target{{Node: 100}, {Node: 101}, {Path: "/folder/c"}, {Path: "/missing"}, {Node: 1<<62 | 5}},
-		Edits:   []MediaEdit{{Field: "rating", Do: "set", Value: "8"}},
-		Attach:  []MediaAttach{{Kind: "favorite"}},
+	lines, err := askMedia(t, r, control.VerbEdit, control.MediaRequest{
+		Targets: []control.Target{{Node: 100}, {Node: 101}, {Path: "/folder/c"}, {Path: "/missing"}, {Node: 1<<62 | 5}},
+		Edits:   []control.MediaEdit{{Field: "rating", Do: "set", Value: "8"}},
+		Attach:  []control.MediaAttach{{Kind: "favorite"}},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -158,8 +158,12 @@ func TestMediaEditOverTheSocket(t *testing.T) {
 	if len(l.edits) != 2 || l.caller.UID != uint32(os.Geteuid()) || l.caller.PID != uint32(os.Getpid()) {
 		t.Errorf("changed %v by %+v", l.edits, l.caller)
 	}
+	me, err := user.Current()
+	if err != nil {
+		t.Fatal(err)
+	}
 	ch := l.edits[102]
-	if len(ch) != 1 || len(ch[0].Edits) != 1 || len(ch[0].Attached) != 1 || string(ch[0].Attached[0].Which) != userName(uint32(os.Geteuid())) {
+	if len(ch) != 1 || len(ch[0].Edits) != 1 || len(ch[0].Attached) != 1 || string(ch[0].Attached[0].Which) != me.Username {
 		t.Errorf("change %+v", ch)
 	}
 }
@@ -170,31 +174,31 @@ func TestMediaEditThatMakesNoSense(t *testing.T) {
 	one, two := 1, 2
 	for _, tt := range []struct {
 		name string
-		req  MediaRequest
+		req  control.MediaRequest
 		says string
 	}{
-		{"value", MediaRequest{Edits: []MediaEdit{{Field: "rating", Do: "set", Value: "11"}}}, "a whole number from 0 to 10"},
-		{"field", MediaRequest{Edits: []MediaEdit{{Field: "ratio", Do: "set", Value: "1"}}}, "fields to edit: "},
-		{"do", MediaRequest{Edits: []MediaEdit{{Field: "rating", Do: "shake"}}}, "allowed: set, clear, add, remove"},
+		{"value", control.MediaRequest{Edits: []control.MediaEdit{{Field: "rating", Do: "set", Value: "11"}}}, "a whole number from 0 to 10"},
+		{"field", control.MediaRequest{Edits: []control.MediaEdit{{Field: "ratio", Do: "set", Value: "1"}}}, "fields to edit: "},
+		{"do", control.MediaRequest{Edits: []control.MediaEdit{{Field: "rating", Do: "shake"}}}, "allowed: set, clear, add, remove"},
 	} {
-		tt.req.Targets = []Target{{Node: 100}}
-		if _, err := askMedia(t, r, VerbEdit, tt.req); !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), tt.says) {
+		tt.req.Targets = []control.Target{{Node: 100}}
+		if _, err := askMedia(t, r, control.VerbEdit, tt.req); !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: got %v, want %q", tt.name, err, tt.says)
 		}
 	}
 	for _, tt := range []struct {
 		name string
-		with MediaAttach
+		with control.MediaAttach
 		says string
 	}{
-		{"kind", MediaAttach{Kind: "sticker"}, "allowed: favorite, vote, comment"},
-		{"user", MediaAttach{Kind: "favorite", User: "a/b"}, "without '/'"},
-		{"vote", MediaAttach{Kind: "vote", Value: 1001}, "from -1000 to 1000"},
-		{"empty comment", MediaAttach{Kind: "comment"}, "it has no text"},
-		{"no such comment", MediaAttach{Kind: "comment", Number: 7, Remove: true}, "look up the comment 7: does not exist"},
-		{"judging no such comment", MediaAttach{Kind: "comment", Number: 7, Moderation: &one}, "look up the comment 7: does not exist"},
+		{"kind", control.MediaAttach{Kind: "sticker"}, "allowed: favorite, vote, comment"},
+		{"user", control.MediaAttach{Kind: "favorite", User: "a/b"}, "without '/'"},
+		{"vote", control.MediaAttach{Kind: "vote", Value: 1001}, "from -1000 to 1000"},
+		{"empty comment", control.MediaAttach{Kind: "comment"}, "it has no text"},
+		{"no such comment", control.MediaAttach{Kind: "comment", Number: 7, Remove: true}, "look up the comment 7: does not exist"},
+		{"judging no such comment", control.MediaAttach{Kind: "comment", Number: 7, Moderation: &one}, "look up the comment 7: does not exist"},
 	} {
-		lines, err := askMedia(t, r, VerbEdit, MediaRequest{Targets: []Target{{Node: 100}}, Attach: []MediaAttach{tt.with}})
+		lines, err := askMedia(t, r, control.VerbEdit, control.MediaRequest{Targets: []control.Target{{Node: 100}}, Attach: []control.MediaAttach{tt.with}})
 		if err != nil || len(lines) != 1 || lines[0].Err() == nil || !strings.Contains(lines[0].Err().Error(), tt.says) {
 			t.Errorf("%s: got %v, %v, want %q", tt.name, lines, err, tt.says)
 		}
@@ -202,7 +206,7 @@ func TestMediaEditThatMakesNoSense(t *testing.T) {
 	if len(l.edits) != 0 {
 		t.Errorf("changed %v", l.edits)
 	}
-	lines, err := askMedia(t, r, VerbEdit, MediaRequest{Targets: []Target{{Node: 100}}, Attach: []MediaAttach{{Kind: "comment", Number: 2, Moderation: &two}}})
+	lines, err := askMedia(t, r, control.VerbEdit, control.MediaRequest{Targets: []control.Target{{Node: 100}}, Attach: []control.MediaAttach{{Kind: "comment", Number: 2, Moderation: &two}}})
 	if err != nil || len(lines) != 1 || lines[0].Err() != nil || len(l.edits[100]) != 1 {
 		t.Errorf("judging a comment that is there: %v, %v, %v", lines, err, l.edits)
 	}
@@ -210,7 +214,7 @@ func TestMediaEditThatMakesNoSense(t *testing.T) {
 
 func TestMediaFindStreams(t *testing.T) {
 	r, _ := mediaRig(t, "a", "b\xff\n", "c")
-	paths := func(lines []MediaAnswer) (paths []string) {
+	paths := func(lines []control.MediaAnswer) (paths []string) {
 		for _, a := range lines {
 			paths = append(paths, string(a.Path))
 		}
@@ -219,16 +223,16 @@ func TestMediaFindStreams(t *testing.T) {
 	all := []string{"/folder/a", "/folder/b\xff\n", "/folder/c"}
 	for _, tt := range []struct {
 		name string
-		req  MediaRequest
+		req  control.MediaRequest
 		want []string
 	}{
-		{"all", MediaRequest{}, all},
-		{"in the folder", MediaRequest{Folder: &Target{Node: 10}}, all},
-		{"in the root", MediaRequest{Folder: &Target{Path: "/"}}, all},
-		{"two are enough", MediaRequest{Limit: 2, Long: true}, all[:2]},
+		{"all", control.MediaRequest{}, all},
+		{"in the folder", control.MediaRequest{Folder: &control.Target{Node: 10}}, all},
+		{"in the root", control.MediaRequest{Folder: &control.Target{Path: "/"}}, all},
+		{"two are enough", control.MediaRequest{Limit: 2, Long: true}, all[:2]},
 	} {
 		tt.req.Query = "beach"
-		lines, err := askMedia(t, r, VerbFind, tt.req)
+		lines, err := askMedia(t, r, control.VerbFind, tt.req)
 		if got := paths(lines); err != nil || !slices.Equal(got, tt.want) {
 			t.Errorf("%s: got %q, %v, want %q", tt.name, got, err, tt.want)
 		}
@@ -236,11 +240,11 @@ func TestMediaFindStreams(t *testing.T) {
 			t.Errorf("%s: no record", tt.name)
 		}
 	}
-	lines, err := askMedia(t, r, VerbFind, MediaRequest{Query: "beach", Count: true})
+	lines, err := askMedia(t, r, control.VerbFind, control.MediaRequest{Query: "beach", Count: true})
 	if err != nil || len(lines) != 1 || lines[0].Count != 3 {
 		t.Errorf("count: %+v, %v", lines, err)
 	}
-	if _, err := askMedia(t, r, VerbFind, MediaRequest{Query: "beach", Folder: &Target{Node: 100}}); !errors.Is(err, remote.NotDir) {
+	if _, err := askMedia(t, r, control.VerbFind, control.MediaRequest{Query: "beach", Folder: &control.Target{Node: 100}}); !errors.Is(err, remote.NotDir) {
 		t.Errorf("in a media: %v", err)
 	}
 }
@@ -250,7 +254,7 @@ func TestMediaAnswerIsCutShort(t *testing.T) {
 	r, _ := mediaRig(t, "a", "b")
 	enough := errors.New("enough")
 	n := 0
-	err := Dial(r.opt.CatalogDir).Media(t.Context(), VerbFind, MediaRequest{Query: "beach"}, func(MediaAnswer) error { n++; return enough })
+	err := control.Dial(r.opt.CatalogDir).Media(t.Context(), control.VerbFind, control.MediaRequest{Query: "beach"}, func(control.MediaAnswer) error { n++; return enough })
 	if !errors.Is(err, enough) || n != 1 {
 		t.Errorf("%d lines, %v", n, err)
 	}
@@ -261,7 +265,7 @@ func TestMediaRequestEndsWithTheDaemon(t *testing.T) {
 	l.gate = make(chan struct{})
 	failed := make(chan error, 1)
 	go func() {
-		lines, err := askMedia(t, r, VerbEdit, MediaRequest{Targets: []Target{{Node: 100}}, Edits: []MediaEdit{{Field: "rating", Do: "set", Value: "1"}}})
+		lines, err := askMedia(t, r, control.VerbEdit, control.MediaRequest{Targets: []control.Target{{Node: 100}}, Edits: []control.MediaEdit{{Field: "rating", Do: "set", Value: "1"}}})
 		if err == nil && len(lines) == 1 {
 			err = lines[0].Err()
 		}
@@ -278,31 +282,18 @@ func TestMediaRequestEndsWithTheDaemon(t *testing.T) {
 	if err := <-failed; err == nil {
 		t.Error("a change went on without its library")
 	}
-	if err := r.Media(t.Context(), vfs.Caller{}, VerbInfo, &MediaRequest{}, nil); !errors.Is(err, remote.Interrupted) {
+	if err := r.Media(t.Context(), vfs.Caller{}, control.VerbInfo, &control.MediaRequest{}, nil); !errors.Is(err, remote.Interrupted) {
 		t.Errorf("after the end: %v", err)
 	}
 }
 
 func TestMediaUnknownVerb(t *testing.T) {
 	r, _ := mediaRig(t)
-	if _, err := askMedia(t, r, "dance", MediaRequest{}); !errors.Is(err, remote.Unsupported) || !strings.Contains(err.Error(), "another version of mediafs") {
+	if _, err := askMedia(t, r, "dance", control.MediaRequest{}); !errors.Is(err, remote.Unsupported) || !strings.Contains(err.Error(), "another version of mediafs") {
 		t.Errorf("got %v", err)
 	}
 	r = newRig(t, nil)
-	if _, err := askMedia(t, r, VerbInfo, MediaRequest{}); !errors.Is(err, remote.Unsupported) {
+	if _, err := askMedia(t, r, control.VerbInfo, control.MediaRequest{}); !errors.Is(err, remote.Unsupported) {
 		t.Errorf("of a library without media: %v", err)
-	}
-}
-
-func TestRawNames(t *testing.T) {
-	for _, name := range []RawName{"", "a", "é\n", "b\xff/\x00", "{"} {
-		b, err := json.Marshal(Target{Path: name})
-		if err != nil {
-			t.Fatal(err)
-		}
-		var back Target
-		if err := json.Unmarshal(b, &back); err != nil || !reflect.DeepEqual(back, Target{Path: name}) {
-			t.Errorf("%q: %s, %+v, %v", name, b, back, err)
-		}
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"mediafs/fs/control"
 	"mediafs/fs/fuse"
 	"mediafs/remote"
 )
@@ -42,7 +43,7 @@ func Open(ctx context.Context, opt Options) (d *Daemon, err error) {
 	if opt.Claimed != nil {
 		undo, claimErr := opt.Claimed()
 		if claimErr != nil {
-			return nil, errors.Join(claimErr, lock.close())
+			return nil, errors.Join(claimErr, lock.Close())
 		}
 		defer func() {
 			if err != nil && undo != nil {
@@ -52,13 +53,13 @@ func Open(ctx context.Context, opt Options) (d *Daemon, err error) {
 	}
 	p, news, err := openParts(ctx, opt)
 	if err != nil {
-		return nil, errors.Join(err, lock.close())
+		return nil, errors.Join(err, lock.Close())
 	}
 	return start(opt, lock, p, p.mount, append(notes, news...))
 }
 
 // claimDirs makes the private directories, and the store's when that is wanted, and locks the catalog's. What it made is noted, also when it fails.
-func claimDirs(ctx context.Context, opt Options, made *madeDirs) (*dirLock, error) {
+func claimDirs(ctx context.Context, opt Options, made *madeDirs) (*control.Lock, error) {
 	if dir, ok := localStore(opt.Store); ok && opt.MakeStore {
 		if err := made.make(dir); err != nil {
 			return nil, remote.OSError("make the store", dir, err)
@@ -116,7 +117,7 @@ func (m *madeDirs) undo(catalogDir string) {
 	for i := len(*m) - 1; i >= 0; i-- {
 		dir := (*m)[i]
 		if dir == catalogDir {
-			removeLock(dir)
+			control.RemoveLock(dir)
 		}
 		os.Remove(dir) //nolint:errcheck // it stays when something is in it
 	}

@@ -16,6 +16,7 @@ import (
 
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
+	"mediafs/fs/control"
 	"mediafs/fs/facts"
 	"mediafs/fs/fuse"
 	"mediafs/fs/local"
@@ -210,28 +211,28 @@ func (p *parts) status() vfs.Status {
 	return p.fs.Status()
 }
 
-func (p *parts) describe(s *Status) {
+func (p *parts) describe(s *control.Status) {
 	v, now := p.status(), time.Now()
 	store := p.store.Facts()
 	s.Store, s.Library, s.Client = store.URL, store.Library, uint64(v.Catalog.Client)
-	s.Pending = Pending{Files: v.Pending.Files, Bytes: v.Pending.Bytes, Operations: v.Catalog.Outbox}
+	s.Pending = control.Pending{Files: v.Pending.Files, Bytes: v.Pending.Bytes, Operations: v.Catalog.Outbox}
 	s.Cache.Bytes, s.Cache.Fetched = v.Cache.Bytes, v.Cache.Fetched
 	s.Cache.Hits, s.Cache.Misses = v.Cache.Hits, v.Cache.Misses
-	s.Log = LogState{Applied: v.Catalog.Applied, Newest: v.Catalog.Newest}
+	s.Log = control.LogState{Applied: v.Catalog.Applied, Newest: v.Catalog.Newest}
 	silent := now.Sub(v.Catalog.Reached)
 	if !v.Catalog.Reached.IsZero() {
 		s.Log.LagSeconds = silent.Seconds()
 	}
 	s.Offline = v.Catalog.Error != "" && silent > offlineAfter
 	s.Dropped, s.Kept, s.Conflicts = v.Catalog.Dropped, v.Catalog.Kept, v.Catalog.Conflicts
-	s.Media = MediaState{FactsPending: p.facts != nil && !p.fs.FactsIdle(), Indexed: v.Catalog.Indexed, ToIndex: v.Catalog.ToIndex}
+	s.Media = control.MediaState{FactsPending: p.facts != nil && !p.fs.FactsIdle(), Indexed: v.Catalog.Indexed, ToIndex: v.Catalog.ToIndex}
 	switch {
 	case v.Catalog.Fatal != "":
-		s.LastError = &LastError{Text: v.Catalog.Fatal}
+		s.LastError = &control.LastError{Text: v.Catalog.Fatal}
 	case v.Catalog.Error != "":
-		s.LastError = &LastError{Text: v.Catalog.Error, Time: v.Catalog.ErrorTime}
+		s.LastError = &control.LastError{Text: v.Catalog.Error, Time: v.Catalog.ErrorTime}
 	case v.Pending.Error != "":
-		s.LastError = &LastError{Text: v.Pending.Error}
+		s.LastError = &control.LastError{Text: v.Pending.Error}
 	}
 }
 

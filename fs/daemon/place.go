@@ -15,6 +15,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/control"
 	"mediafs/fs/fuse"
 	"mediafs/remote"
 )
@@ -111,7 +112,7 @@ func (r Registry) Places() ([]Place, error) {
 }
 
 // Client gives the way to p's daemon. NotExist: it is dead, or not this user's.
-func (p Place) Client() (*Client, error) {
+func (p Place) Client() (*control.Client, error) {
 	switch {
 	case !p.Known:
 		return nil, remote.E("ask the daemon of", p.Dir, remote.NotExist, errors.New("it is not in this user's list of mounts"))
@@ -119,7 +120,7 @@ func (p Place) Client() (*Client, error) {
 		return nil, remote.E("ask the daemon of", p.Dir, remote.NotExist, fmt.Errorf("process %d has died", p.Mount.PID)).
 			WithHint("umount it, then mount it again: nothing written is lost")
 	}
-	return Dial(p.Mount.CatalogDir), nil
+	return control.Dial(p.Mount.CatalogDir), nil
 }
 
 // Dead tells whether nobody serves p any more. A daemon that is there and does not answer within wait is Unavailable.

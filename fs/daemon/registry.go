@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/remote"
 )
 
@@ -26,7 +27,7 @@ type Mount struct {
 }
 
 // Alive tells whether the daemon of m has its catalog directory.
-func (m Mount) Alive() bool { return locked(m.CatalogDir) }
+func (m Mount) Alive() bool { return control.Locked(m.CatalogDir) }
 
 // A Registry is the list of a user's mounts, in directory Dir.
 type Registry struct{ Dir string }

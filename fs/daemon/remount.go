@@ -1,22 +1,17 @@
 package daemon
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
-
-// writes are the verbs that change the library.
-var writes = map[string]bool{VerbEdit: true, VerbRestore: true, VerbPurge: true, VerbRestoreVersion: true, VerbSetSetting: true}
 
 // readOnly reports whether nothing of the library may change: it was mounted so, or whoever remounted it had the kernel refuse writes.
 func (d *Daemon) readOnly() bool {
@@ -30,7 +25,7 @@ func errReadOnly(op, dir string) error {
 // Remount changes a mount that is in use: first everything is checked, then the kernel's flags change, then limits. Before the kernel refuses writes, and after, all that was written is
 // brought into the store; what the daemon does by itself (facts of what was uploaded last, the age of the trash) goes on. Errors: Invalid (a setting that cannot change has another
 // value), Unsupported (a mount that began read-only becomes writable by a new one alone), Busy (files are open for writing), Permission (only root may change flags).
-func (d *Daemon) Remount(ctx context.Context, r Remount) error {
+func (d *Daemon) Remount(ctx context.Context, r control.Remount) error {
 	const op = "remount"
 	for _, name := range slices.Sorted(maps.Keys(r.Same)) {
 		if now, ok := d.opt.Fixed[name]; !ok || now != r.Same[name] {
@@ -107,23 +102,3 @@ func (d *Daemon) reflag(ctx context.Context, words []string) error {
 
 // hangTimeout is Options.HangTimeout by default.
 func hangTimeout(appendTimeout time.Duration) time.Duration { return 4*appendTimeout + 2*time.Minute }
-
-func (c *control) remount(w http.ResponseWriter, req *http.Request) {
-	var r Remount
-	err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<20)).Decode(&r)
-	c.stream(w, "remount", func() error {
-		if err != nil {
-			return remote.E("remount", "", remote.Invalid, err)
-		}
-		return c.target.Remount(req.Context(), r)
-	})
-}
-
-// Remount has the daemon change its mount. each, which may be nil, is called with what is still to be uploaded before it is read-only.
-func (c *Client) Remount(ctx context.Context, r Remount, each func(Pending)) error {
-	body, err := json.Marshal(r)
-	if err != nil {
-		return remote.E("remount", c.dir, remote.Invalid, err)
-	}
-	return c.follow(ctx, "remount", "/remount", bytes.NewReader(body), each)
-}

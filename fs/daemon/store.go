@@ -78,9 +78,9 @@ func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Sto
 	url := b.Facts().URL
 	switch {
 	case errors.Is(err, remote.NotExist) && opt.existing:
-		return nil, nil, rehint(err, "mount it once to make a library")
+		return nil, nil, remote.Rehint(err, "mount it once to make a library")
 	case errors.Is(err, remote.NotExist) && opt.ReadOnly:
-		return nil, nil, rehint(err, "mount it once without --read-only to make a library")
+		return nil, nil, remote.Rehint(err, "mount it once without --read-only to make a library")
 	case errors.Is(err, remote.NotExist):
 		s, err = bucket.Create(ctx, b, o)
 		if errors.Is(err, remote.Exist) { // another machine made it just now
@@ -93,20 +93,11 @@ func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Sto
 		s, err = bucket.Create(ctx, b, o)
 		return s, []string{"made a new library among the other objects of " + url}, err
 	case errors.Is(err, remote.Invalid) && opt.existing:
-		return nil, nil, marked{rehint(err, ""), ErrForeign}
+		return nil, nil, marked{remote.Rehint(err, ""), ErrForeign}
 	case errors.Is(err, remote.Invalid):
-		return nil, nil, marked{rehint(err, "--create makes a library among them"), ErrForeign}
+		return nil, nil, marked{remote.Rehint(err, "--create makes a library among them"), ErrForeign}
 	}
 	return s, nil, err
-}
-
-// rehint gives the outermost error another hint.
-func rehint(err error, hint string) error {
-	var e *remote.Error
-	if errors.As(err, &e) {
-		return e.WithHint(hint)
-	}
-	return err
 }
 
 // probeName is the file in the catalog directory that has what was found out of the store. Losing it costs some requests.

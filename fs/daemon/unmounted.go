@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"mediafs/fs/control"
 	"mediafs/fs/transfer"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
@@ -16,7 +17,7 @@ import (
 // about its media or imports some. It has the catalog directory to itself as a daemon does.
 type Library struct {
 	opt  Options
-	lock *dirLock
+	lock *control.Lock
 	p    *parts
 }
 
@@ -40,17 +41,17 @@ func OpenLibrary(ctx context.Context, opt Options) (*Library, error) {
 	}
 	p, _, err := openParts(ctx, opt)
 	if err != nil {
-		err = errors.Join(err, lock.close())
+		err = errors.Join(err, lock.Close())
 		made.undo(opt.CatalogDir)
 		return nil, err
 	}
 	return &Library{opt: opt, lock: lock, p: p}, nil
 }
 
-// Media carries out a request in the name of the user of this process, as Client.Media does through a daemon.
-func (l *Library) Media(ctx context.Context, verb string, r MediaRequest, each func(MediaAnswer) error) error {
+// Media carries out a request in the name of the user of this process, as control.Client.Media does through a daemon.
+func (l *Library) Media(ctx context.Context, verb string, r control.MediaRequest, each func(control.MediaAnswer) error) error {
 	me := vfs.Caller{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: uint32(os.Getpid())}
-	return (&desk{lib: l.p.media(), now: time.Now}).answer(ctx, me, verb, &r, each)
+	return (&control.Media{Library: l.p.media(), Now: time.Now}).Answer(ctx, me, verb, &r, each)
 }
 
 // ImportObjects takes objects into the library, as transfer.ApplyObjects has it.
@@ -72,11 +73,11 @@ func (l *Library) Close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), l.opt.StopTimeout)
 	defer cancel()
 	err := l.p.close(ctx)
-	var last Status
+	var last control.Status
 	l.p.describe(&last)
 	if !last.Pending.None() {
 		err = remote.E("close", l.opt.Store, remote.Unavailable, fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
 			ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, l.opt.CatalogDir))
 	}
-	return errors.Join(err, l.lock.close())
+	return errors.Join(err, l.lock.Close())
 }

@@ -25,6 +25,7 @@ var arrows = []arrow{
 	{"fs/local/...", []string{"fs/local/...", "fs/vfs", "fs/acl", "cache/*", "remote/bucket/record", "remote"}},
 	{"fs/vfs/vfstest", []string{"fs/vfs", "fs/facts", "cache/*", "remote/..."}}, // a suite: it builds whole libraries in memory
 	{"fs/vfs/...", []string{"fs/vfs/...", "fs/acl", "fs/media", "fs/query", "fs/facts", "cache/...", "remote/bucket/record", "remote/terms", "remote"}},
+	{"fs/control/...", []string{"fs/control/...", "fs/transfer", "fs/vfs", "fs/media", "fs/query", "remote/bucket/record", "remote"}},
 	{"fs/transfer/...", []string{"fs/view", "fs/vfs", "fs/acl", "fs/media", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}},
 	{"fs/check/...", []string{"fs/vfs", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}}, // it compares the catalog with the bucket
 	{"fs/query/...", []string{"fs/query/...", "fs/media", "remote/bucket/record", "remote/terms", "remote"}},

@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"context"
@@ -13,12 +13,12 @@ import (
 )
 
 // find tells what matches as it is found. With a folder, what has a name below it, by that name.
-func (d *desk) find(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
+func (s *Media) find(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
 	q, err := query.Parse(r.Query)
 	if err != nil {
 		return err
 	}
-	below, err := d.below(ctx, r.Folder)
+	below, err := s.below(ctx, r.Folder)
 	if err != nil {
 		return err
 	}
@@ -26,8 +26,8 @@ func (d *desk) find(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit fun
 		found  int64
 		failed error
 	)
-	err = d.lib.Find(ctx, q, 0, func(m *remote.Media) bool {
-		name, ok, err := d.name(ctx, m, below)
+	err = s.Library.Find(ctx, q, 0, func(m *remote.Media) bool {
+		name, ok, err := s.name(ctx, m, below)
 		if err == nil && ok {
 			found++
 			if !r.Count {
@@ -44,18 +44,18 @@ func (d *desk) find(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit fun
 	if err = errors.Join(err, failed); err == nil && r.Count {
 		err = emit(MediaAnswer{Count: found})
 	}
-	if done, total, ready := d.lib.Indexed(); err == nil && !ready {
+	if done, total, ready := s.Library.Indexed(); err == nil && !ready {
 		err = emit(MediaAnswer{Note: fmt.Sprintf("the index is being made (%d of about %d records): some media may be missing", done, max(done, total))})
 	}
 	return err
 }
 
 // below gives the paths of a folder, each ending with a slash; nil for none.
-func (d *desk) below(ctx context.Context, folder *Target) ([]string, error) {
+func (s *Media) below(ctx context.Context, folder *Target) ([]string, error) {
 	if folder == nil {
 		return nil, nil
 	}
-	a, err := d.resolve(ctx, *folder)
+	a, err := s.resolve(ctx, *folder)
 	switch {
 	case err != nil:
 		return nil, err
@@ -64,7 +64,7 @@ func (d *desk) below(ctx context.Context, folder *Target) ([]string, error) {
 	case a.ID == vfs.Root:
 		return nil, nil
 	}
-	paths, err := d.lib.Paths(ctx, a.ID)
+	paths, err := s.Library.Paths(ctx, a.ID)
 	if err == nil && len(paths) == 0 {
 		err = remote.E("look in", "", remote.NotExist, errors.New("the folder is in the trash"))
 	}
@@ -75,12 +75,12 @@ func (d *desk) below(ctx context.Context, folder *Target) ([]string, error) {
 }
 
 // name picks the first of a media's names that lies in one of the folders; ok is false when none does.
-func (d *desk) name(ctx context.Context, m *remote.Media, folders []string) (name string, ok bool, err error) {
+func (s *Media) name(ctx context.Context, m *remote.Media, folders []string) (name string, ok bool, err error) {
 	names := m.Paths
 	for _, n := range names {
 		// The record has texts. Names are bytes, and one that is no text is not among them as it is.
 		if strings.ContainsRune(n, '\uFFFD') {
-			if names, err = d.lib.Paths(ctx, m.Node); err != nil {
+			if names, err = s.Library.Paths(ctx, m.Node); err != nil {
 				return "", false, err
 			}
 			break
@@ -103,8 +103,8 @@ func (d *desk) name(ctx context.Context, m *remote.Media, folders []string) (nam
 var quoting = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
 // tags lists all tags, with the number of media that have each.
-func (d *desk) tags(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
-	tags, err := d.lib.Values(ctx, "tag", nil)
+func (s *Media) tags(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
+	tags, err := s.Library.Values(ctx, "tag", nil)
 	if err != nil {
 		return err
 	}
@@ -114,7 +114,7 @@ func (d *desk) tags(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit fun
 			return err
 		}
 		a := MediaAnswer{Tag: tag}
-		if err := d.lib.Find(ctx, q, 0, func(m *remote.Media) bool {
+		if err := s.Library.Find(ctx, q, 0, func(m *remote.Media) bool {
 			if slices.Contains(m.Tags, tag) { // the query does not tell upper from lower case
 				a.Count++
 			}

@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"bytes"
@@ -90,7 +90,7 @@ func (c *Client) Stop(ctx context.Context, force bool, each func(Pending)) (left
 	if err != nil {
 		return left, err
 	}
-	for locked(c.dir) {
+	for Locked(c.dir) {
 		select {
 		case <-ctx.Done():
 			return left, remote.E("wait for the daemon's end", c.dir, remote.KindOf(ctx.Err()), nil)
@@ -126,6 +126,15 @@ func (c *Client) follow(ctx context.Context, op, path string, content io.Reader,
 			return nil
 		}
 	}
+}
+
+// Remount has the daemon change its mount. each, which may be nil, is called with what is still to be uploaded before it is read-only.
+func (c *Client) Remount(ctx context.Context, r Remount, each func(Pending)) error {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return remote.E("remount", c.dir, remote.Invalid, err)
+	}
+	return c.follow(ctx, "remount", "/remount", bytes.NewReader(body), each)
 }
 
 // Media asks the daemon about media; each is called for every line of the answer but the last, in order, and ends the request by its error.
@@ -170,7 +179,7 @@ func (c *Client) send(ctx context.Context, op, method, path string, content io.R
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		if ctx.Err() == nil && !locked(c.dir) {
+		if ctx.Err() == nil && !Locked(c.dir) {
 			return nil, remote.E(op, c.dir, remote.NotExist, errors.New("no daemon is running"))
 		}
 		return nil, c.broken(op, err)
@@ -190,7 +199,7 @@ func (c *Client) broken(op string, err error) error {
 		return remote.E(op, c.dir, kind, err)
 	case errors.Is(err, context.DeadlineExceeded):
 		return remote.E(op, c.dir, remote.Unavailable, errors.New("the daemon did not answer in time"))
-	case !locked(c.dir):
+	case !Locked(c.dir):
 		return remote.E(op, c.dir, remote.NotExist, errors.New("the daemon has ended"))
 	}
 	return remote.E(op, c.dir, remote.Unavailable, err)

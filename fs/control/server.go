@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"context"
@@ -13,19 +13,20 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"mediafs/fs/transfer"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
 
-// socketName is the control socket in the catalog directory. The directory (0700) and the socket (0600) are this user's alone, and
+// SocketName is the control socket in the catalog directory. The directory (0700) and the socket (0600) are this user's alone, and
 // either end asks the kernel who the other is.
-const socketName = "control.sock"
+const SocketName = "control.sock"
 
 // reportEvery is how often a flush or stop says how it stands: often enough for a progress bar, and too seldom to cost anything.
 const reportEvery = 250 * time.Millisecond
 
-// controlled is what the socket drives: a Daemon.
-type controlled interface {
+// A Daemon is what the socket drives.
+type Daemon interface {
 	Status() Status
 	// Flush returns when all that was written and changed before the call is in the store.
 	Flush(ctx context.Context) error
@@ -36,25 +37,28 @@ type controlled interface {
 	Remount(ctx context.Context, r Remount) error
 	// Media carries out a request about media; emit is called for each line of the answer, from one goroutine at a time.
 	Media(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error
-	importer
+	// ImportObjects and ImportRecords apply batches, as transfer has them.
+	ImportObjects(ctx context.Context, b transfer.ObjectsBatch) (transfer.ObjectsResult, error)
+	ImportRecords(ctx context.Context, b transfer.RecordsBatch) (transfer.RecordsResult, error)
 }
 
-// control serves the socket.
-type control struct {
+// A Server answers at the control socket of one catalog directory.
+type Server struct {
 	dir      string
-	target   controlled
+	target   Daemon
 	server   *http.Server
 	listener net.Listener
 	done     chan struct{} // closed when serve has returned
-	ending   chan struct{} // closed by close: streams say their last line
+	ending   chan struct{} // closed by Close: streams say their last line
 }
 
-// startControl listens in dir, whose lock the caller holds: a socket that lies there is a dead daemon's.
-func startControl(dir string, target controlled) (*control, error) {
-	fail := func(err error) (*control, error) {
-		return nil, remote.OSError("listen on the control socket", filepath.Join(dir, socketName), err)
+// Listen serves the control socket of the catalog directory dir, whose lock the caller holds: a socket
+// that lies there is a dead daemon's.
+func Listen(dir string, target Daemon) (*Server, error) {
+	fail := func(err error) (*Server, error) {
+		return nil, remote.OSError("listen on the control socket", filepath.Join(dir, SocketName), err)
 	}
-	if err := os.Remove(filepath.Join(dir, socketName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(filepath.Join(dir, SocketName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fail(err)
 	}
 	var l *net.UnixListener
@@ -67,60 +71,60 @@ func startControl(dir string, target controlled) (*control, error) {
 		return fail(err)
 	}
 	l.SetUnlinkOnClose(false) // its name holds only while throughDir runs; close removes it
-	if err := os.Chmod(filepath.Join(dir, socketName), 0o600); err != nil {
+	if err := os.Chmod(filepath.Join(dir, SocketName), 0o600); err != nil {
 		l.Close()
 		return fail(err)
 	}
-	c := &control{dir: dir, target: target, listener: ownPeers{l}, done: make(chan struct{}), ending: make(chan struct{})}
+	s := &Server{dir: dir, target: target, listener: ownPeers{l}, done: make(chan struct{}), ending: make(chan struct{})}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET "+protocol+"/status", c.status)
-	mux.HandleFunc("POST "+protocol+"/flush", c.flush)
-	mux.HandleFunc("POST "+protocol+"/stop", c.stop)
-	mux.HandleFunc("POST "+protocol+"/remount", c.remount)
-	mux.HandleFunc("POST "+protocol+"/media/{verb}", c.media)
-	mux.HandleFunc("POST "+protocol+"/import", c.importObjects)
-	mux.HandleFunc("POST "+protocol+"/records", c.importRecords)
-	c.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ConnContext: withPeer}
+	mux.HandleFunc("GET "+protocol+"/status", s.status)
+	mux.HandleFunc("POST "+protocol+"/flush", s.flush)
+	mux.HandleFunc("POST "+protocol+"/stop", s.stop)
+	mux.HandleFunc("POST "+protocol+"/remount", s.remount)
+	mux.HandleFunc("POST "+protocol+"/media/{verb}", s.media)
+	mux.HandleFunc("POST "+protocol+"/import", s.importObjects)
+	mux.HandleFunc("POST "+protocol+"/records", s.importRecords)
+	s.server = &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ConnContext: withPeer}
 	go func() {
-		defer close(c.done)
-		c.server.Serve(c.listener) //nolint:errcheck // always ErrServerClosed, or the listener broke and close says so
+		defer close(s.done)
+		s.server.Serve(s.listener) //nolint:errcheck // always ErrServerClosed, or the listener broke and close says so
 	}()
-	return c, nil
+	return s, nil
 }
 
-// close waits a moment for answers under way and removes the socket.
-func (c *control) close() error {
-	close(c.ending)
+// Close waits a moment for answers under way and removes the socket.
+func (s *Server) Close() error {
+	close(s.ending)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
-	err := c.server.Shutdown(ctx)
+	err := s.server.Shutdown(ctx)
 	if err != nil {
-		err = c.server.Close()
+		err = s.server.Close()
 	}
-	<-c.done
-	return errors.Join(err, os.Remove(filepath.Join(c.dir, socketName)))
+	<-s.done
+	return errors.Join(err, os.Remove(filepath.Join(s.dir, SocketName)))
 }
 
-func (c *control) status(w http.ResponseWriter, _ *http.Request) {
+func (s *Server) status(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
-	json.NewEncoder(w).Encode(c.target.Status()) //nolint:errcheck // who asked has gone
+	json.NewEncoder(w).Encode(s.target.Status()) //nolint:errcheck // who asked has gone
 }
 
-func (c *control) flush(w http.ResponseWriter, r *http.Request) {
-	c.stream(w, "upload", func() error { return c.target.Flush(r.Context()) })
+func (s *Server) flush(w http.ResponseWriter, r *http.Request) {
+	s.stream(w, "upload", func() error { return s.target.Flush(r.Context()) })
 }
 
-func (c *control) stop(w http.ResponseWriter, r *http.Request) {
+func (s *Server) stop(w http.ResponseWriter, r *http.Request) {
 	force, _ := strconv.ParseBool(r.URL.Query().Get("force"))
-	c.stream(w, "unmount", func() error { return c.target.Stop(force) })
+	s.stream(w, "unmount", func() error { return s.target.Stop(force) })
 }
 
 // stream runs work and writes one Report a line until it is over.
-func (c *control) stream(w http.ResponseWriter, phase string, work func() error) {
+func (s *Server) stream(w http.ResponseWriter, phase string, work func() error) {
 	w.Header().Set("Content-Type", "application/jsonl")
 	out, flusher := json.NewEncoder(w), http.NewResponseController(w)
 	say := func(r Report) {
-		r.Phase, r.Pending = phase, c.target.Status().Pending
+		r.Phase, r.Pending = phase, s.target.Status().Pending
 		if out.Encode(r) == nil {
 			flusher.Flush() //nolint:errcheck // who asked has gone; work sees it by its context
 		}
@@ -135,7 +139,7 @@ func (c *control) stream(w http.ResponseWriter, phase string, work func() error)
 		case err := <-result:
 			say(Report{Failed: failureOf(err), Done: err == nil})
 			return
-		case <-c.ending:
+		case <-s.ending:
 			// The library is being closed under a flush: what the outcome is, close itself finds out.
 			select {
 			case err := <-result:
@@ -150,6 +154,17 @@ func (c *control) stream(w http.ResponseWriter, phase string, work func() error)
 	}
 }
 
+func (s *Server) remount(w http.ResponseWriter, req *http.Request) {
+	var r Remount
+	err := json.NewDecoder(http.MaxBytesReader(w, req.Body, 1<<20)).Decode(&r)
+	s.stream(w, "remount", func() error {
+		if err != nil {
+			return remote.E("remount", "", remote.Invalid, err)
+		}
+		return s.target.Remount(req.Context(), r)
+	})
+}
+
 // mediaRequestLimit bounds a request about media, in bytes: a thousand paths of the longest kind.
 const mediaRequestLimit = 16 << 20
 
@@ -160,7 +175,7 @@ const (
 )
 
 // media answers with one MediaAnswer a line.
-func (c *control) media(w http.ResponseWriter, r *http.Request) {
+func (s *Server) media(w http.ResponseWriter, r *http.Request) {
 	verb := r.PathValue("verb")
 	if handlers[verb] == nil {
 		http.NotFound(w, r)
@@ -190,7 +205,7 @@ func (c *control) media(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		err = remote.E("read the request", verb, remote.Invalid, err)
 	} else {
-		err = c.target.Media(r.Context(), caller, verb, &req, say)
+		err = s.target.Media(r.Context(), caller, verb, &req, say)
 	}
 	say(MediaAnswer{End: true, Failed: failureOf(err)}) //nolint:errcheck // the caller has gone
 }
@@ -247,5 +262,5 @@ func throughDir(dir string, use func(path string) error) error {
 		return &os.PathError{Op: "open", Path: dir, Err: err}
 	}
 	defer unix.Close(fd)
-	return use("/proc/self/fd/" + strconv.Itoa(fd) + "/" + socketName)
+	return use("/proc/self/fd/" + strconv.Itoa(fd) + "/" + SocketName)
 }

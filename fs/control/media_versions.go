@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"context"
@@ -11,12 +11,12 @@ import (
 // versionPiece is how many bytes of a version one line has.
 const versionPiece = 256 << 10
 
-func (d *desk) versions(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
-	a, err := d.one(ctx, r)
+func (s *Media) versions(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
+	a, err := s.one(ctx, r)
 	if err != nil {
 		return err
 	}
-	kept, err := d.lib.Versions(ctx, a.ID)
+	kept, err := s.Library.Versions(ctx, a.ID)
 	if err != nil {
 		return err
 	}
@@ -30,12 +30,12 @@ func (d *desk) versions(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit
 }
 
 // version sends the bytes of a version in pieces.
-func (d *desk) version(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
-	a, err := d.one(ctx, r)
+func (s *Media) version(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
+	a, err := s.one(ctx, r)
 	if err != nil {
 		return err
 	}
-	f, err := d.lib.OpenVersion(ctx, a.ID, r.Number)
+	f, err := s.Library.OpenVersion(ctx, a.ID, r.Number)
 	if err != nil {
 		return err
 	}
@@ -57,16 +57,16 @@ func (d *desk) version(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit 
 	}
 }
 
-func (d *desk) restoreVersion(ctx context.Context, c vfs.Caller, r *MediaRequest, _ func(MediaAnswer) error) error {
-	a, err := d.one(ctx, r)
+func (s *Media) restoreVersion(ctx context.Context, c vfs.Caller, r *MediaRequest, _ func(MediaAnswer) error) error {
+	a, err := s.one(ctx, r)
 	if err != nil {
 		return err
 	}
-	return d.lib.RestoreVersion(ctx, c, a.ID, r.Number)
+	return s.Library.RestoreVersion(ctx, c, a.ID, r.Number)
 }
 
-func (d *desk) uploads(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
-	all, err := d.lib.Uploads(ctx)
+func (s *Media) uploads(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
+	all, err := s.Library.Uploads(ctx)
 	if err != nil {
 		return err
 	}
@@ -80,13 +80,13 @@ func (d *desk) uploads(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit 
 	return nil
 }
 
-func (d *desk) cancelUpload(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
+func (s *Media) cancelUpload(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
 	return each(ctx, len(r.Targets), 1, emit, func(ctx context.Context, i int) (MediaAnswer, error) {
-		a, err := d.resolve(ctx, r.Targets[i])
+		a, err := s.resolve(ctx, r.Targets[i])
 		if err != nil {
 			return MediaAnswer{}, err
 		}
-		return MediaAnswer{Node: a.ID}, d.lib.CancelUpload(ctx, a.ID)
+		return MediaAnswer{Node: a.ID}, s.Library.CancelUpload(ctx, a.ID)
 	})
 }
 
@@ -98,14 +98,14 @@ type settable interface {
 // viewFolder is the setting that has the name of the folder with the views.
 const viewFolder = "view-folder"
 
-func (d *desk) settings(_ context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
-	return emit(MediaAnswer{Setting: &Setting{Name: viewFolder, Value: d.lib.ViewFolder(), Means: "name at the root under which views appear"}})
+func (s *Media) settings(_ context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
+	return emit(MediaAnswer{Setting: &Setting{Name: viewFolder, Value: s.Library.ViewFolder(), Means: "name at the root under which views appear"}})
 }
 
-func (d *desk) setSetting(ctx context.Context, c vfs.Caller, r *MediaRequest, _ func(MediaAnswer) error) error {
-	s, ok := d.lib.(settable)
+func (s *Media) setSetting(ctx context.Context, c vfs.Caller, r *MediaRequest, _ func(MediaAnswer) error) error {
+	lib, ok := s.Library.(settable)
 	if !ok {
 		return remote.E("set", string(r.Name), remote.Unsupported, errors.New("this library has no settings"))
 	}
-	return s.SetSetting(ctx, c, string(r.Name), r.Value)
+	return lib.SetSetting(ctx, c, string(r.Name), r.Value)
 }

@@ -1,4 +1,4 @@
-package daemon
+package control
 
 import (
 	"context"
@@ -17,64 +17,71 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
+// changes are the verbs that change the library.
+var changes = map[string]bool{VerbEdit: true, VerbRestore: true, VerbPurge: true, VerbRestoreVersion: true, VerbSetSetting: true}
+
+// Changes reports whether verb changes the library.
+func Changes(verb string) bool { return changes[verb] }
+
 // editsAtOnce is how many media one request changes at the same time. Each change returns when it is in the log; those that wait together share a commit,
 // so that thousands of media cost some dozens of requests and not one each.
 const editsAtOnce = 256
 
-// A desk answers requests about the media of one library, whoever brings them: the control socket or a command that has opened
-// the library itself.
-type desk struct {
-	lib vfs.MediaLibrary
-	now func() time.Time
+// Media answers requests about the media of one library, whoever brings them: the control socket, or a
+// command that has opened the library itself.
+type Media struct {
+	Library vfs.MediaLibrary
+	Now     func() time.Time
 }
 
 // A handler carries out one verb. It calls emit for each line of the answer, from one goroutine at a time; emit's error means that nobody listens any more. What it
 // returns is how the whole went.
-type handler func(d *desk, ctx context.Context, c vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error
+type handler func(s *Media, ctx context.Context, c vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error
 
 var handlers = map[string]handler{
-	VerbInfo:           (*desk).info,
-	VerbEdit:           (*desk).edit,
-	VerbFind:           (*desk).find,
-	VerbTags:           (*desk).tags,
-	VerbTrash:          (*desk).trash,
-	VerbRestore:        (*desk).restore,
-	VerbPurge:          (*desk).purge,
-	VerbVersions:       (*desk).versions,
-	VerbVersion:        (*desk).version,
-	VerbRestoreVersion: (*desk).restoreVersion,
-	VerbUploads:        (*desk).uploads,
-	VerbCancelUpload:   (*desk).cancelUpload,
-	VerbSettings:       (*desk).settings,
-	VerbSetSetting:     (*desk).setSetting,
+	VerbInfo:           (*Media).info,
+	VerbEdit:           (*Media).edit,
+	VerbFind:           (*Media).find,
+	VerbTags:           (*Media).tags,
+	VerbTrash:          (*Media).trash,
+	VerbRestore:        (*Media).restore,
+	VerbPurge:          (*Media).purge,
+	VerbVersions:       (*Media).versions,
+	VerbVersion:        (*Media).version,
+	VerbRestoreVersion: (*Media).restoreVersion,
+	VerbUploads:        (*Media).uploads,
+	VerbCancelUpload:   (*Media).cancelUpload,
+	VerbSettings:       (*Media).settings,
+	VerbSetSetting:     (*Media).setSetting,
 }
 
-// answer carries out a verb. Unsupported: there is no such verb.
-func (d *desk) answer(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error {
+// Answer carries out a verb and calls emit for each line of the answer, from one goroutine at a time.
+// Unsupported: there is no such verb.
+func (s *Media) Answer(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error {
 	h, ok := handlers[verb]
 	if !ok {
 		return remote.E("ask about media", verb, remote.Unsupported, errors.New("there is no such request"))
 	}
-	return h(d, ctx, c, r, emit)
+	return h(s, ctx, c, r, emit)
 }
 
 // resolve finds the node of a target. It takes no reference.
-func (d *desk) resolve(ctx context.Context, t Target) (vfs.Attr, error) {
+func (s *Media) resolve(ctx context.Context, t Target) (vfs.Attr, error) {
 	switch {
 	case t.Node&record.ViewBit != 0:
 		return vfs.Attr{}, remote.E("look up", "", remote.Unsupported, errors.New("it is made up by a view, or kept on this machine only"))
 	case t.Node != 0:
-		return d.lib.GetAttr(ctx, t.Node)
+		return s.Library.GetAttr(ctx, t.Node)
 	}
-	return d.lib.Resolve(ctx, string(t.Path))
+	return s.Library.Resolve(ctx, string(t.Path))
 }
 
 // one resolves the only target of a request.
-func (d *desk) one(ctx context.Context, r *MediaRequest) (vfs.Attr, error) {
+func (s *Media) one(ctx context.Context, r *MediaRequest) (vfs.Attr, error) {
 	if len(r.Targets) != 1 {
 		return vfs.Attr{}, remote.E("ask about media", "", remote.Invalid, fmt.Errorf("%d targets where one is needed", len(r.Targets)))
 	}
-	return d.resolve(ctx, r.Targets[0])
+	return s.resolve(ctx, r.Targets[0])
 }
 
 // each runs work for n things, many at a time. What fails is told with its index, and the rest goes on; it ends early when ctx does or nobody listens.
@@ -117,19 +124,19 @@ feed:
 	return nil
 }
 
-func (d *desk) info(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
+func (s *Media) info(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
 	// One at a time: answers come from memory, and in the order that was asked for.
 	return each(ctx, len(r.Targets), 1, emit, func(ctx context.Context, i int) (a MediaAnswer, err error) {
-		at, err := d.resolve(ctx, r.Targets[i])
+		at, err := s.resolve(ctx, r.Targets[i])
 		if err != nil {
 			return a, err
 		}
-		if a.Media, err = d.lib.Media(ctx, at.ID); err != nil {
+		if a.Media, err = s.Library.Media(ctx, at.ID); err != nil {
 			return a, err
 		}
 		a.Node = at.ID
 		if r.Document {
-			if a.Document, err = d.lib.Document(ctx, at.ID); errors.Is(err, remote.NotExist) {
+			if a.Document, err = s.Library.Document(ctx, at.ID); errors.Is(err, remote.NotExist) {
 				err = remote.E("read the facts", "", remote.NotExist, errors.New("its bytes say nothing more than the record does"))
 			}
 		}
@@ -138,25 +145,25 @@ func (d *desk) info(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit fun
 }
 
 // edit makes the same change of each target. Who asks is checked by the library.
-func (d *desk) edit(ctx context.Context, c vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
+func (s *Media) edit(ctx context.Context, c vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
 	edits, err := editsOf(r.Edits)
 	if err != nil {
 		return err
 	}
 	return each(ctx, len(r.Targets), editsAtOnce, emit, func(ctx context.Context, i int) (a MediaAnswer, err error) {
-		at, err := d.resolve(ctx, r.Targets[i])
+		at, err := s.resolve(ctx, r.Targets[i])
 		if err != nil {
 			return a, err
 		}
 		ch := vfs.MediaChange{Edits: edits}
 		for _, w := range r.Attach {
-			attached, err := d.attachment(ctx, c, at.ID, w)
+			attached, err := s.attachment(ctx, c, at.ID, w)
 			if err != nil {
 				return a, err
 			}
 			ch.Attached = append(ch.Attached, attached)
 		}
-		return MediaAnswer{Node: at.ID}, d.lib.EditMedia(ctx, c, at.ID, ch)
+		return MediaAnswer{Node: at.ID}, s.Library.EditMedia(ctx, c, at.ID, ch)
 	})
 }
 
@@ -176,8 +183,8 @@ func editsOf(wire []MediaEdit) ([]media.Edit, error) {
 }
 
 // attachment is the record that w means for a media.
-func (d *desk) attachment(ctx context.Context, c vfs.Caller, id vfs.ID, w MediaAttach) (media.Attachment, error) {
-	now := d.now()
+func (s *Media) attachment(ctx context.Context, c vfs.Caller, id vfs.ID, w MediaAttach) (media.Attachment, error) {
+	now := s.Now()
 	at := &record.Time{Seconds: now.Unix(), Nanos: uint32(now.Nanosecond())}
 	who := w.User
 	if who == "" {
@@ -198,7 +205,7 @@ func (d *desk) attachment(ctx context.Context, c vfs.Caller, id vfs.ID, w MediaA
 		if w.Number == 0 {
 			return media.AttachComment(remote.Comment{User: who, Text: w.Text, Time: now, Answers: w.Answers})
 		}
-		there, err := d.comment(ctx, id, w.Number)
+		there, err := s.comment(ctx, id, w.Number)
 		switch {
 		case err != nil:
 			return media.Attachment{}, err
@@ -215,8 +222,8 @@ func (d *desk) attachment(ctx context.Context, c vfs.Caller, id vfs.ID, w MediaA
 }
 
 // comment finds a comment of a media by its number.
-func (d *desk) comment(ctx context.Context, id vfs.ID, number uint64) (remote.Comment, error) {
-	m, err := d.lib.Media(ctx, id)
+func (s *Media) comment(ctx context.Context, id vfs.ID, number uint64) (remote.Comment, error) {
+	m, err := s.Library.Media(ctx, id)
 	if err != nil {
 		return remote.Comment{}, err
 	}

@@ -220,10 +220,11 @@ func (c *Catalog) follow() {
 	defer poll.Stop()
 	var ckpt checkpointer
 	defer ckpt.wait()
-	fails := 0 // in a row
+	fails := 0  // in a row
+	unread := 0 // of them, in a row, those at which the log could not be read on
 	for {
 		c.mu.RLock()
-		work := (len(c.st.pending) > 0 || c.st.pin != nil) && c.st.fatal == nil && c.st.loading == nil
+		work := (len(c.st.pending) > 0 || c.st.pin != nil) && c.st.fatal == nil && c.st.loading == nil && c.st.blocked == nil
 		c.mu.RUnlock()
 		if !work {
 			select {
@@ -235,25 +236,32 @@ func (c *Catalog) follow() {
 			}
 		}
 		var err error
-		if work {
+		if work && unread == 0 {
 			err = c.appendOnce(c.ctx)
 		} else {
 			err = c.catchUp(c.ctx)
+		}
+		if err == nil {
+			err = c.mended(c.ctx)
 		}
 		if c.ctx.Err() != nil {
 			return
 		}
 		if err == nil {
-			fails = 0
+			fails, unread = 0, 0
 			ckpt.start(c, work)
 			continue
 		}
 		c.failed(err)
+		unread = c.judgeFailure(unread, err)
 		pause := c.opt.RetryInterval
 		switch remote.KindOf(err) {
 		case remote.Unavailable, remote.Throttled: // the store owns the pauses between its requests
 		default:
 			pause = c.backoff(fails)
+		}
+		if unread > 0 {
+			pause = min(pause, blockedPause*c.opt.RetryInterval)
 		}
 		if fails++; fails == 1 {
 			c.log.WithError(err).Warn("the log of the library cannot be followed; trying again")

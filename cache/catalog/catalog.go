@@ -28,6 +28,9 @@ type Options struct {
 	Store    remote.Log // the log that is followed
 	Library  string     // identity of the library; a directory that belongs to another is refused
 	ReadOnly bool       // follow only: no client number is taken, Update fails with ReadOnly
+	// StayReadable opens a catalog also when the log cannot be read on, at the last commit that can be:
+	// see Blocked. Without it Open fails then.
+	StayReadable bool
 
 	// Machine tells this machine and the file system of Dir from others; when it changes, a new client number is taken.
 	Machine []byte
@@ -43,6 +46,9 @@ type Options struct {
 	// Reloaded is told that the replicated catalog was replaced by the store's newest checkpoint, so that any key may have changed. It is called
 	// from the catalog's goroutine with no lock held; Open does not call it.
 	Reloaded func()
+	// Mended is called when a log that was blocked can be read to its end, before Blocked ends, in the
+	// catalog's goroutine with no lock held; it may be before Open returns. Its error keeps the log blocked.
+	Mended func() error
 	// Referenced tells whether a node is looked up or open here, so that its record must outlive its deletion as an orphan. It is
 	// called under the catalog's lock.
 	Referenced func(node uint64) bool
@@ -104,8 +110,9 @@ type Catalog struct {
 		ids      counter
 		ops      counter
 		closed   bool
-		fatal    error // the catalog takes no more writes
-		loading  error // not nil: what is in Badger is no catalog, and why; text only, its kind means nothing
+		fatal    error    // the catalog takes no more writes
+		blocked  *Blocked // not nil: the log cannot be read on, and the catalog takes no writes until it can
+		loading  error    // not nil: what is in Badger is no catalog, and why; text only, its kind means nothing
 		index    indexState
 	}
 
@@ -118,8 +125,10 @@ type Catalog struct {
 	wake    chan struct{}
 	// reindexed is signalled when the builder of the index has something to do.
 	reindexed chan struct{}
-	patience  atomic.Int64 // opt.AppendTimeout, until SetAppendTimeout
-	drain     *sync.Cond   // signalled with mu held when pending shrinks
+	damaged   atomic.Uint64 // number of a checkpoint that could not be loaded; 0: none
+	patience  atomic.Int64  // opt.AppendTimeout, until SetAppendTimeout
+	drain     *sync.Cond    // signalled with mu held when pending shrinks
+	unblocked chan struct{} // closed while the log is not blocked; guarded by mu
 	cancel    context.CancelCauseFunc
 	done      sync.WaitGroup
 	ctx       context.Context
@@ -162,6 +171,8 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 	c := &Catalog{opt: opt, log: opt.Log, store: opt.Store, wake: make(chan struct{}, 1), reindexed: make(chan struct{}, 1)}
 	c.patience.Store(int64(opt.AppendTimeout))
 	c.drain = sync.NewCond(&c.mu)
+	c.unblocked = make(chan struct{})
+	close(c.unblocked)
 	c.st.undo = make(map[string][]byte)
 	c.ctx, c.cancel = context.WithCancelCause(context.Background())
 	if err := c.openDir(); err != nil {
@@ -267,24 +278,19 @@ func (c *Catalog) start(ctx context.Context) error {
 			return err
 		}
 	}
-	if err := c.catchUp(ctx); err != nil {
+	if err := c.catchUpAtStart(ctx); err != nil {
 		return err
 	}
-	if err := errors.Join(c.forgetKept(), c.hadAll()); err != nil {
+	if err := c.forgetKept(); err != nil {
 		return err
 	}
 	if err := c.checkFeatures(); err != nil {
 		return err
 	}
-	if c.opt.ReadOnly {
+	if c.opt.ReadOnly || c.Blocked() != nil { // blocked, it may have written more than it can read: it joins when it can
 		return nil
 	}
-	if err := c.join(ctx); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.unlock()
-	return c.rerun(nil)
+	return c.enter(ctx)
 }
 
 // Close stops following, also in the middle of a request, and closes the directory. Operations that are not in the log stay in the
@@ -335,6 +341,9 @@ func (c *Catalog) writable(op string) error {
 	}
 	if c.opt.ReadOnly {
 		return remote.E(op, "", remote.ReadOnly, errors.New("the library is mounted read-only"))
+	}
+	if c.st.blocked != nil {
+		return c.blockedError(op, remote.ReadOnly)
 	}
 	return c.st.fatal
 }

@@ -67,14 +67,15 @@ func (c *Catalog) checkpoint(ctx context.Context, ifDue bool) error {
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)() // Close waits for who reads a snapshot
 	known, err := c.store.OpenCheckpoint(ctx)
-	if err != nil && !errors.Is(err, remote.NotExist) {
+	if err != nil && !errors.Is(err, remote.NotExist) && !errors.Is(err, remote.Corrupt) { // of those a new one is the way out
 		return err
 	}
+	adopts := err == nil && known.Seq() > c.damaged.Load() // the log since a damaged one is not all that is read
 	c.snap.RLock()
 	defer c.snap.RUnlock()
 	c.mu.Lock()
 	werr := c.writable("write checkpoint")
-	if err == nil {
+	if adopts {
 		c.st.ckpt = c.st.ckpt.adopt(known.Seq(), known.Bytes(), c.st.seq, c.opt.CommitCost)
 	}
 	if werr != nil || ifDue && !c.due() || err == nil && known.Seq() >= c.st.seq {

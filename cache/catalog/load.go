@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -35,7 +36,8 @@ type download struct {
 	bytes   int64    // of the checkpoint
 	f       *os.File // nil: the log is read afterwards
 	commits int
-	last    uint64 // newest commit
+	last    uint64 // newest commit that can be read
+	stop    error  // why the log cannot be read on after it; nil: it is the newest
 }
 
 const pieceHeader = 8
@@ -66,6 +68,12 @@ func (c *Catalog) load(ctx context.Context) (loaded bool, err error) {
 	}
 	defer d.close()
 	if !first {
+		c.mu.RLock()
+		gains := d.last > c.st.seq || c.st.loading != nil && d.last == c.st.seq
+		c.mu.RUnlock()
+		if d.stop != nil && !gains {
+			return false, remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Corrupt, errors.New(d.stop.Error())).WithHint(lost)
+		}
 		if err := c.replace(ctx, d); err != nil {
 			return false, err
 		}
@@ -89,38 +97,100 @@ func (c *Catalog) forgetKept() error {
 
 const lost = "the store has lost objects of the library; restore them, or ask for help before anything is written"
 
-// fetch downloads the newest checkpoint and the log after it, or, at first, puts the checkpoint in place; nil when the catalog is what that checkpoint says. One that vanishes while it is read may have been deleted for a
-// newer one. If there is no newer one, objects are missing.
+// fetch downloads the newest checkpoint and the log after it, or, at first, puts the checkpoint in place;
+// nil when the catalog is what that checkpoint says. One that vanishes while it is read may have been
+// deleted for a newer one. If there is no newer one, objects are missing. Where objects of it are missing
+// or damaged, the one before it will do, and in the end the log, if it is there from its beginning.
 func (c *Catalog) fetch(ctx context.Context, first bool) (*download, error) {
-	d, seq, err := c.fetchOnce(ctx, first)
+	var damage error // of the newest
+	for below := newest; ; {
+		d, seq, err := c.fetchTwice(ctx, first, below)
+		var bad badCheckpoint
+		switch {
+		case err == nil && damage != nil:
+			c.log.WithError(damage).Errorf("the newest checkpoint cannot be read; the library is read from the one after commit %d and the log", seq)
+			return d, nil
+		case !errors.As(err, &bad):
+			return d, err
+		case below == 0: // and nothing is left to try
+			return nil, damage
+		}
+		if damage == nil {
+			damage = bad.error
+			c.damaged.Store(max(c.damaged.Load(), seq))
+		}
+		below = seq
+	}
+}
+
+// newest is above the number of every checkpoint.
+const newest uint64 = math.MaxUint64
+
+// A badCheckpoint is why a checkpoint cannot be loaded that others may stand in for.
+type badCheckpoint struct{ error }
+
+func (b badCheckpoint) Unwrap() error { return b.error }
+
+// fetchTwice tries one of the checkpoints before commit below, 0: the log alone. It tells the number of
+// the one that it tried.
+func (c *Catalog) fetchTwice(ctx context.Context, first bool, below uint64) (*download, uint64, error) {
+	d, seq, err := c.fetchOnce(ctx, first, below)
+	if d != nil && errors.Is(d.stop, remote.Stale) { // the log may have been trimmed after a newer checkpoint
+		err = d.stop
+		d.close()
+	}
 	if !errors.Is(err, remote.Stale) {
-		return d, err
+		return d, seq, err
 	}
 	select {
 	case <-ctx.Done():
-		return nil, err
+		return nil, seq, err
 	case <-time.After(c.opt.RetryInterval):
 	}
-	d, again, err := c.fetchOnce(ctx, first)
+	d, again, err := c.fetchOnce(ctx, first, below)
 	if errors.Is(err, remote.Stale) && again == seq {
-		err = remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost)
+		err = badCheckpoint{remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost)}
 	}
-	return d, err
+	return d, again, err
 }
 
-// fetchOnce tries it once and tells the number of the checkpoint.
-func (c *Catalog) fetchOnce(ctx context.Context, first bool) (*download, uint64, error) {
+// openBefore fills in the checkpoint of a download: the newest before commit below. None is left when
+// the log is to be read from its beginning, where it must be there.
+func (c *Catalog) openBefore(ctx context.Context, d *download, below uint64) error {
+	err := error(remote.E("load catalog", "", remote.NotExist, nil))
+	if below > 0 {
+		d.ck, err = c.store.OpenCheckpointBefore(ctx, below)
+	}
+	switch {
+	case err == nil:
+		d.seq, d.hash, d.bytes = d.ck.Seq(), d.ck.Hash(), d.ck.Bytes()
+		return nil
+	case errors.Is(err, remote.Corrupt):
+		return badCheckpoint{err}
+	case !errors.Is(err, remote.NotExist):
+		return err
+	}
+	d.ck = nil
+	if below == newest {
+		return nil
+	}
+	oldest, err := c.store.Horizon(ctx)
+	if err == nil && oldest > 1 {
+		err = badCheckpoint{remote.E("load catalog", "", remote.Corrupt, fmt.Errorf("the log begins at commit %d", oldest))}
+	}
+	return err
+}
+
+// fetchOnce tries it once.
+func (c *Catalog) fetchOnce(ctx context.Context, first bool, below uint64) (*download, uint64, error) {
 	c.mu.RLock()
 	have, hash, loading := c.st.seq, c.st.hash, c.st.loading != nil
 	c.mu.RUnlock()
 	d := &download{}
-	ck, err := c.store.OpenCheckpoint(ctx)
-	switch {
-	case err == nil:
-		d.ck, d.seq, d.hash, d.bytes = ck, ck.Seq(), ck.Hash(), ck.Bytes()
-	case !errors.Is(err, remote.NotExist):
+	if err := c.openBefore(ctx, d, below); err != nil {
 		return nil, 0, err
-	case have > 0 && !loading:
+	}
+	if d.ck == nil && below == newest && have > 0 && !loading {
 		return nil, 0, remote.E("load catalog", "", remote.Corrupt, errors.New("there is no checkpoint to start again from")).WithHint(lost)
 	}
 	if !loading && have == d.seq && slices.Equal(hash, d.hash) {
@@ -134,6 +204,7 @@ func (c *Catalog) fetchOnce(ctx context.Context, first bool) (*download, uint64,
 		return d, d.seq, c.replace(ctx, d)
 	}
 	name := filepath.Join(c.opt.Dir, "download")
+	var err error
 	if d.f, err = os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600); err != nil {
 		return nil, d.seq, local("load checkpoint", name, err)
 	}
@@ -142,7 +213,7 @@ func (c *Catalog) fetchOnce(ctx context.Context, first bool) (*download, uint64,
 	} else {
 		err = c.fill(ctx, d)
 	}
-	if err == nil && d.last < have {
+	if err == nil && d.stop == nil && d.last < have {
 		err = c.lostCommits(d.last, have)
 	}
 	if err != nil {
@@ -172,11 +243,11 @@ func (c *Catalog) fill(ctx context.Context, d *download) error {
 			return err
 		}
 		for r, err := range d.ck.Records(ctx) {
-			if err != nil {
-				return err
+			if err == nil {
+				err = c.checkRecord(r)
 			}
-			if err := c.checkRecord(r); err != nil {
-				return err
+			if err != nil {
+				return damaged(err)
 			}
 		}
 		if err := d.keep(c.kept(), true); err != nil {
@@ -187,14 +258,18 @@ func (c *Catalog) fill(ctx context.Context, d *download) error {
 	w := bufio.NewWriterSize(d.f, 256<<10)
 	hash := d.hash
 	for e, err := range c.store.Read(ctx, d.seq+1) {
-		if err != nil {
-			return err
+		var l logged
+		if err == nil {
+			l, err = c.decode(e)
 		}
-		l, err := c.decode(e)
-		if err != nil {
-			return err
+		if err == nil {
+			err = l.follows(d.last, hash)
 		}
-		if err := l.follows(d.last, hash); err != nil {
+		if blocking(err) {
+			d.stop = err // what comes before it is good
+			break
+		}
+		if err != nil {
 			return err
 		}
 		h := binary.BigEndian.AppendUint32(nil, uint32(len(e.Body)))
@@ -209,6 +284,14 @@ func (c *Catalog) fill(ctx context.Context, d *download) error {
 		return local("load checkpoint", c.opt.Dir, err)
 	}
 	return nil
+}
+
+// damaged marks an error of reading a checkpoint for which another one may stand in.
+func damaged(err error) error {
+	if errors.Is(err, remote.Corrupt) {
+		return badCheckpoint{err}
+	}
+	return err
 }
 
 func (c *Catalog) checkRecord(r remote.Record) error {
@@ -373,7 +456,7 @@ func (c *Catalog) installRecords(ctx context.Context, d *download) error {
 		n := 0
 		for r, err := range d.ck.Records(ctx) {
 			if err != nil {
-				return err
+				return damaged(err)
 			}
 			if n++; n%1000 == 0 {
 				c.progress(p)
@@ -386,7 +469,7 @@ func (c *Catalog) installRecords(ctx context.Context, d *download) error {
 			}
 			p.Bytes += int64(len(r.Key) + len(r.Value))
 			if err := c.checkRecord(r); err != nil {
-				return err
+				return damaged(err)
 			}
 			if err := c.installRecord(w.set, r.Key, r.Value); err != nil {
 				return local("load checkpoint", c.opt.Dir, err)

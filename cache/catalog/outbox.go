@@ -306,6 +306,9 @@ func (c *Catalog) Flush(ctx context.Context) error {
 		if c.st.fatal != nil {
 			return c.st.fatal
 		}
+		if c.st.blocked != nil {
+			return c.blockedError(fmt.Sprintf("flush catalog: %d changes are kept here", len(c.st.pending)), remote.Corrupt)
+		}
 		if err := ctx.Err(); err != nil {
 			return remote.E("flush catalog", "", remote.KindOf(err), fmt.Errorf("%d changes are not in the store yet: %w", len(c.st.pending), err))
 		}

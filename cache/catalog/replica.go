@@ -88,6 +88,9 @@ func (c *Catalog) tryCatchUp(ctx context.Context) error {
 		}
 	}
 	err := c.readLog(ctx)
+	if errors.Is(err, remote.Corrupt) && c.checkpointAhead(ctx) { // which does without that commit
+		err = remote.E("read log", "", remote.Stale, errors.New(err.Error()))
+	}
 	if !errors.Is(err, remote.Stale) {
 		return err
 	}

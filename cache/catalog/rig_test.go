@@ -76,6 +76,7 @@ type world struct {
 	boot  atomic.Int64
 	leaky bool                   // its catalogs are never closed: their goroutines stand still
 	holes func(object.Info) bool // what listings leave out, for machines that are opened from now on
+	older []string               // parts of a checkpoint that is not the newest
 }
 
 func newWorld(t *testing.T) *world {
@@ -326,6 +327,6 @@ func stopAt(t *testing.T, point string, nth int) (step func(string), there chan 
 // away is a log whose store cannot be reached.
 type away struct{ remote.Log }
 
-func (away) OpenCheckpoint(context.Context) (remote.Checkpoint, error) {
+func (away) OpenCheckpointBefore(context.Context, uint64) (remote.Checkpoint, error) {
 	return nil, remote.E("open checkpoint", "", remote.Unavailable, nil)
 }

@@ -17,6 +17,7 @@ type Status struct {
 	Error      string    `json:"error,omitempty"`      // last error of the log
 	ErrorTime  time.Time `json:"error_time,omitzero"`  // when
 	Fatal      string    `json:"fatal,omitempty"`      // why nothing is written any more
+	Blocked    *Blocked  `json:"blocked,omitempty"`    // why the log cannot be read on, and nothing is written until it can
 	Loading    string    `json:"loading,omitempty"`    // why there is no catalog to read now
 	Dropped    int       `json:"dropped,omitempty"`    // late operations that were not carried out
 	Kept       int       `json:"kept,omitempty"`       // late operations that were carried out in part or otherwise
@@ -64,7 +65,7 @@ func (c *Catalog) publish() {
 	}
 	c.status.set(func(s *Status) {
 		s.Client, s.Applied, s.Outbox = c.st.client, c.st.seq, len(c.st.pending)
-		s.Fatal, s.Loading = text(c.st.fatal), text(c.st.loading)
+		s.Fatal, s.Loading, s.Blocked = text(c.st.fatal), text(c.st.loading), c.st.blocked
 		s.Indexed, s.ToIndex = 0, 0
 		if done, total, ready := c.indexReady(); !ready && !c.opt.NoIndex {
 			s.Indexed, s.ToIndex = done, max(total, 1)
@@ -75,6 +76,9 @@ func (c *Catalog) publish() {
 func (c *Catalog) failed(err error) {
 	c.status.set(func(s *Status) {
 		s.Error, s.ErrorTime = err.Error(), time.Now()
+		if blocking(err) {
+			s.Reached = s.ErrorTime // what it answered was wrong
+		}
 		c.status.kind = remote.KindOf(err)
 	})
 }

@@ -21,6 +21,7 @@ func Check(ctx context.Context, opt Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	r.stays = true
 	err = errors.Join(c.run(r), r.close())
 	if err == nil {
 		err = ctx.Err()
@@ -78,6 +79,9 @@ func (c *checker) run(r *replica) error {
 		}
 	}
 	c.report.Commit = r.applied()
+	if b := r.cat.Status().Blocked; b != nil {
+		c.find.add(Unloadable, Place{}, "catalog", "%s", b.Why)
+	}
 	c.opt.step("loaded")
 	if err := r.cat.View(c.compare); err != nil {
 		return err

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -233,7 +234,7 @@ func TestDamage(t *testing.T) {
 		{name: "gap that nobody can pass", damage: func(l *library) {
 			l.commit(writes{"sa": []byte{}})
 			l.delete("log/0/00000000000000000002")
-		}, found: []found{{Unloadable, "", "missing"}, {LogGap, "", "log from commit 2 to 2"}}},
+		}, found: []found{{Unloadable, "", "missing"}, {LogGap, "", "log from commit 2 to 2"}, {ForeignObject, "", "old/scan.tif"}}},
 		{name: "log shorter than a checkpoint", damage: func(l *library) {
 			l.checkpoint()
 			l.delete("log/0/00000000000000000002")
@@ -243,11 +244,11 @@ func TestDamage(t *testing.T) {
 			l.replace("log/0/00000000000000000001", flip(70))
 		}, found: []found{{BadCommit, "", "commit 1"}}},
 		{name: "commit altered that is needed", damage: func(l *library) { l.replace("log/0/00000000000000000002", flip(70)) },
-			found: []found{{Unloadable, "", "00002"}, {BadCommit, "", "commit 2"}}},
+			found: []found{{Unloadable, "", "00002"}, {BadCommit, "", "commit 2"}, {ForeignObject, "", "old/scan.tif"}}},
 		{name: "part missing", damage: func(l *library) {
 			l.checkpoint()
 			l.delete(l.only("checkpoint/part/"))
-		}, found: []found{{Unloadable, "", "the store has lost objects"}, {MissingPart, "", "is not there"}}},
+		}, found: []found{{MissingPart, "", "is not there"}}},
 		{name: "part of an old checkpoint cut", damage: func(l *library) {
 			l.checkpoint()
 			old := l.only("checkpoint/part/")
@@ -258,7 +259,12 @@ func TestDamage(t *testing.T) {
 		{name: "manifest altered", damage: func(l *library) {
 			l.checkpoint()
 			l.replace(l.only("checkpoint/manifest/"), flip(200))
-		}, found: []found{{Unloadable, "", "manifest"}, {BadManifest, "", "checksum"}}},
+		}, found: []found{{BadManifest, "", "checksum"}}},
+		{name: "bad commit after the last, beside other damage", damage: func(l *library) {
+			l.delete(at('A'))
+			_, err := l.mem.Put(l.t.Context(), fmt.Sprintf("log/0/%020d", l.seq+1), strings.NewReader("x"), 1, object.PutOptions{})
+			l.ok(err)
+		}, found: []found{{Unloadable, "", "log/0/"}, {MissingContent, photoPlace, "not there"}, {BadCommit, "", "log/0/"}}},
 
 		{name: "foreign keys", damage: func(l *library) {
 			for _, k := range []string{"notes.txt", "content/readme", "log/0/1"} {

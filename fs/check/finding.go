@@ -54,10 +54,11 @@ const (
 
 const reportIt = "keep a copy of the store as it is, and report this: mediafs has written something wrong"
 const restoreIt = "restore the object from a backup, or from an earlier version of it if the bucket keeps versions"
+const keepMounted = "leave a machine that has it mounted running; " + restoreIt
 
 // classes say of each class what it means for people and what they can do. A class with nothing to do is a note.
 var classes = map[Class]struct{ means, advice string }{
-	Unloadable:     {"no machine can mount the library anew; one that has it mounted goes on", "leave a machine that has it mounted running; " + restoreIt},
+	Unloadable:     {"machines that have not read further, and new ones, mount the library read-only as it was then, if they can read anything", keepMounted},
 	BadRecord:      {"what it says is lost, or was written by a later version", "use the newest mediafs; if that says the same, " + reportIt},
 	DanglingName:   {"the name is listed and cannot be opened", reportIt},
 	WrongKind:      {"programs see another kind of file in a listing than when they open it", reportIt},
@@ -77,10 +78,10 @@ var classes = map[Class]struct{ means, advice string }{
 	MissingSums:     {"the media cannot be read, though its bytes are there", restoreIt},
 	AlteredSums:     {"the media cannot be read, though its bytes may be whole", restoreIt},
 	ChangedExternal: {"the object is not the one that was imported: the media cannot be read", restoreIt + "; or delete the media and import it anew"},
-	LogGap:          {"machines that have not read further cannot go on, and new ones cannot mount", "leave a machine that has it mounted running; " + restoreIt},
-	BadCommit:       {"machines that have not read further cannot go on, and new ones cannot mount", "leave a machine that has it mounted running; " + restoreIt},
-	BadManifest:     {"if it is the newest, machines without a catalog cannot mount", restoreIt},
-	MissingPart:     {"if it belongs to the newest checkpoint, machines without a catalog cannot mount", "leave a machine that has it mounted running; " + restoreIt},
+	LogGap:          {"machines that have not read further, and new ones, mount the library read-only as it was before", keepMounted},
+	BadCommit:       {"machines that have not read further, and new ones, mount the library read-only as it was before", keepMounted + ", or delete it if it is none of the library's: no machine has read it"},
+	BadManifest:     {"if it is the newest, machines without a catalog read the one before and more of the log", restoreIt},
+	MissingPart:     {"if it belongs to the newest checkpoint, machines without a catalog read the one before and more of the log", keepMounted},
 
 	OrphanVersion: {"it takes room and nobody can reach it", ""},
 	OrphanRecord:  {"it is left over and harms nothing", ""},

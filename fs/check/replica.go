@@ -16,6 +16,8 @@ type replica struct {
 	opt Options
 	dir string // private, removed at close
 	cat *catalog.Catalog
+
+	stays bool // it shows the last commit that can be read when the log cannot be read on: cat.Blocked
 }
 
 // asleep is the interval at which the replica would look at the log by itself: it never does.
@@ -43,7 +45,7 @@ func (r *replica) catchUp(ctx context.Context) error {
 		return err
 	}
 	cat, err := catalog.Open(ctx, catalog.Options{
-		Dir: filepath.Join(r.dir, "catalog"), Store: r.opt.Store, Library: r.opt.Store.Facts().Library, ReadOnly: true, NoIndex: true,
+		Dir: filepath.Join(r.dir, "catalog"), Store: r.opt.Store, Library: r.opt.Store.Facts().Library, ReadOnly: true, NoIndex: true, StayReadable: r.stays,
 		PollInterval: asleep, RetryInterval: r.opt.Pause, Log: r.opt.Log,
 	})
 	if err != nil {

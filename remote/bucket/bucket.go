@@ -13,6 +13,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -109,9 +110,10 @@ type Store struct {
 	seen   sightings
 	clock  storeClock
 
-	// unreadable is the number under which the log last had an object that is no commit, until what
-	// came of that is known; 0: none.
+	// unreadable is the number under which the log last had an object that is no commit, or a hole, until
+	// what came of that is known; 0: none.
 	unreadable atomic.Uint64
+	damaged    sync.Map // keys of parts of checkpoints that were read and are not what they should be
 }
 
 var (

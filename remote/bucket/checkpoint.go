@@ -153,6 +153,7 @@ func (c *checkpoint) load(ctx context.Context, i int) ([]remote.Record, error) {
 	}
 	recs, err := c.decode(p, obj)
 	if err != nil {
+		c.s.damaged.Store(p.Key, true)
 		return nil, during(op, p.Key, err)
 	}
 	return recs, c.keep.write(p, obj)

@@ -89,6 +89,9 @@ func (w *checkpointWriter) look(ctx context.Context, parts []partEntry) error {
 		if err != nil {
 			return err
 		}
+		if _, damaged := w.s.damaged.Load(o.Key); damaged {
+			continue // it is put anew
+		}
 		sizes[o.Key] = o.Size
 		age := w.s.Now().Sub(o.Modified)
 		if hash, ok := parsePartKey(o.Key); ok && o.Size <= maxPart && !o.Modified.IsZero() && age < partYouth && age > -partYouth {

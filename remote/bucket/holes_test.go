@@ -93,6 +93,20 @@ func TestHolesBesideAGap(t *testing.T) {
 	if len(es) != 3 {
 		t.Errorf("%d commits", len(es))
 	}
+	// Who has found a hole takes it for no end, however young the commit before it is.
+	r = newRig(t)
+	r.fill(1, 5)
+	r.remove(logKey(4))
+	s := r.another()
+	for range 3 {
+		es, err := readAll(t.Context(), s, 3)
+		want(t, err, remote.Stale)
+		if len(es) != 1 {
+			t.Errorf("%d commits", len(es))
+		}
+		_, err = readAll(t.Context(), s, 4)
+		want(t, err, remote.Stale)
+	}
 }
 
 // racing is a bucket whose listings take a while: others append between the two halves of what they show, the later first.

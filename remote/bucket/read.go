@@ -155,6 +155,7 @@ func (r *reader) upTo(ctx context.Context, last uint64, sizes map[uint64]int64) 
 		seq := first + uint64(i)
 		e, err := r.fetch(ctx, seq, r.s.opt.Boot())
 		if errors.Is(err, remote.NotExist) {
+			r.s.unreadable.Store(seq) // no end of the log, whatever was seen before it
 			err = trimmed(seq, "it is missing, and the log goes on after it, up to "+logKey(last))
 		}
 		return e, err

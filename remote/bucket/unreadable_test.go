@@ -173,4 +173,29 @@ func TestDamagedManifests(t *testing.T) {
 	r.load(4, records(10, 4))
 }
 
+// A part that was found damaged, of whatever size, is not named by another checkpoint.
+func TestDamagedPartIsPutAnew(t *testing.T) {
+	r := newRig(t, smallParts)
+	_, err := r.write(1, records(8_000, 0))
+	ok(t, err)
+	damaged := r.raw(partOf(r))
+	damaged[len(damaged)/2] ^= 1
+	r.overwrite(partOf(r), damaged)
+	c, err := r.OpenCheckpoint(t.Context())
+	ok(t, err)
+	for _, err = range c.Records(t.Context()) {
+		if err != nil {
+			break
+		}
+	}
+	want(t, err, remote.Corrupt)
+	r.bad.Reset()
+	_, err = r.write(2, records(8_000, 0))
+	ok(t, err)
+	if n := r.bad.Count(storetest.Put, ""); n != 2 { // the part and the manifest
+		t.Errorf("%d objects were put", n)
+	}
+	r.load(2, records(8_000, 0))
+}
+
 func partOf(r *rig) string { return r.keys(partPrefix)[0] }

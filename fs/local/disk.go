@@ -170,33 +170,44 @@ func (d *disk) files(folder *os.File) (all []found, err error) {
 	return all, nil
 }
 
-// create makes a real file with its record in new/ and moves it to its name in folder, which is free. With fill it is
-// filled first, and replaces what has the name.
-func (d *disk) create(folder *os.File, name string, r record, fill func(*os.File) error) (f *os.File, ino uint64, err error) {
+// A making is a real file in new/, which is no dropping yet.
+type making struct {
+	f   *os.File
+	ino uint64
+	tmp string // its name there
+}
+
+// begin makes a real file with its record in new/. name is the dropping's, for people.
+func (d *disk) begin(name string, r record) (m making, err error) {
 	d.last++
-	tmp := strconv.FormatUint(d.last, 10)
-	fd, err := unix.Openat(int(d.made.Fd()), tmp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	m.tmp = strconv.FormatUint(d.last, 10)
+	fd, err := unix.Openat(int(d.made.Fd()), m.tmp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
 	if err != nil {
-		return nil, 0, err
+		return m, err
 	}
-	f = os.NewFile(uintptr(fd), name)
+	m.f = os.NewFile(uintptr(fd), name)
 	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil {
 		err = writeList(fd, r)
 	}
-	switch {
-	case err != nil:
-	case fill == nil:
-		err = moveToFree(d.made, tmp, folder, name)
-	default:
-		if err = fill(f); err == nil {
-			err = unix.Renameat(int(d.made.Fd()), tmp, int(folder.Fd()), name)
-		}
-	}
+	m.ino = st.Ino
 	if err != nil {
-		return nil, 0, errors.Join(err, unix.Unlinkat(int(d.made.Fd()), tmp, 0), f.Close())
+		return m, errors.Join(err, d.giveUp(m))
 	}
-	return f, st.Ino, nil
+	return m, nil
+}
+
+// name gives a file that was begun its name in folder, which is free unless it replaces.
+func (d *disk) name(m making, folder *os.File, name string, replaces bool) error {
+	if replaces {
+		return unix.Renameat(int(d.made.Fd()), m.tmp, int(folder.Fd()), name)
+	}
+	return moveToFree(d.made, m.tmp, folder, name)
+}
+
+// giveUp ends a file that gets no name.
+func (d *disk) giveUp(m making) error {
+	return errors.Join(unix.Unlinkat(int(d.made.Fd()), m.tmp, 0), m.f.Close())
 }
 
 // clear removes what an earlier process began to make.

@@ -131,7 +131,7 @@ func (l *Library) fill(ctx context.Context, n *node, f vfs.File, id vfs.ID, a vf
 			break
 		}
 		if !allZero(buf[:got]) { // a hole stays one
-			if _, err := f.Write(ctx, buf[:got], off, false); err != nil {
+			if err := writeAll(ctx, f, buf[:got], off); err != nil {
 				return err
 			}
 		}
@@ -171,6 +171,21 @@ func (l *Library) fill(ctx context.Context, n *node, f vfs.File, id vfs.ID, a vf
 	return err
 }
 
+// writeAll writes until all of p is written: a Write may end early, and the next one says why.
+func writeAll(ctx context.Context, f vfs.File, p []byte, off int64) error {
+	for len(p) > 0 {
+		n, err := f.Write(ctx, p, off, false)
+		if err == nil && n == 0 {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return err
+		}
+		p, off = p[n:], off+int64(n)
+	}
+	return nil
+}
+
 func allZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
 // fresh is how long a file of the inner library may exist and still leave it for this machine: a little less than
@@ -205,6 +220,10 @@ func (l *Library) leave(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 	if n == nil || err != nil {
 		return false, err
 	}
+	// What the store has of it goes with its last name there: by then this disk must have it under the new one.
+	if err := l.syncFolder(to); err != nil {
+		return true, err
+	}
 	return true, l.inner.Unlink(ctx, c, parent, name)
 }
 
@@ -229,7 +248,7 @@ func (l *Library) copyUnopened(ctx context.Context, c vfs.Caller, a vfs.Attr, to
 	}
 	n, err := l.copyOut(ctx, f, a, to, newName)
 	if err != nil {
-		if kind := remote.KindOf(err); kind == remote.NoSpace || kind == remote.TooLarge {
+		if kind := remote.KindOf(err); kind == remote.NoSpace || kind == remote.TooLarge || kind == remote.Conflict {
 			return nil, nil
 		}
 		return nil, err
@@ -292,6 +311,14 @@ func (l *Library) copyOut(ctx context.Context, f vfs.File, a vfs.Attr, to vfs.ID
 			if err := unix.Fsetxattr(int(out.Fd()), name, value, 0); err != nil {
 				return err
 			}
+		}
+		// What another machine has written or changed meanwhile is in the copy in part.
+		now, err := l.inner.GetAttr(ctx, a.ID)
+		if err == nil && (now.Size != a.Size || now.Mtime != a.Mtime || now.Ctime != a.Ctime) {
+			err = remote.E("rename", quoted(newName), remote.Conflict, errors.New("the file changed while it was copied"))
+		}
+		if err != nil {
+			return err
 		}
 		times := []unix.Timespec{spec(&a.Atime), spec(&a.Mtime)}
 		if err := unix.UtimesNanoAt(int(out.Fd()), "", times, unix.AT_EMPTY_PATH); err != nil {

@@ -14,3 +14,13 @@ func (l *Library) SetEndPlaces(folder uint64, end uint64) {
 	l.lists[folder] = newList(end)
 	l.setHas(folder, true)
 }
+
+// Claimants counts who has the claim on a folder, or waits for it.
+func (l *Library) Claimants(folder uint64) int {
+	l.claims.mu.Lock()
+	defer l.claims.mu.Unlock()
+	if c := l.claims.held[folder]; c != nil {
+		return c.users
+	}
+	return 0
+}

@@ -131,7 +131,8 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 		if !enter {
 			return done, err
 		}
-		if entered, err := f.l.enterOr(ctx, f.n, err); !entered {
+		// One that has lost its name meanwhile cannot enter: what its name said does not count any more.
+		if entered, err := f.l.enterOr(ctx, f.n, err); !entered && err != nil {
 			return 0, err
 		}
 	}

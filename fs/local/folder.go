@@ -67,15 +67,52 @@ func (l *Library) forgetLists() {
 // add makes a dropping with one pin on its node. folder exists, and the caller has a claim on it.
 //
 // With fill the file has what that writes before it has its name, and a dropping of that name is replaced; else Exist.
+// Nobody waits for fill, which may read from the store.
 func (l *Library) add(folder vfs.ID, name string, r record, fill func(*os.File) error) (n *node, err error) {
 	const op = "create a local file"
+	m, err := l.begin(op, name, r)
+	if err != nil {
+		return nil, err
+	}
+	if fill != nil {
+		err = fill(m.f)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		n, err = l.addMade(op, folder, name, m, fill != nil)
+	}
+	if err == nil {
+		return n, nil
+	}
+	if given := l.disk.giveUp(m); given != nil {
+		l.log.WithError(given).Debug("a local file that was begun stays for the next mount to remove")
+	}
+	if said := new(remote.Error); errors.As(err, &said) {
+		return nil, err
+	}
+	return nil, wrap(op, quoted(name), err)
+}
+
+func (l *Library) begin(op, name string, r record) (m making, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.closed {
-		return nil, remote.E(op, quoted(name), remote.Unavailable, os.ErrClosed)
+		return m, remote.E(op, quoted(name), remote.Unavailable, os.ErrClosed)
 	}
 	if err := l.disk.mayGrow(0); err != nil {
-		return nil, err
+		return m, err
+	}
+	if m, err = l.disk.begin(name, r); err != nil {
+		return m, wrap(op, quoted(name), err)
+	}
+	return m, nil
+}
+
+// addMade gives a file that was made its name. mu is held.
+func (l *Library) addMade(op string, folder vfs.ID, name string, m making, replaces bool) (n *node, err error) {
+	if l.closed {
+		return nil, remote.E(op, quoted(name), remote.Unavailable, os.ErrClosed)
 	}
 	t, d, err := l.ready(op, folder, name)
 	if err != nil {
@@ -84,7 +121,7 @@ func (l *Library) add(folder vfs.ID, name string, r record, fill func(*os.File) 
 	defer d.Close()
 	var lost *node
 	if over := t.names[name]; over != nil {
-		if fill == nil {
+		if !replaces {
 			return nil, remote.E(op, quoted(name), remote.Exist, nil)
 		}
 		lost = l.nodes[nodeID(over.ino)]
@@ -92,19 +129,18 @@ func (l *Library) add(folder vfs.ID, name string, r record, fill func(*os.File) 
 			return nil, err
 		}
 	}
-	f, ino, err := l.disk.create(d, name, r, fill)
-	if err != nil {
+	if err := l.disk.name(m, d, name, replaces); err != nil {
 		if lost != nil {
 			l.settle(lost)
 		}
 		l.empty(folder, t)
-		return nil, wrap(op, quoted(name), err)
+		return nil, err
 	}
 	l.nameless(lost)
-	l.put(t, name, ino)
+	l.put(t, name, m.ino)
 	n = l.node(folder, t.names[name])
 	place(n, folder, name)
-	n.f, n.pins = f, n.pins+1
+	n.f, n.pins = m.f, n.pins+1
 	return n, nil
 }
 

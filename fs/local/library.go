@@ -39,7 +39,7 @@ type Options struct {
 // Node ids of droppings have bits 62 and 61 set: no stored node has the first, no view the second. The rest is the real file's inode number,
 // so an id stays what it was over a remount.
 //
-// Locks, in this order: a claim on a folder, mu, a node's io. mu is held over single system calls on the local disk and never over
+// Locks, in this order: a claim on a folder, a node's io, mu. mu is held over single system calls on the local disk and never over
 // a call of the inner library; what is about no dropping never waits for it.
 type Library struct {
 	inner    vfs.Library

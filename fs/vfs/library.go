@@ -159,7 +159,8 @@ type File interface {
 	KeepCache() bool
 	// Read fills p from off and returns less only at the end of the media. It never returns io.EOF.
 	Read(ctx context.Context, p []byte, off int64) (int, error)
-	// Write writes all of p at off, or at the end when the file was opened with O_APPEND. killPriv clears setuid and setgid bits.
+	// Write writes p at off, or at the end when the file was opened with O_APPEND. What fails after a part of it gives the length of that, and the next one
+	// the error. killPriv clears setuid and setgid bits.
 	Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error)
 	// Flush is called at every close(2) of a descriptor; it finishes the upload when the caller's process is the one that opened.
 	Flush(ctx context.Context, c Caller) error

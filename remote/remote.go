@@ -20,8 +20,18 @@ type Facts struct {
 	Ranges      bool  // any range of a content can be read
 	MaxName     int   // longest name, in bytes
 	MaxSize     int64 // largest content, in bytes; 0 is no limit
-	Capacity    int64 // bytes the store can hold in all; 0 when it does not say
-	Free        int64 // bytes still free when opened; meaningful with Capacity
+}
+
+// A Spacious store knows how much room it has.
+type Spacious interface {
+	// Space is asked anew each time; ok is false when the store does not say.
+	Space() (s Space, ok bool)
+}
+
+// Space is the room in a store.
+type Space struct {
+	Free   int64  // bytes that can still be stored
+	Device uint64 // st_dev of the local file system that the store is a part of; 0: of none
 }
 
 // A ContentID names the bytes of a media in a store. ID is opaque. Validator (an etag, a revision, a hash) tells

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"mediafs/remote"
+	"mediafs/remote/bucket/record"
 )
 
 // Status is what the catalog tells of itself.
@@ -25,6 +26,8 @@ type Status struct {
 	Checkpoint uint64    `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
 	Indexed    uint64    `json:"indexed,omitempty"`    // while the index is made: records that are in it
 	ToIndex    uint64    `json:"to_index,omitempty"`   // while the index is made: records in all, about; 0: it is ready, or not kept
+
+	Usage record.Usage `json:"usage"` // what the library holds, the outbox included; while a checkpoint is loaded, what it held
 }
 
 // A statusBox is the status under a lock of its own, so that asking for it waits for nothing.
@@ -63,7 +66,11 @@ func (c *Catalog) publish() {
 		}
 		return err.Error()
 	}
+	usage, known := c.usage()
 	c.status.set(func(s *Status) {
+		if known {
+			s.Usage = usage
+		}
 		s.Client, s.Applied, s.Outbox = c.st.client, c.st.seq, len(c.st.pending)
 		s.Fatal, s.Loading, s.Blocked = text(c.st.fatal), text(c.st.loading), c.st.blocked
 		s.Indexed, s.ToIndex = 0, 0
@@ -71,6 +78,17 @@ func (c *Catalog) publish() {
 			s.Indexed, s.ToIndex = done, max(total, 1)
 		}
 	})
+}
+
+// usage reads what the library holds. mu is held.
+func (c *Catalog) usage() (u record.Usage, known bool) {
+	if c.st.loading != nil || c.st.closed {
+		return u, false
+	}
+	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
+	defer tx.discard()
+	u = tx.Usage()
+	return u, tx.err == nil
 }
 
 func (c *Catalog) failed(err error) {

@@ -28,8 +28,11 @@ type overlay struct {
 	records int
 	size    int64 // of the file
 
-	mu   sync.RWMutex
-	runs Ranges // guarded by mu; changed by one caller at a time
+	mu sync.RWMutex
+	// Guarded by mu, and changed by one caller at a time:
+	runs  Ranges
+	below []Segment // where the content below has bytes, within size; see Over
+	shown int64     // of those, how many are not hidden by the file's own
 }
 
 const (
@@ -143,8 +146,48 @@ func (f *File) cover(off, n int64) error {
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.shown -= o.shows(off, n)
 	o.runs.Add(off, n)
 	return nil
+}
+
+// Over says where the content below has bytes and no holes, ascending; Shown counts from here on. It
+// does nothing to a file that is no overlay.
+func (f *File) Over(below []Segment) {
+	o := f.over
+	if o == nil {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.below, o.shown = nil, 0
+	for _, s := range below {
+		if s.Length = min(s.End(), o.size) - s.Offset; s.Length > 0 {
+			o.below = append(o.below, s)
+		}
+	}
+	for _, s := range o.below {
+		for _, out := range o.runs.Out(s.Offset, s.Length) {
+			o.shown += out.Length
+		}
+	}
+}
+
+// Shown is how many bytes of the content below an overlay shows, holes not counted.
+func (f *File) Shown() int64 {
+	f.over.mu.RLock()
+	defer f.over.mu.RUnlock()
+	return f.over.shown
+}
+
+// shows counts the bytes in [off, off+n) that are the content's. mu is held.
+func (o *overlay) shows(off, n int64) (sum int64) {
+	for _, out := range o.runs.Out(off, n) {
+		for _, s := range o.below {
+			sum += max(min(out.End(), s.End())-max(out.Offset, s.Offset), 0)
+		}
+	}
+	return sum
 }
 
 // rewriteMap replaces the journal by a short one that says the same. Of a file that was synced the bytes are, before, since it counts as synced as well.
@@ -226,13 +269,21 @@ func (f *File) truncateOver(size int64) error {
 	if err := f.f.Truncate(size); err != nil {
 		return wrap("truncate spool file", f.path, err)
 	}
-	shrinks := size < o.size
+	was := o.size
 	f.grown(size)
-	if !shrinks {
+	if size >= was {
 		return nil
 	}
 	o.mu.Lock()
+	o.shown -= o.shows(size, was-size)
 	o.runs.Cut(size)
+	below := o.below
+	o.below = nil
+	for _, s := range below {
+		if s.Length = min(s.End(), size) - s.Offset; s.Length > 0 {
+			o.below = append(o.below, s)
+		}
+	}
 	o.mu.Unlock()
 	_ = o.record(size, cutAll) // without it the journal counts as far as the file reaches
 	return nil

@@ -54,10 +54,11 @@ const format = 1
 
 // A Spool is a directory of spool files, used by one process at a time (the catalog's lock sees to that).
 type Spool struct {
-	dir  string
-	boot string
-	most int // a spool file's descriptor is below this number
-	next atomic.Uint64
+	dir    string
+	boot   string
+	device uint64
+	most   int // a spool file's descriptor is below this number
+	next   atomic.Uint64
 }
 
 // Open opens or makes the spool in dir (0700).
@@ -73,8 +74,12 @@ func Open(dir string) (*Spool, error) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
 		return nil, wrap("ask how many files may be open beside", dir, err)
 	}
+	var st unix.Stat_t
+	if err := unix.Stat(dir, &st); err != nil {
+		return nil, wrap("open spool", dir, err)
+	}
 	most := int(min(l.Cur, 1<<30))
-	return &Spool{dir: dir, boot: strings.TrimSpace(string(boot)), most: most - min(256, most/3)}, nil
+	return &Spool{dir: dir, device: st.Dev, boot: strings.TrimSpace(string(boot)), most: most - min(256, most/3)}, nil
 }
 
 // scarce fails when f has a descriptor that is needed for connections to the store, the catalog and the control socket: without those nothing that is
@@ -259,17 +264,35 @@ func writeFile(path string, b []byte, sync bool) error {
 // Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside the spool needs to go on, and uploads to make
 // room again: 512 MiB, or a tenth of a small disk, or nearly a third of a tiny one.
 func (s *Spool) Room(n int64) error {
-	var st unix.Statfs_t
-	if err := unix.Statfs(s.dir, &st); err != nil {
-		return wrap("look at the spool's disk", s.dir, err)
+	free, floor, err := s.free()
+	if err != nil {
+		return err
 	}
-	free, total := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
-	if floor := max(min(512<<20, total/10), min(64<<20, total*3/10)); free-n < floor {
+	if free-n < floor {
 		return remote.E("write spool file", s.dir, remote.NoSpace, fmt.Errorf("%d MiB are free and %d MiB are kept free", free>>20, floor>>20)).
 			WithHint("free space on this disk, or move the catalog directory to a larger one with --catalog-dir")
 	}
 	return nil
 }
+
+// free gives the free bytes of the spool's disk, and those that are kept free.
+func (s *Spool) free() (free, floor int64, err error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(s.dir, &st); err != nil {
+		return 0, 0, wrap("look at the spool's disk", s.dir, err)
+	}
+	free, total := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
+	return free, max(min(512<<20, total/10), min(64<<20, total*3/10)), nil
+}
+
+// Left is how many bytes Room has room for; negative when it has none.
+func (s *Spool) Left() (int64, error) {
+	free, floor, err := s.free()
+	return free - floor, err
+}
+
+// Device is the st_dev of the spool's disk.
+func (s *Spool) Device() uint64 { return s.device }
 
 // Path is where the bytes are.
 func (f *File) Path() string { return f.path + dataSuffix }

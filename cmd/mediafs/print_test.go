@@ -93,6 +93,7 @@ func TestStatusText(t *testing.T) {
 		Pending: control.Pending{Files: 1, Bytes: 2048, Operations: 2},
 		Cache:   control.CacheState{Bytes: 1 << 20, Limit: 10 << 30, Hits: 3, Misses: 1},
 		Log:     control.LogState{Applied: 17, Newest: 18, LagSeconds: 1.25},
+		Used:    3 << 30,
 
 		LastError: &control.LastError{Text: "upload \x1b]0;x\a: unavailable", Time: started.Add(time.Minute)},
 	}
@@ -104,6 +105,7 @@ func TestStatusText(t *testing.T) {
   state       mounted read-only, offline: the store is not reached
   library     0b0e
   client      3
+  used        3.0 GiB
   pending     1 file (2.0 KiB), 2 changes
   cache       1.0 MiB of 10.0 GiB, 75.0 % hits
   log         commit 17 of 18, store answered 1.2 s ago

@@ -137,6 +137,7 @@ func (p *program) statusText(s control.Status, now time.Time) {
 	if s.Client > 0 {
 		line("client", "%d", s.Client)
 	}
+	line("used", "%s", bytesText(s.Used))
 	line("pending", "%s", pendingText(s.Pending))
 	cache := fmt.Sprintf("%s of %s", bytesText(s.Cache.Bytes), bytesText(s.Cache.Limit))
 	if rate, ok := s.Cache.HitRate(); ok {

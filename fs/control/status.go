@@ -20,6 +20,7 @@ type Status struct {
 	ReadOnly bool `json:"read_only"`
 	Offline  bool `json:"offline"` // the store has not been reached for a while
 
+	Used      int64      `json:"used_bytes"` // what the store holds for this library and what waits for its upload, as df tells it
 	Pending   Pending    `json:"pending"`
 	Cache     CacheState `json:"cache"`
 	Log       LogState   `json:"log"`

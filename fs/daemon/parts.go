@@ -216,6 +216,7 @@ func (p *parts) describe(s *control.Status) {
 	store := p.store.Facts()
 	s.Store, s.Library, s.Client = store.URL, store.Library, uint64(v.Catalog.Client)
 	s.Pending = control.Pending{Files: v.Pending.Files, Bytes: v.Pending.Bytes, Operations: v.Catalog.Outbox}
+	s.Used = v.Used
 	s.Cache.Bytes, s.Cache.Fetched = v.Cache.Bytes, v.Cache.Fetched
 	s.Cache.Hits, s.Cache.Misses = v.Cache.Hits, v.Cache.Misses
 	s.Log = control.LogState{Applied: v.Catalog.Applied, Newest: v.Catalog.Newest}

@@ -261,7 +261,7 @@ func (s *fileSystem) StatFs(cancel <-chan struct{}, h *gofuse.InHeader, out *gof
 	// There is no limit of nodes; programs that look for a free one get a large number.
 	const freeNodes = 1 << 32
 	*out = gofuse.StatfsOut{
-		Blocks:  st.Bytes / smallBlock,
+		Blocks:  st.FreeBytes/smallBlock + (st.Bytes-st.FreeBytes+smallBlock-1)/smallBlock, // a part of a block is used
 		Bfree:   st.FreeBytes / smallBlock,
 		Bavail:  st.FreeBytes / smallBlock,
 		Files:   st.Nodes + freeNodes,

@@ -162,19 +162,34 @@ func errReadOnly(op string) error {
 	return remote.E(op, "", remote.ReadOnly, errors.New("the library is mounted read-only"))
 }
 
-// StatFS tells what statfs tells: the bytes of all heads and versions against the store's capacity. A store that has no end is
-// shown with a terabyte free.
-func (fs *FS) StatFS(context.Context) (s StatFS, err error) {
-	err = fs.cat.View(func(tx *catalog.Tx) error {
-		u := tx.Usage()
-		used := u.Live + u.Versions
-		f := fs.store.Facts()
-		s = StatFS{Nodes: u.Nodes, MaxName: record.MaxName, FreeBytes: 1 << 40}
-		if f.Capacity > 0 {
-			s.FreeBytes = uint64(max(f.Free, 0))
+// StatFS tells what statfs tells, and waits for nothing. Free is what can be written; a store that does not say
+// is shown with a terabyte.
+func (fs *FS) StatFS(context.Context) (StatFS, error) {
+	u := fs.cat.Status().Usage
+	s := StatFS{Nodes: u.Nodes, MaxName: record.MaxName, FreeBytes: 1 << 40}
+	if sp, ok := fs.store.(remote.Spacious); ok {
+		if space, ok := sp.Space(); ok {
+			s.FreeBytes = uint64(max(fs.writable(space), 0))
 		}
-		s.Bytes = used + s.FreeBytes
-		return tx.Err()
-	})
-	return s, err
+	}
+	s.Bytes = uint64(fs.used(u)) + s.FreeBytes
+	return s, nil
+}
+
+// used is what the store holds for this library, in bytes, each content once: of what is there now, of
+// versions, of the trash, and of what garbage collection has not deleted yet. What waits for its upload
+// is added.
+func (fs *FS) used(u record.Usage) int64 { return int64(u.Contents) + max(fs.unsent.Load(), 0) }
+
+// writable is how much of the room in a store can be written: on the spool's own disk that is what the
+// spool takes.
+func (fs *FS) writable(s remote.Space) int64 {
+	if s.Device == 0 || s.Device != fs.spool.Device() {
+		return s.Free
+	}
+	left, err := fs.spool.Left()
+	if err != nil {
+		return s.Free
+	}
+	return min(s.Free, left)
 }

@@ -155,7 +155,8 @@ func (fs *FS) splice(ino *inode, from *record.Head, fromOff, off, n int64) error
 		w.dirty.Add(size, off-size)
 	}
 	w.dirty.Remove(off, n)
-	w.head, w.under = head, l
+	w.head = head
+	w.lie(l)
 	ino.grow(off + n)
 	return nil
 }

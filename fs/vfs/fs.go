@@ -79,6 +79,7 @@ type FS struct {
 	facts   *factsAgent
 	ctx     context.Context // ends at Close
 	cancel  context.CancelFunc
+	unsent  atomic.Int64   // bytes of all spool files that wait for their upload, holes not counted
 	wg      sync.WaitGroup // goes up under mu, and not once closed is set
 	closed  bool           // guarded by mu
 }
@@ -248,18 +249,20 @@ type Status struct {
 	Catalog catalog.Status `json:"catalog"`
 	Cache   block.Stats    `json:"cache"`
 	Pending Pending        `json:"pending"`
+	Used    int64          `json:"used"` // bytes, as statfs tells it
 }
 
 // Pending is what is written and not in the store.
 type Pending struct {
 	Files int    `json:"files"`
-	Bytes int64  `json:"bytes"`
+	Bytes int64  `json:"bytes"`           // holes, and what an edit left as it was, not counted
 	Error string `json:"error,omitempty"` // why the last try of one of them failed
 }
 
 // Status tells how the library stands.
 func (fs *FS) Status() Status {
-	return Status{Catalog: fs.cat.Status(), Cache: fs.cache.Stats(), Pending: fs.pending()}
+	c := fs.cat.Status()
+	return Status{Catalog: c, Cache: fs.cache.Stats(), Pending: fs.pending(), Used: fs.used(c.Usage)}
 }
 
 func (fs *FS) pending() (p Pending) {
@@ -267,7 +270,7 @@ func (fs *FS) pending() (p Pending) {
 		ino.mu.Lock()
 		if ino.dirty {
 			p.Files++
-			p.Bytes += ino.size
+			p.Bytes += ino.unsent
 			if ino.lastErr != nil {
 				p.Error = ino.lastErr.Error()
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mediafs/remote"
@@ -35,6 +36,7 @@ type inode struct {
 	local   bool   // w has bytes that no head has: everybody here reads them
 	size    int64  // with w
 	blocks  int64  // of 512 bytes that w takes, holes not counted; with local
+	unsent  int64  // of fs.unsent
 	mtime   Time   // with local
 	ctime   Time
 	lastErr error // why the last upload failed
@@ -49,9 +51,13 @@ type inode struct {
 
 	cancel    context.CancelCauseFunc // ends the upload that runs; nil: none does
 	cancelled int                     // uploads cancelled so far: files that were opened before the last write no more
+
+	sum *atomic.Int64 // fs.unsent
 }
 
-func newInode(id ID) *inode { return &inode{id: id, up: make(chan struct{}, 1)} }
+func (fs *FS) newInode(id ID) *inode {
+	return &inode{id: id, up: make(chan struct{}, 1), sum: &fs.unsent}
+}
 
 // lock takes up. It gives up when ctx ends, the file system closes, or an upload takes longer than close may.
 func (fs *FS) lock(ctx context.Context, ino *inode) error {
@@ -87,26 +93,31 @@ func (ino *inode) unlock() {
 	<-ino.up
 }
 
-// measure counts the blocks of what is in the spool: the file's own, and what shows of the content that it lies over, cut to the size. Up
-// is held. What is written over counts twice until then, which the size bounds.
+// measure counts the blocks of what is in the spool (the file's own, and what shows of the content
+// that it lies over, cut to the size), and the bytes that no store has. Up is held. Pages of which a
+// part was written over count twice, which the size bounds.
 func (ino *inode) measure() {
-	w := ino.w
-	if w == nil || !ino.isLocal() {
-		return
-	}
-	st, err := w.file.Stat()
-	if err != nil {
-		return
-	}
-	blocks := st.Blocks
-	if w.file.Overlay() {
-		for _, x := range w.under.extents {
-			blocks += (max(min(x.off+x.n, ino.size)-x.off, 0) + 511) / 512
+	var own, shown int64
+	if w := ino.w; w != nil {
+		st, err := w.file.Stat()
+		if err != nil {
+			return
+		}
+		own = st.Blocks
+		if w.file.Overlay() {
+			shown = (w.file.Shown() + 511) / 512
 		}
 	}
 	ino.mu.Lock()
-	ino.blocks = min(blocks, (ino.size+511)/512)
-	ino.mu.Unlock()
+	defer ino.mu.Unlock()
+	if ino.w != nil && ino.local {
+		ino.blocks = min(own+shown, (ino.size+511)/512)
+	}
+	was := ino.unsent
+	if ino.unsent = 0; ino.w != nil && ino.dirty {
+		ino.unsent = min(512*own, ino.size)
+	}
+	ino.sum.Add(ino.unsent - was)
 }
 
 // swap sets the spool file. up is held.
@@ -149,7 +160,7 @@ func (fs *FS) hold(id ID) *inode {
 	defer fs.mu.Unlock()
 	ino := fs.inodes[id]
 	if ino == nil {
-		ino = newInode(id)
+		ino = fs.newInode(id)
 		fs.inodes[id] = ino
 	}
 	ino.holds++

@@ -115,7 +115,7 @@ func (fs *FS) takeUp(f *spool.File) error {
 		}
 	}
 	// What becomes a version is not what the media holds: nobody finds this inode.
-	ino := newInode(d.Node)
+	ino := fs.newInode(d.Node)
 	if what != fateVersion {
 		ino = fs.hold(d.Node)
 		defer fs.release(ino)
@@ -123,11 +123,13 @@ func (fs *FS) takeUp(f *spool.File) error {
 	ino.w = &writing{file: f, shared: st.Nlink > 1}
 	ino.w.sends(up)
 	if d.Overlay {
-		if ino.w.head, ino.w.under, err = fs.below(d); err != nil {
+		var under layout
+		if ino.w.head, under, err = fs.below(d); err != nil {
 			log.WithError(err).Error("an edit of an earlier mount stays in the spool: the media that it lies over is not known any more")
 			ino.w = nil
 			return f.Close()
 		}
+		ino.w.lie(under)
 		for _, s := range f.Own(0, st.Size) {
 			ino.w.dirty.Add(s.Offset, s.Length)
 		}

@@ -129,6 +129,16 @@ func (w *writing) cut(size int64) {
 	w.high = min(w.high, size)
 }
 
+// lie makes the file lie over a layout.
+func (w *writing) lie(l layout) {
+	w.under = l
+	below := make([]spool.Segment, len(l.extents))
+	for i, x := range l.extents {
+		below[i] = spool.Segment{Offset: x.off, Length: x.n}
+	}
+	w.file.Over(below)
+}
+
 // headUnder encodes a head for the description of an overlay.
 func headUnder(h *record.Head) ([]byte, error) {
 	b, err := proto.Marshal(&record.Head{Size: h.GetSize(), Extents: h.GetExtents()})
@@ -158,7 +168,7 @@ func (fs *FS) relay(ino *inode, w *writing, d *spool.Description) error {
 		return err
 	}
 	ino.io.Lock()
-	w.under = l
+	w.lie(l)
 	ino.io.Unlock()
 	return nil
 }
@@ -189,6 +199,8 @@ func (fs *FS) hollow(ino *inode) (taken bool, err error) {
 	}
 	ino.io.Lock()
 	defer ino.io.Unlock()
-	w.under, w.sent = l, nil // what was sent is not in the file any more: nothing to adopt
-	return true, w.file.Hollow(d)
+	w.sent = nil // what was sent is not in the file any more: nothing to adopt
+	err = w.file.Hollow(d)
+	w.lie(l)
+	return true, err
 }

@@ -71,7 +71,8 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 		if w.file, err = fs.spool.CreateOver(d, size); err != nil {
 			return err
 		}
-		w.under, w.head = l, n.Head
+		w.lie(l)
+		w.head = n.Head
 	} else {
 		data := int64(0)
 		for _, x := range l.extents {

@@ -121,6 +121,7 @@ var (
 	_ remote.Log          = (*Store)(nil)
 	_ remote.FileUploader = (*Store)(nil)
 	_ remote.Composer     = (*Store)(nil)
+	_ remote.Spacious     = (*Store)(nil)
 )
 
 // maxContent is the largest content, in bytes: what S3 documents as the largest object that all its implementations take.
@@ -137,7 +138,7 @@ func newStore(b object.Bucket, opt Options, f format) *Store {
 		facts: remote.Facts{
 			Kind: "bucket", URL: bf.URL, Library: f.Library.String(), ReadOnly: opt.ReadOnly, Local: bf.Local,
 			UniqueNames: true, SizesKnown: true, Ranges: true,
-			MaxName: 255, MaxSize: maxContent, Capacity: bf.Capacity, Free: bf.Free,
+			MaxName: 255, MaxSize: maxContent,
 		},
 	}
 	if r, ok := b.(object.Rooted); ok {
@@ -149,6 +150,12 @@ func newStore(b object.Bucket, opt Options, f format) *Store {
 
 // Facts are those of the library and of the bucket it lies in.
 func (s *Store) Facts() remote.Facts { return s.facts }
+
+// Space is that of the bucket, which says so when it is a local directory.
+func (s *Store) Space() (remote.Space, bool) {
+	f := s.bucket.Facts()
+	return remote.Space{Free: f.Free, Device: f.Device}, f.Capacity > 0
+}
 
 // Now is the store's clock: its newest answer's Date and the time since, suspend included. Stores give the date in
 // whole seconds, so that it may step back by up to one between two calls.

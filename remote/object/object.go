@@ -55,9 +55,10 @@ type Facts struct {
 	MinPart  int64  // smallest part of a multipart upload but the last
 	MaxPart  int64
 	MaxParts int
-	MaxPut   int64 // largest object in one Put
-	Capacity int64 // bytes in all; 0 when the store does not say
-	Free     int64 // bytes free now
+	MaxPut   int64  // largest object in one Put
+	Capacity int64  // bytes in all; 0 when the store does not say
+	Free     int64  // bytes free now
+	Device   uint64 // st_dev of the local file system that the objects are in; 0: of none
 }
 
 // Bucket is object storage under one prefix: keys are relative to it, slash-separated, without a leading slash, never

@@ -256,6 +256,10 @@ func (b *Bucket) Facts() object.Facts {
 		f.Capacity = int64(st.Blocks) * st.Bsize
 		f.Free = int64(st.Bavail) * st.Bsize
 	}
+	var own unix.Stat_t
+	if unix.Fstat(int(d.Fd()), &own) == nil {
+		f.Device = own.Dev
+	}
 	return f
 }
 

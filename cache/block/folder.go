@@ -27,11 +27,11 @@ const lockName = "lock"
 // what is in it could be anybody's.
 func openFolder(path string) (*folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
-		return nil, remote.E("make cache directory", path, kindOfDisk(err), err)
+		return nil, remote.E("make cache directory", path, kindOfPath(err), err)
 	}
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, remote.E("open cache directory", path, kindOfDisk(err), err)
+		return nil, remote.E("open cache directory", path, kindOfPath(err), err)
 	}
 	d := &folder{path: path, f: f}
 	if err := d.check(); err != nil {
@@ -185,19 +185,24 @@ func openLimit() int {
 	return int(min(l.Cur, 1<<20))
 }
 
-// kindOfDisk maps an error of the local disk.
+// kindOfDisk maps an error of the local disk. It is never NotExist: a file of the cache that is missing is not one of the
+// library's.
 func kindOfDisk(err error) remote.Kind {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return remote.NoSpace
 	case errors.Is(err, unix.EROFS):
 		return remote.ReadOnly
-	case errors.Is(err, fs.ErrNotExist):
-		return remote.NotExist
 	case errors.Is(err, fs.ErrPermission):
 		return remote.Permission
-	case errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ELOOP):
-		return remote.NotDir
 	}
 	return remote.Other
+}
+
+// kindOfPath is kindOfDisk for the directory itself, which may be something else.
+func kindOfPath(err error) remote.Kind {
+	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
+		return remote.NotDir
+	}
+	return kindOfDisk(err)
 }

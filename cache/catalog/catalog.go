@@ -358,9 +358,14 @@ func second[T any](_ T, err error) error { return err }
 
 // local makes an error of the local disk.
 func local(op, path string, err error) error {
-	return remote.E(op, path, localKind(err), err)
+	e := remote.E(op, path, localKind(err), err)
+	if errors.Is(err, os.ErrNotExist) {
+		e = e.WithHint("somebody has deleted what the catalog directory had in it: unmount, and mount again")
+	}
+	return e
 }
 
+// localKind is never NotExist: a file of the catalog that is missing is not one of the library's.
 func localKind(err error) remote.Kind {
 	switch {
 	case errors.Is(err, badger.ErrTxnTooBig):
@@ -369,8 +374,6 @@ func localKind(err error) remote.Kind {
 		return remote.NoSpace
 	case errors.Is(err, os.ErrPermission):
 		return remote.Permission
-	case errors.Is(err, os.ErrNotExist):
-		return remote.NotExist
 	case errors.Is(err, syscall.EROFS):
 		return remote.ReadOnly
 	case errors.Is(err, badger.ErrDBClosed), errors.Is(err, badger.ErrBlockedWrites):

@@ -26,6 +26,7 @@ type operation struct {
 	changes map[string]*change // what its newest run wrote, by full key
 	order   []string
 	reports []string   // what its newest run told of what it met
+	asked   time.Time  // when somebody asked for it, as its newest run says; zero: not known
 	done    chan error // capacity 1; nil when nobody waits
 }
 
@@ -121,7 +122,9 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 	if run == nil {
 		run = func(tx *Tx) error { return c.opt.Run(tx, op.intent) }
 	}
-	if err := run(tx); err != nil {
+	err := run(tx)
+	op.asked = tx.asked
+	if err != nil {
 		tx.discard()
 		return err
 	}
@@ -252,7 +255,7 @@ func (c *Catalog) rerun(touched map[string]bool) error {
 			}
 			if op.done == nil {
 				c.status.set(func(s *Status) { s.Dropped++ })
-				c.tell(op, "a change that was accepted earlier is not made: "+err.Error())
+				c.tell(op, "not made: "+err.Error())
 			}
 			op.finish(err)
 			continue

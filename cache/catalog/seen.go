@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"iter"
 	"slices"
+	"time"
 )
 
 // What the user of an operation saw. An operation that runs late meets what other machines have
@@ -238,8 +239,14 @@ func (tx *Tx) Report(text string) {
 // maxConflicts is how many texts the status has.
 const maxConflicts = 20
 
+// Asked says when somebody asked for the operation, for what is told of it.
+func (tx *Tx) Asked(at time.Time) { tx.asked = at }
+
 // tell logs what became of a late operation and puts it into the status.
 func (c *Catalog) tell(op *operation, text string) {
+	if !op.asked.IsZero() {
+		text = op.asked.Format(time.DateTime) + ": " + text
+	}
 	c.log.WithField("operation", op.number).Warn(text)
 	c.status.set(func(s *Status) {
 		s.Conflicts = append(slices.Clone(s.Conflicts), text)

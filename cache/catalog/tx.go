@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"google.golang.org/protobuf/proto"
@@ -29,6 +30,7 @@ type Tx struct {
 	late    bool     // an intent that runs again without its caller
 	base    uint64   // the commit on which the operation ran first
 	reports []string // what a late operation tells
+	asked   time.Time
 	// applying tells that a commit of the log is written: its orphans were made before
 	applying bool
 	orphans  map[uint64][]byte // nodes that the operation deletes and that are referenced here, with their last records

@@ -37,9 +37,14 @@ func (c *checker) loadSums(ctx context.Context, id remote.ContentID, rec *record
 		b, err = c.opt.Store.GetSide(ctx, id, bucket.SuffixSum)
 		switch remote.KindOf(err) {
 		case remote.NotExist:
-			return nil, doubt{MissingSums, "the object with its block checksums is not there"}, nil
+			return nil, doubt{MissingSums, "the object with its block checksums is not there" + occupied(err)}, nil
 		case remote.Corrupt, remote.Unsupported:
 			return nil, doubt{AlteredSums, err.Error()}, nil
+		case remote.Archived:
+			return nil, doubt{InArchive, err.Error()}, nil
+		}
+		if c.ofObject(err) {
+			return nil, doubt{Unreadable, err.Error()}, nil
 		}
 		if err != nil {
 			return nil, doubt{}, err
@@ -89,7 +94,7 @@ func (c *checker) readContents(s *survey) error {
 			c.report.Read.add(int64(rec.Size))
 			switch d.class {
 			case "":
-			case Unverified:
+			case Unverified, InArchive:
 				c.find.add(d.class, Place{}, "content "+e.id.String(), "%s", d.why)
 			default:
 				c.doubt(e.id, d)
@@ -147,14 +152,18 @@ func (v *verifier) read(ctx context.Context) (doubt, error) {
 		switch remote.KindOf(err) {
 		case remote.NotExist, remote.Stale, remote.Corrupt:
 			return v.gone(err), nil
+		case remote.Archived:
+			return doubt{InArchive, err.Error()}, nil
 		case remote.Unavailable, remote.Throttled:
-			if fails++; fails >= v.c.opt.Attempts || await(ctx, v.c.opt.Pause, fails) != nil {
-				return doubt{}, err
+			if fails++; fails < v.c.opt.Attempts && await(ctx, v.c.opt.Pause, fails) == nil {
+				continue
 			}
-		default:
-			if err != nil {
-				return doubt{}, err
-			}
+		}
+		switch {
+		case v.c.ofObject(err):
+			return doubt{Unreadable, err.Error()}, nil
+		case err != nil:
+			return doubt{}, err
 		}
 	}
 	return doubt{}, nil
@@ -166,7 +175,7 @@ func (v *verifier) gone(err error) doubt {
 	case v.rec.External != nil:
 		return doubt{ChangedExternal, err.Error()}
 	case errors.Is(err, remote.NotExist):
-		return doubt{MissingContent, "the object is not there"}
+		return doubt{MissingContent, "the object is not there" + occupied(err)}
 	}
 	return doubt{WrongSize, err.Error()}
 }

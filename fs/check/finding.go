@@ -33,6 +33,7 @@ const (
 	MissingSums     Class = "checksums-missing"
 	AlteredSums     Class = "checksums-altered"
 	ChangedExternal Class = "external-changed"
+	Unreadable      Class = "content-unreadable"
 	LogGap          Class = "log-gap"
 	BadCommit       Class = "commit-unreadable"
 	BadManifest     Class = "checkpoint-unreadable"
@@ -47,6 +48,7 @@ const (
 	UnknownRecord Class = "record-of-later-format"
 	UnknownCoding Class = "content-of-later-format"
 	Unverified    Class = "content-without-checksums"
+	InArchive     Class = "content-archived"
 	PastExternal  Class = "external-past"
 	ForeignObject Class = "foreign-object"
 	AbandonedLog  Class = "log-abandoned"
@@ -78,6 +80,7 @@ var classes = map[Class]struct{ means, advice string }{
 	MissingSums:     {"the media cannot be read, though its bytes are there", restoreIt},
 	AlteredSums:     {"the media cannot be read, though its bytes may be whole", restoreIt},
 	ChangedExternal: {"the object is not the one that was imported: the media cannot be read", restoreIt + "; or delete the media and import it anew"},
+	Unreadable:      {"the media cannot be read as long as that is so", "see to it that the store gives the object (what lies there, its rights, its disk), or " + restoreIt},
 	LogGap:          {"machines that have not read further, and new ones, mount the library read-only as it was before", keepMounted},
 	BadCommit:       {"machines that have not read further, and new ones, mount the library read-only as it was before", keepMounted + ", or delete it if it is none of the library's: no machine has read it"},
 	BadManifest:     {"if it is the newest, machines without a catalog read the one before and more of the log", restoreIt},
@@ -89,6 +92,7 @@ var classes = map[Class]struct{ means, advice string }{
 	UnknownRecord: {"a later version of mediafs wrote it; it is kept and was not looked at", ""},
 	UnknownCoding: {"a later version of mediafs wrote it; its object was not looked at", ""},
 	Unverified:    {"it could be read, and nothing says whether it is what was stored", ""},
+	InArchive:     {"it was not read: the store gives its bytes after a restore (mediafs restore-archived)", ""},
 	PastExternal:  {"a version or deleted media was an object of somebody else, who has replaced or deleted it: it cannot be read any more", ""},
 	ForeignObject: {"it is none of the library's, and is left alone", ""},
 	AbandonedLog:  {"commits that nobody reads: their author stopped before deleting them", ""},

@@ -2,6 +2,7 @@ package check
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"mediafs/remote"
@@ -16,6 +17,7 @@ const keptCommits = 10000 // the newest ones are never deleted
 type history struct {
 	manifests []bucket.ManifestObject // ascending
 	parts     map[string]int64        // key → size
+	unread    map[string]error        // parts that the store says nothing of: why
 	first     uint64                  // oldest commit that is read
 	last      uint64
 }
@@ -34,8 +36,9 @@ func (h *history) older() uint64 {
 }
 
 // readHistory lists checkpoints, then their parts: a part that a manifest names was there before it. A part that the listing lacks is asked for.
-func readHistory(ctx context.Context, s *bucket.Store) (*history, error) {
-	h := &history{parts: make(map[string]int64)}
+// An error that is about one part alone, which ofObject tells, is kept.
+func readHistory(ctx context.Context, s *bucket.Store, ofObject func(error) bool) (*history, error) {
+	h := &history{parts: make(map[string]int64), unread: make(map[string]error)}
 	for m, err := range s.Manifests(ctx) {
 		if err != nil {
 			return nil, err
@@ -56,6 +59,10 @@ func readHistory(ctx context.Context, s *bucket.Store) (*history, error) {
 				continue
 			}
 			size, there, err := s.StatPart(ctx, p.Key)
+			if ofObject(err) {
+				h.unread[p.Key] = err
+				continue
+			}
 			if err != nil {
 				return nil, err
 			}
@@ -75,7 +82,7 @@ func (c *checker) checkLog() error {
 	var l listing
 	var err error
 	for range 2 {
-		if h, err = readHistory(c.ctx, c.opt.Store); err != nil {
+		if h, err = readHistory(c.ctx, c.opt.Store, c.ofObject); err != nil {
 			return err
 		}
 		if l, err = c.listLog(); err != nil {
@@ -124,6 +131,8 @@ func (c *checker) checkManifests(h *history) {
 		for _, p := range m.Parts {
 			size, there := h.parts[p.Key]
 			switch {
+			case h.unread[p.Key] != nil:
+				c.find.add(MissingPart, Place{}, what, "%v", h.unread[p.Key])
 			case !there:
 				c.find.add(MissingPart, Place{}, what, "%s is not there", p.Key)
 			case size != p.Size:
@@ -226,17 +235,14 @@ func (c *checker) readLog(h *history) error {
 			next = e.Seq + 1
 			c.meter.add(1)
 		}
-		switch remote.KindOf(failed) {
-		case remote.Corrupt, remote.Unsupported:
+		switch {
+		case failed == nil, errors.Is(failed, remote.Stale): // a gap, which was found in the listing, or trimmed meanwhile
+			return nil
+		case c.ofObject(failed):
 			c.find.add(BadCommit, Place{}, fmt.Sprintf("commit %d", next), "%v", failed)
 			next, previous = next+1, nil
-		case remote.Stale:
-			return nil // a gap, which was found in the listing, or trimmed meanwhile
 		default:
-			if failed != nil {
-				return failed
-			}
-			return nil
+			return failed
 		}
 	}
 	return nil

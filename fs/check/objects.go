@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -159,6 +160,10 @@ func (c *checker) askExternals(s *survey) error {
 			size, err := c.opt.Store.StatContent(ctx, e.id.remoteID(rec))
 			switch remote.KindOf(err) {
 			case remote.NotExist, remote.Stale, remote.Invalid: // Invalid: its record names no object that could be
+				wrong[i] = true
+				return nil
+			}
+			if c.ofObject(err) {
 				wrong[i] = true
 				return nil
 			}
@@ -326,6 +331,35 @@ func (c *checker) lookAgain(tx *catalog.Tx) error {
 	return nil
 }
 
+// ofObject reports whether an error is about one object and says nothing of the others: then it is reported, and the rest
+// is looked at. A store that is not reached ends the check, but the disk of a local one may fail to read a single file.
+func (c *checker) ofObject(err error) bool {
+	if err == nil || c.ctx.Err() != nil {
+		return false
+	}
+	switch remote.KindOf(err) {
+	case remote.Throttled, remote.Interrupted:
+		return false
+	case remote.Unavailable:
+		return c.opt.Store.Facts().Local
+	}
+	return true
+}
+
+// occupied is what lies where an object should be, when the store says that.
+func occupied(err error) string {
+	var e *remote.Error
+	for errors.As(err, &e) {
+		if err = e.Err; err == nil {
+			return ""
+		}
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return "" // in other words
+	}
+	return ": " + err.Error()
+}
+
 // examine asks the store about one content.
 func (c *checker) examine(id contentID, rec *record.Content) (doubt, error) {
 	rid := id.remoteID(rec)
@@ -340,9 +374,11 @@ func (c *checker) examine(id contentID, rec *record.Content) (doubt, error) {
 		}
 		switch size, err := c.opt.Store.StatContent(c.ctx, rid); {
 		case remote.KindOf(err) == remote.NotExist:
-			return doubt{missing, "the object is not there"}, nil
+			return doubt{missing, "the object is not there" + occupied(err)}, nil
 		case remote.KindOf(err) == remote.Stale, remote.KindOf(err) == remote.Invalid:
 			return doubt{differs, err.Error()}, nil
+		case c.ofObject(err):
+			return doubt{Unreadable, err.Error()}, nil
 		case err != nil:
 			return doubt{}, err
 		case uint64(size) != stored:

@@ -249,6 +249,36 @@ func (d *disk) mayGrow(n int64) error {
 	return nil
 }
 
+// gone reports whether the directory was deleted below its library. What lies in it is not there then, and that says nothing
+// of the files that people had.
+func (d *disk) gone() bool {
+	var root, made unix.Stat_t
+	return unix.Fstat(int(d.root.Fd()), &root) == nil && root.Nlink == 0 ||
+		unix.Fstat(int(d.made.Fd()), &made) == nil && made.Nlink == 0
+}
+
+// wrap is wrap for what lies in the directory.
+func (d *disk) wrap(op, path string, err error) *remote.Error {
+	if errors.Is(err, unix.ENOENT) && d.gone() {
+		return d.missing(op, path)
+	}
+	return wrap(op, path, err)
+}
+
+// wrapMade is wrap for what is made in the directory: that something is missing there is never the caller's mistake.
+func (d *disk) wrapMade(op, path string, err error) *remote.Error {
+	if errors.Is(err, unix.ENOENT) {
+		return d.missing(op, path)
+	}
+	return wrap(op, path, err)
+}
+
+// missing is the error of a directory that was deleted below its library.
+func (d *disk) missing(op, path string) *remote.Error {
+	return remote.E(op, path, remote.Other, errors.New("the directory of local names "+d.path+" was deleted")).
+		WithHint("unmount, and mount again")
+}
+
 // wrap gives an error of the local disk its kind.
 func wrap(op, path string, err error) *remote.Error {
 	kind := remote.Other

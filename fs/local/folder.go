@@ -26,6 +26,9 @@ func (l *Library) list(folder vfs.ID) (*list, error) {
 	}
 	d, err := l.disk.openDir(folderName(folder))
 	if errors.Is(err, unix.ENOENT) {
+		if l.disk.gone() {
+			return nil, l.disk.missing("list local files", folderName(folder))
+		}
 		l.setHas(folder, false)
 		return nil, nil
 	}
@@ -91,7 +94,7 @@ func (l *Library) add(folder vfs.ID, name string, r record, fill func(*os.File) 
 	if said := new(remote.Error); errors.As(err, &said) {
 		return nil, err
 	}
-	return nil, wrap(op, quoted(name), err)
+	return nil, l.disk.wrapMade(op, quoted(name), err)
 }
 
 func (l *Library) begin(op, name string, r record) (m making, err error) {
@@ -104,7 +107,7 @@ func (l *Library) begin(op, name string, r record) (m making, err error) {
 		return m, err
 	}
 	if m, err = l.disk.begin(name, r); err != nil {
-		return m, wrap(op, quoted(name), err)
+		return m, l.disk.wrapMade(op, quoted(name), err)
 	}
 	return m, nil
 }
@@ -147,11 +150,11 @@ func (l *Library) addMade(op string, folder vfs.ID, name string, m making, repla
 // ready gives a folder's list and its directory, made when missing, with room for one more name. mu is held.
 func (l *Library) ready(op string, folder vfs.ID, name string) (*list, *os.File, error) {
 	if err := unix.Mkdirat(int(l.disk.root.Fd()), folderName(folder), 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
-		return nil, nil, wrap(op, quoted(name), err)
+		return nil, nil, l.disk.wrapMade(op, quoted(name), err)
 	}
 	d, err := l.disk.openDir(folderName(folder))
 	if err != nil {
-		return nil, nil, wrap(op, quoted(name), err)
+		return nil, nil, l.disk.wrapMade(op, quoted(name), err)
 	}
 	l.setHas(folder, true)
 	t, err := l.list(folder)
@@ -222,7 +225,7 @@ func (l *Library) remove(folder vfs.ID, name string) error {
 	}
 	d, err := l.disk.openDir(folderName(folder))
 	if err != nil {
-		return wrap(op, quoted(name), err)
+		return l.disk.wrap(op, quoted(name), err)
 	}
 	defer d.Close()
 	n := l.nodes[nodeID(t.names[name].ino)]
@@ -233,7 +236,7 @@ func (l *Library) remove(folder vfs.ID, name string) error {
 		if n != nil {
 			l.settle(n)
 		}
-		return wrap(op, quoted(name), err)
+		return l.disk.wrap(op, quoted(name), err)
 	}
 	l.nameless(n)
 	l.drop(folder, t, name)
@@ -263,7 +266,7 @@ func (l *Library) move(from vfs.ID, name string, to vfs.ID, newName string, flag
 	defer func() { l.empty(to, dst) }() // where nothing came to lie in it
 	fromDir, err := l.disk.openDir(folderName(from))
 	if err != nil {
-		return bad(wrap(op, "", err).Kind, err)
+		return bad(l.disk.wrap(op, "", err).Kind, err)
 	}
 	defer fromDir.Close()
 	ino := src.names[name].ino
@@ -283,7 +286,7 @@ func (l *Library) move(from vfs.ID, name string, to vfs.ID, newName string, flag
 		lost, overIno := l.nodes[nodeID(over.ino)], over.ino
 		if flags == vfs.RenameExchange {
 			if err := unix.Renameat2(int(fromDir.Fd()), name, int(toDir.Fd()), newName, unix.RENAME_EXCHANGE); err != nil {
-				return bad(wrap(op, "", err).Kind, err)
+				return bad(l.disk.wrap(op, "", err).Kind, err)
 			}
 			src.names[name].ino, over.ino = overIno, ino
 			place(n, to, newName)
@@ -300,7 +303,7 @@ func (l *Library) move(from vfs.ID, name string, to vfs.ID, newName string, flag
 		}
 	}
 	if err != nil {
-		return bad(wrap(op, "", err).Kind, err)
+		return bad(l.disk.wrap(op, "", err).Kind, err)
 	}
 	place(n, to, newName)
 	l.put(dst, newName, ino)

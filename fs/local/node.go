@@ -60,7 +60,7 @@ func (l *Library) openNode(n *node) error {
 	}
 	folder, err := l.disk.openDir(folderName(n.folder))
 	if err != nil {
-		return wrap(op, quoted(n.name), err)
+		return l.disk.wrap(op, quoted(n.name), err)
 	}
 	defer folder.Close()
 	flags := unix.O_RDWR
@@ -69,7 +69,7 @@ func (l *Library) openNode(n *node) error {
 	}
 	f, ino, err := l.disk.open(folder, n.name, flags)
 	if err != nil {
-		return wrap(op, quoted(n.name), err)
+		return l.disk.wrap(op, quoted(n.name), err)
 	}
 	if nodeID(ino) != n.id {
 		f.Close()

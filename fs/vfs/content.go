@@ -155,6 +155,10 @@ func (r *readers) read(ctx context.Context, c block.Content, p []byte, off int64
 	rd.uses++
 	r.mu.Unlock()
 	n, err := rd.ReadAt(ctx, p, off)
+	if remote.KindOf(err) == remote.NotExist {
+		// It is the object that is not there, and not the file: no program is to see the one for the other.
+		err = remote.E("read what the store has of it", "", remote.Corrupt, err).WithHint("mediafs check tells what is lost")
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rd.uses--; rd.gone && rd.uses == 0 {

@@ -273,9 +273,9 @@ func TestDamagedObjects(t *testing.T) {
 		{"cut", small, false, cut, remote.Corrupt, true},
 		{"a bit", small, false, flip, remote.Corrupt, true},
 		{"another", small, false, longer, remote.Corrupt, false},
-		{"gone", small, false, gone, remote.NotExist, false},
+		{"gone", small, false, gone, remote.Corrupt, false},
 		{"a bit of a large one", large, false, flip, remote.Corrupt, true},
-		{"checksums gone", large, true, gone, remote.NotExist, false},
+		{"checksums gone", large, true, gone, remote.Corrupt, false},
 		{"a bit of the checksums", large, true, flip, remote.Corrupt, false},
 		{"checksums cut", large, true, cut, remote.Corrupt, false},
 	} {

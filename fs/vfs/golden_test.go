@@ -269,13 +269,13 @@ func TestDamagedGoldenTrees(t *testing.T) {
 			damage: func(c copied) string { return c.remove("format.json") }},
 		{what: "checksums altered", tree: "trimmed", kind: remote.Corrupt, read: "summed.txt",
 			damage: func(c copied) string { return c.flip(c.last("content/*/*.sum"), -1) }},
-		{what: "checksums missing", tree: "trimmed", kind: remote.NotExist, read: "summed.txt",
+		{what: "checksums missing", tree: "trimmed", kind: remote.Corrupt, read: "summed.txt",
 			damage: func(c copied) string { return c.remove(c.last("content/*/*.sum")) }},
 		{what: "content altered", tree: "trimmed", kind: remote.Corrupt, read: "summed.txt",
 			damage: func(c copied) string {
 				return filepath.Base(c.flip(strings.TrimSuffix(c.last("content/*/*.sum"), ".sum"), 3))
 			}},
-		{what: "content missing", tree: "trimmed", kind: remote.NotExist, read: "summed.txt",
+		{what: "content missing", tree: "trimmed", kind: remote.Corrupt, read: "summed.txt",
 			damage: func(c copied) string {
 				return filepath.Base(c.remove(strings.TrimSuffix(c.last("content/*/*.sum"), ".sum")))
 			}},

@@ -51,7 +51,45 @@ func where(tx *catalog.Tx, parent ID, name string) string {
 	if p, ok := folderPath(tx, parent); ok {
 		return joinPath(p, name)
 	}
-	return fmt.Sprintf("%q", name)
+	return fmt.Sprintf("%q, whose folder is gone", name)
+}
+
+// about has the error of an operation that nobody waits for any more say what the operation was
+// about, in the words of who asked for it: paths, and not numbers.
+func about(tx *catalog.Tx, in *intent.Intent, err error) error {
+	var e *remote.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	path := e.Path
+	switch in.Kind {
+	case intent.Kind_MAKE, intent.Kind_LINK, intent.Kind_LINK_UNNAMED, intent.Kind_UNLINK, intent.Kind_RMDIR,
+		intent.Kind_TRASH, intent.Kind_IMPORT:
+		path = where(tx, in.Parent, string(in.Name))
+	case intent.Kind_RENAME, intent.Kind_RENAME_WHITEOUT:
+		path = where(tx, in.Parent, string(in.Name)) + " to " + where(tx, in.NewParent, string(in.NewName))
+	case intent.Kind_SET_HEAD, intent.Kind_LATE_VERSION:
+		path = where(tx, in.Parent, string(in.Name))
+		if tx.Links(in.Node) > 0 {
+			path = pathOrNumber(tx, in.Node)
+		}
+	case intent.Kind_SET_ATTR, intent.Kind_EDIT_MEDIA:
+		path = pathOrNumber(tx, in.Node)
+	case intent.Kind_SET_XATTR, intent.Kind_REMOVE_XATTR:
+		path = fmt.Sprintf("%s of %s", in.Name, pathOrNumber(tx, in.Node))
+	case intent.Kind_RESTORE_VERSION:
+		path = fmt.Sprintf("version %d of %s", in.Number, pathOrNumber(tx, in.Node))
+	case intent.Kind_RESTORE:
+		path = fmt.Sprintf("from the trash as %s", where(tx, in.NewParent, string(in.NewName)))
+	case intent.Kind_PURGE:
+		var t record.TrashEntry
+		if tx.Load(record.TrashKey(in.SpareId), &t) {
+			path = fmt.Sprintf("%s in the trash", where(tx, t.Parent, string(t.Name)))
+		}
+	}
+	c := *e
+	c.Path = path
+	return &c
 }
 
 // kept reports under which name a late operation keeps what it made or moved.

@@ -52,7 +52,8 @@ func Rerun(tx *catalog.Tx, b []byte) error {
 	if err := sound(in); err != nil {
 		return remote.E("read outbox", "", remote.Corrupt, err)
 	}
-	return run(tx, in, new(result))
+	tx.Asked(time.Unix(in.Time.GetSeconds(), 0))
+	return about(tx, in, run(tx, in, new(result)))
 }
 
 // sound tells whether an intent that was read has what its kind needs. Those made here have.

@@ -51,7 +51,7 @@ type ManifestObject struct {
 	Size     int64  // of the object, in bytes
 	Modified time.Time
 
-	// Err is why it cannot be read (Corrupt, Unsupported, or NotExist: it was deleted meanwhile); the fields below are then empty.
+	// Err is why it cannot be read (NotExist: it was deleted meanwhile); the fields below are then empty.
 	Err     error
 	Hash    []byte // of commit Seq
 	Records int64
@@ -100,12 +100,16 @@ func (s *Store) StatContent(ctx context.Context, id remote.ContentID) (int64, er
 	if err != nil {
 		return 0, during(op, key, err)
 	}
-	info, there, err := s.existsIn(ctx, from, name)
-	switch {
-	case err != nil:
+	var info object.Info
+	err = s.retry(ctx, func() (err error) {
+		info, err = from.Head(ctx, name)
+		return err
+	})
+	if err != nil {
 		return 0, during(op, key, err)
-	case !there:
-		return 0, remote.E(op, key, remote.NotExist, nil)
+	}
+	s.heard(info)
+	switch {
 	case etag != "" && info.ETag != etag:
 		return 0, remote.E(op, key, remote.Stale, fmt.Errorf("%w: its etag is %s, imported was %s", replaced(), info.ETag, etag))
 	}
@@ -221,9 +225,11 @@ func (s *Store) readListedManifest(ctx context.Context, o ManifestObject) (Manif
 	}
 	if err = during("read manifest", o.Key, err); err != nil {
 		switch remote.KindOf(err) {
-		case remote.Corrupt, remote.Unsupported, remote.NotExist:
-			o.Err = err
-			return o, nil
+		case remote.Corrupt, remote.Unsupported, remote.NotExist, remote.Permission, remote.Archived, remote.Invalid, remote.Other:
+			if err != nil {
+				o.Err = err
+				return o, nil
+			}
 		}
 		return ManifestObject{}, err
 	}

@@ -182,6 +182,12 @@ func (b *Bucket) fail(op, key string, err error) error {
 			return remote.E(op, key, remote.Unavailable, errors.New("the directory "+b.path+" was removed"))
 		}
 	}
+	if remote.KindOf(e) == remote.Other {
+		// os.Root has no name for its refusal.
+		if fi, lerr := b.root.Lstat(key); lerr == nil && fi.Mode().Type() == fs.ModeSymlink {
+			return remote.E(op, key, remote.NotExist, errors.New("what has this name is a symbolic link that leads out of the store"))
+		}
+	}
 	return e
 }
 

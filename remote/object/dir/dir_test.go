@@ -431,7 +431,7 @@ func TestPutFile(t *testing.T) {
 		t.Errorf("who had it open reads %q, %v", data, err)
 	}
 	_, err = b.PutFile(t.Context(), "content/ab/y", file)
-	want(t, "missing file", err, remote.NotExist)
+	want(t, "missing file", err, remote.Other) // NotExist is about objects
 	_, err = b.PutFile(t.Context(), "content/ab/y", spool)
 	want(t, "a folder", err, remote.Invalid)
 }

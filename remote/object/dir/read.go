@@ -22,6 +22,9 @@ func etag(st *unix.Stat_t) string {
 	return strconv.FormatUint(st.Ino, 36) + "-" + strconv.FormatInt(st.Size, 36) + "-" + strconv.FormatInt(st.Mtim.Nano(), 36)
 }
 
+// errNoFile is why there is no object although something has its name.
+var errNoFile = errors.New("what has this name is no regular file")
+
 // statFile describes an open regular file; what is no regular file is NotExist: a folder or a socket is no object.
 func (b *Bucket) statFile(op, key string, f *os.File) (object.Info, error) {
 	var st unix.Stat_t
@@ -33,7 +36,7 @@ func (b *Bucket) statFile(op, key string, f *os.File) (object.Info, error) {
 
 func (b *Bucket) describe(op, key string, st *unix.Stat_t) (object.Info, error) {
 	if st.Mode&unix.S_IFMT != unix.S_IFREG {
-		return object.Info{}, remote.E(op, key, remote.NotExist, errors.New("what has this name is no regular file"))
+		return object.Info{}, remote.E(op, key, remote.NotExist, errNoFile)
 	}
 	return object.Info{Key: key, Size: st.Size, ETag: etag(st), Modified: timeOf(st.Mtim), Date: b.now()}, nil
 }
@@ -41,6 +44,9 @@ func (b *Bucket) describe(op, key string, st *unix.Stat_t) (object.Info, error) 
 // open opens an object for reading. O_NONBLOCK: a fifo of that name must not hold us up.
 func (b *Bucket) open(op, key string) (*os.File, object.Info, error) {
 	f, err := b.root.OpenFile(key, os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if errors.Is(err, unix.ENXIO) { // a socket
+		return nil, object.Info{}, remote.E(op, key, remote.NotExist, errNoFile)
+	}
 	if err != nil {
 		return nil, object.Info{}, b.fail(op, key, err)
 	}

@@ -312,6 +312,9 @@ func (b *Bucket) PutFile(ctx context.Context, key, file string) (object.Info, er
 	}
 	// Write access is not needed for fsync; O_NOFOLLOW: a link is not the file.
 	f, err := os.OpenFile(file, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return object.Info{}, remote.E(op, file, remote.Other, err) // of this machine: NotExist is about objects
+	}
 	if err != nil {
 		return object.Info{}, convert(op, file, err)
 	}

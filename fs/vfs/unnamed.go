@@ -232,7 +232,7 @@ func (fs *FS) sendUnnamed(ctx context.Context, ino *inode, w *writing, name stri
 	if w.sent != nil {
 		return nil // by a link that failed
 	}
-	ctx, cancel := context.WithTimeout(ctx, fs.opt.UploadTimeout)
+	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
 	defer context.AfterFunc(fs.ctx, cancel)()
 	ctx, ended := ino.cancellable(ctx)

@@ -1,6 +1,7 @@
 package vfs_test
 
 import (
+	"context"
 	"errors"
 	"os"
 	"testing"
@@ -168,14 +169,19 @@ func TestUnnamedWhenKilled(t *testing.T) {
 // While the store is away a name cannot be given, and the media stays without; when it comes back it can.
 func TestUnnamedWithoutStore(t *testing.T) {
 	line := storetest.New(mem.New(mem.Options{}))
-	s := openMachine(t, line, t.TempDir(), func(o *vfs.Options) {
-		o.UploadTimeout, o.Catalog.AppendTimeout = 300*time.Millisecond, 300*time.Millisecond
-	}).with(t)
+	s := openMachine(t, line, t.TempDir()).with(t)
 	defer s.Close()
+	limit := 300 * time.Millisecond // as a remount sets it
+	s.Adjust(vfs.Adjustment{UploadTimeout: &limit})
 	id, f := s.unnamed("bytes", 0)
 	line.SetDown(true)
-	if _, err := s.Link(bg, me, id, vfs.Root, "named"); err == nil {
+	patience, cancel := context.WithTimeout(bg, 2*time.Minute)
+	defer cancel()
+	if _, err := s.Link(patience, me, id, vfs.Root, "named"); err == nil {
 		t.Error("a link without a store")
+	}
+	if patience.Err() != nil {
+		t.Error("the limit that was set last does not count")
 	}
 	if n := s.names(); len(n) > 0 {
 		t.Errorf("there is %q", n)

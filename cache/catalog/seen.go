@@ -41,13 +41,15 @@ func (r *replaced) add(seq uint64) {
 }
 
 // loadBases reads what is known of what the outbox's users saw. An operation of a version that did
-// not note its base counts as asked for now. mu is held, or nobody else is there yet.
+// not note its base counts as asked for now, or with the next one that has a base: the first in the
+// outbox has the oldest. mu is held, or nobody else is there yet.
 func (c *Catalog) loadBases(tx *Tx) {
-	for _, op := range c.st.pending {
-		op.base = c.st.seq
+	base := c.st.seq
+	for _, op := range slices.Backward(c.st.pending) {
 		if b := tx.get(baseKey(op.number)); len(b) == 8 {
-			op.base = binary.BigEndian.Uint64(b)
+			base = min(base, binary.BigEndian.Uint64(b))
 		}
+		op.base = base
 	}
 	prefix := localKey(replacedPrefix)
 	for k := range tx.scan(prefix, prefix, false) {

@@ -207,3 +207,35 @@ func TestReplacedIsForgotten(t *testing.T) {
 		m.eventually("nothing is kept", func() bool { return m.remembered() == 0 })
 	}
 }
+
+// What is kept is kept for the first operation of the outbox, also when an earlier version did not
+// note what that one's user saw.
+func TestBasesOfAnEarlierVersion(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.open(t.TempDir())
+	a.must("add x 1")
+	a.bad.SetDown(true)
+	defer a.bad.SetDown(false)
+	a.abandon("add y 1")
+	a.abandon("add z 1")
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	first, second := a.st.pending[0], a.st.pending[1]
+	err := a.updateLocal(func(tx *Tx) error {
+		tx.raw(baseKey(first.number), nil)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen, now := second.base, a.st.seq
+	a.st.seq = now + 10 // commits that came since
+	tx := &Tx{c: a.Catalog, txn: a.db.NewTransaction(false)}
+	a.loadBases(tx)
+	tx.discard()
+	a.st.seq = now
+	if first.base != seen || second.base != seen {
+		t.Errorf("the bases are %d and %d, the second saw %d", first.base, second.base, seen)
+	}
+}

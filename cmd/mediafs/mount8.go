@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -89,7 +90,8 @@ func (h *helperFlags) check() error {
 	return &exitError{exitUsage, fmt.Errorf("-t %s: this is the file system mediafs", h.kind)}
 }
 
-// enter makes this program begin again in the mount namespace that -N names, without that flag. It returns when there is none, or with an error.
+// enter makes this program begin again in the mount namespace that -N names, without that flag. It returns when there is none, when this one is meant (as for the program that has
+// begun again with a flag in another spelling, like -vN), or with an error.
 func (h *helperFlags) enter(args []string) error {
 	if h.namespace == "" {
 		return nil
@@ -100,6 +102,14 @@ func (h *helperFlags) enter(args []string) error {
 	ns, err := os.Open(h.namespace)
 	if err != nil {
 		return refuse(err)
+	}
+	defer ns.Close()
+	var wanted, own unix.Stat_t
+	if err := errors.Join(unix.Fstat(int(ns.Fd()), &wanted), unix.Stat("/proc/self/ns/mnt", &own)); err != nil {
+		return refuse(err)
+	}
+	if wanted.Dev == own.Dev && wanted.Ino == own.Ino {
+		return nil
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -409,6 +409,15 @@ func TestMountInANamespace(t *testing.T) {
 	})
 }
 
+// A program that is in the namespace already does not begin again, however the flag is spelled: it would do so for ever.
+func TestNamespaceOfItsOwn(t *testing.T) {
+	h := helperFlags{namespace: "/proc/self/ns/mnt"}
+	// Begun again, the test binary would fail with these arguments.
+	if err := h.enter([]string{"mount.mediafs", "-test.run=["}); err != nil {
+		t.Error(err)
+	}
+}
+
 // The line of an ordinary user: mount(8) gives up root's rights before it runs a helper.
 func TestFstabUser(t *testing.T) {
 	mount8(t, func(t *testing.T) {

@@ -46,7 +46,7 @@ func (s *Store) Compose(ctx context.Context, spec remote.UploadSpec, body io.Rea
 	return id, nil
 }
 
-// Sends tells which chunks Compose would put; see remote.Composer.
+// Sends tells which chunks Compose would put; see remote.Composer. A store that is known to copy nothing is sent all of them.
 func (s *Store) Sends(size int64, pieces []remote.Piece) ([]remote.Run, error) {
 	const op = "plan content"
 	spans, err := joinPieces(size, pieces)
@@ -60,7 +60,7 @@ func (s *Store) Sends(size int64, pieces []remote.Piece) ([]remote.Run, error) {
 	var runs []remote.Run
 	for off := int64(0); off < size; off += chunk {
 		n := min(chunk, size-off)
-		if _, copied := covering(&spans, off, n, size > chunk); copied {
+		if _, copied := covering(&spans, off, n, size > chunk && !s.habits.NoCopy); copied {
 			continue
 		}
 		if last := len(runs) - 1; last >= 0 && runs[last].Offset+runs[last].Length == off {
@@ -72,12 +72,13 @@ func (s *Store) Sends(size int64, pieces []remote.Piece) ([]remote.Run, error) {
 	return runs, nil
 }
 
-// covering finds the span in which a chunk lies wholly, and drops those before it. The only chunk of a content is put.
-func covering(spans *[]span, off, n int64, many bool) (s span, found bool) {
+// covering finds the span in which a chunk lies wholly, and drops those before it. The only chunk of a content is put, and copies says whether
+// others can be copied at all.
+func covering(spans *[]span, off, n int64, copies bool) (s span, found bool) {
 	for len(*spans) > 0 && (*spans)[0].end <= off {
 		*spans = (*spans)[1:]
 	}
-	if !many || len(*spans) == 0 || !(*spans)[0].covers(off, n) {
+	if !copies || len(*spans) == 0 || !(*spans)[0].covers(off, n) {
 		return span{}, false
 	}
 	return (*spans)[0], true
@@ -95,7 +96,7 @@ func (u *upload) compose(ctx context.Context, body io.ReaderAt, spans []span) (r
 	for i := range chunks {
 		off := int64(i) * u.chunk
 		n := min(u.chunk, u.size-off)
-		in, copied := covering(&spans, off, n, chunks > 1)
+		in, copied := covering(&spans, off, n, chunks > 1 && !u.s.habits.NoCopy)
 		if !copied {
 			g.Go(func() error { return put(gctx, i) })
 			continue

@@ -183,6 +183,18 @@ func TestComposeWithoutCopies(t *testing.T) {
 	r.remove(contentKey(source.ID))
 	check("a source that is gone", r.Store)
 
+	// It is known beforehand: nothing is tried, and whoever asks is told that all is sent.
+	known := newRig(t)
+	pieces[0].Source = put(t, known.Store, from)
+	known.Store.SetHabits(object.Habits{NoCopy: true})
+	known.bad.Reset()
+	check("a store that copies nothing", known.Store)
+	sends, err := known.Store.Sends(400, pieces)
+	ok(t, err)
+	if n := known.bad.Count(storetest.CopyPart, ""); n != 0 || !slices.Equal(sends, []remote.Run{{Length: 400}}) {
+		t.Errorf("%d copies were tried of a store that copies nothing, and it would send %v", n, sends)
+	}
+
 	// Nothing is copied out of an object that is not ours.
 	info, err := r.mem.Put(t.Context(), "IMG_1.jpg", newBytes(from), 300, object.PutOptions{})
 	ok(t, err)

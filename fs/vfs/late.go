@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -136,7 +137,12 @@ func lateName(tx *catalog.Tx, in *intent.Intent, parent ID, name string, node ID
 // isConflictName reports whether a name is one that conflictName makes of another on this machine.
 func isConflictName(in *intent.Intent, conflict, name string) bool {
 	stem, ext := splitName(name)
-	return strings.HasPrefix(conflict, stem+conflictMark(in)) && strings.HasSuffix(conflict, ")"+ext)
+	at := strings.LastIndex(conflict, conflictMark(in))
+	if at < 0 || !strings.HasSuffix(conflict[at:], ")"+ext) {
+		return false
+	}
+	// One that would be too long is cut, between two characters.
+	return conflict[:at] == stem || strings.HasPrefix(stem, conflict[:at]) && len(conflict) > record.MaxName-utf8.UTFMax
 }
 
 // unseenNode gives a node's record as the user of a late operation saw it and as it is, when

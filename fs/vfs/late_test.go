@@ -2,6 +2,7 @@ package vfs_test
 
 import (
 	"maps"
+	"strings"
 	"testing"
 
 	"mediafs/fs/acl"
@@ -309,6 +310,8 @@ var lateTrash = []lateCase{
 }
 
 // What a user did earlier without the store is not another machine's.
+var longName = strings.Repeat("ä", 124) + ".jpeg" // 253 bytes: no room for the mark of a conflict
+
 var lateChains = []lateCase{
 	{name: "write and rm", setup: []do{put("f", "old"), put("g", "g")}, late: []do{put("f", "mine"), rm("f")},
 		online: []do{put("g", "new")},
@@ -319,6 +322,9 @@ var lateChains = []lateCase{
 	{name: "chmod and rm", setup: []do{put("f", "old"), put("g", "g")},
 		late: []do{chmod("f", 0o600), setx("f", "user.a", "1"), rm("f")}, online: []do{put("g", "new")},
 		want: files{"g": "new"}},
+	{name: "create, create, rename of a long name", late: []do{put(longName, "mine"), mv(longName, "g")},
+		online: []do{put(longName, "new")},
+		want:   files{longName: "new", "g": "mine"}, kept: 1},
 	{name: "create, write, rename and rm", setup: []do{put("g", "g")},
 		late: []do{put("f", "mine"), mv("f", "h"), rm("h")}, online: []do{put("g", "new")},
 		want: files{"g": "new"}},

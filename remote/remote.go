@@ -219,3 +219,21 @@ type Checkpoint interface {
 	// Records yields all records in ascending order of their keys. Stale: it was deleted while being read; open the newest again.
 	Records(ctx context.Context) iter.Seq2[Record, error]
 }
+
+// An Archive says how a store keeps a content.
+type Archive struct {
+	Class     string    `json:"class,omitempty"`     // storage class, in the store's words; empty: the usual one
+	Archived  bool      `json:"archived"`            // its bytes cannot be read now
+	Restoring bool      `json:"restoring,omitempty"` // the store is making a copy that can be read
+	Until     time.Time `json:"until,omitzero"`      // how long such a copy stays; zero: there is none
+}
+
+// Archiver is implemented by a store whose contents may lie in an archive.
+type Archiver interface {
+	// Archive says how a content is kept: one request. Errors: NotExist, Unavailable, Throttled, Permission; Unsupported where
+	// nothing can be archived.
+	Archive(ctx context.Context, id ContentID) (Archive, error)
+	// RestoreArchived asks for a copy of a content that can be read for some days, if it is archived and nobody has asked
+	// yet, and says how it is kept then. The copy takes minutes to days. Unsupported: the store cannot be asked.
+	RestoreArchived(ctx context.Context, id ContentID, days int) (Archive, error)
+}

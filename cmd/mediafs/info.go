@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -23,6 +24,7 @@ import (
 func (p *program) infoCommand() *cobra.Command {
 	var (
 		asJSON, document bool
+		archive          bool
 		picture          string
 	)
 	s := &subject{instead: "getfattr -d -m '^user.media' FILE, and %s/.media/info"}
@@ -38,6 +40,7 @@ func (p *program) infoCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVar(&asJSON, "json", false, "print JSON")
+	f.BoolVar(&archive, "archive", false, "ask the store how it keeps the bytes also with --json, where that costs a request each")
 	f.BoolVar(&document, "document", false, "print the long part of the facts, as JSON")
 	f.StringVar(&picture, "picture", "", "write the embedded picture into this FILE")
 	s.flags(f)
@@ -51,6 +54,7 @@ func (p *program) infoCommand() *cobra.Command {
 		first := true
 		return p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
 			r := control.MediaRequest{Document: document || picture != ""}
+			r.Archive = archive || !asJSON && !r.Document && len(a.targets) <= maxAsked
 			return p.ofEach(ctx, a, control.VerbInfo, "reading", r, func(said string, answer control.MediaAnswer) error {
 				switch {
 				case answer.Media == nil:
@@ -59,6 +63,12 @@ func (p *program) infoCommand() *cobra.Command {
 					return writePicture(picture, said, answer.Document)
 				case document:
 					return p.document(answer.Document)
+				case asJSON && archive:
+					return p.printJSON(struct {
+						*remote.Media
+						Archives []remote.Archive `json:"archives"`
+						Unasked  string           `json:"archives_unknown,omitempty"`
+					}{answer.Media, answer.Archives, answer.Unasked})
 				case asJSON:
 					return p.printJSON(answer.Media)
 				}
@@ -67,11 +77,53 @@ func (p *program) infoCommand() *cobra.Command {
 				}
 				first = false
 				p.infoText(said, answer.Media, time.Local)
+				if text := archiveText(answer, time.Local); text != "" {
+					p.printf("  store    %s\n", printable(text))
+				}
 				return nil
 			})
 		})
 	}
 	return cmd
+}
+
+// maxAsked is for how many media the store is asked unless somebody wants it for all: it costs a request each.
+const maxAsked = 100
+
+// archiveText says how the store keeps a media; empty: as usual.
+func archiveText(a control.MediaAnswer, zone *time.Location) string {
+	if a.Unasked != "" {
+		return "how it keeps the bytes is not known: " + a.Unasked
+	}
+	var archived, restoring int
+	var class string
+	var until time.Time
+	for _, c := range a.Archives {
+		class = cmp.Or(c.Class, class)
+		switch {
+		case c.Archived && c.Restoring:
+			restoring++
+		case c.Archived:
+			archived++
+		case !c.Until.IsZero() && (until.IsZero() || c.Until.Before(until)):
+			until = c.Until
+		}
+	}
+	of := ""
+	if len(a.Archives) > 1 {
+		of = fmt.Sprintf(", %d of its %d contents", archived+restoring, len(a.Archives))
+	}
+	switch {
+	case archived > 0:
+		return fmt.Sprintf("archived (%s%s): it cannot be read before mediafs restore-archived has asked for it", class, of)
+	case restoring > 0:
+		return fmt.Sprintf("archived (%s%s): the store is getting it back", class, of)
+	case !until.IsZero():
+		return fmt.Sprintf("archived (%s), with a copy that can be read until %s", class, until.In(zone).Format(time.DateTime))
+	case class != "":
+		return "storage class " + class
+	}
+	return ""
 }
 
 // printJSON writes one document.

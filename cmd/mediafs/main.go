@@ -65,7 +65,7 @@ func (p *program) root() *cobra.Command {
 	root.AddGroup(&cobra.Group{ID: drive, Title: "Libraries as drives:"}, &cobra.Group{ID: aboutMedia, Title: "What the media are:"})
 	group(root, drive, p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.checkCommand(), p.gcCommand(),
 		p.importCommand(), p.exportCommand())
-	group(root, aboutMedia, p.infoCommand(), p.findCommand(), p.tagCommand(), p.rateCommand(), p.favoriteCommand(), p.voteCommand(), p.commentCommand(),
+	group(root, aboutMedia, p.infoCommand(), p.restoreArchivedCommand(), p.findCommand(), p.tagCommand(), p.rateCommand(), p.favoriteCommand(), p.voteCommand(), p.commentCommand(),
 		p.hideCommand(), p.moderateCommand(), p.setCommand(), p.trashCommand(), p.versionsCommand(), p.uploadsCommand(), p.settingCommand())
 	root.AddCommand(p.versionCommand(), p.factsWorkerCommand())
 	return root

@@ -255,13 +255,37 @@ say other-permitted other cat /tmp/home/mnt/file
 say umount-by-other other /tmp/mediafs umount /tmp/home/mnt
 say umount-again user /tmp/mediafs umount /tmp/home/mnt
 say suid user /tmp/mediafs mount -o suid /tmp/home/mnt
+# What cannot be mounted leaves nothing, neither in a home that is new nor where it failed.
+fails() {
+	name=$1; shift
+	user mkdir -m 700 /tmp/new; user mkdir /tmp/new/mnt
+	say "$name" user env HOME=/tmp/new "$@" /tmp/mediafs mount /tmp/new/mnt
+	echo "left: $(find /tmp/new /tmp/theirs /tmp/full -mindepth 1 ! -path /tmp/new/mnt ! -path /tmp/full/ballast | sort | tr '\n' ' ')."
+	rm -rf /tmp/new
+}
+mkdir -m 755 /tmp/theirs /tmp/full
+mount -t tmpfs -o size=64k,mode=1777 test /tmp/full
+dd if=/dev/zero of=/tmp/full/ballast 2>/dev/null
+for place in STATE CACHE DATA; do
+	fails "$place-theirs" XDG_${place}_HOME=/tmp/theirs
+done
+fails STATE-full XDG_STATE_HOME=/tmp/full
+fails DATA-full XDG_DATA_HOME=/tmp/full
 for helper in fusermount3 fusermount; do
 	for f in $(type -aP $helper); do mount --bind /dev/null $f; done
 done
 say no-helper user /tmp/mediafs mount /tmp/home/mnt
+fails no-helper-new
 chmod 600 /tmp/device
+fails no-device-rights-new
 say no-device user /tmp/mediafs mount /tmp/home/mnt
 user test -z "$(ls -A /tmp/home/mnt)"
+umount /dev/fuse
+mkdir /tmp/dev
+mknod -m 666 /tmp/dev/null c 1 3
+mknod -m 666 /tmp/dev/urandom c 1 9
+mount --bind /tmp/dev /dev
+fails no-device-new
 `
 
 // An ordinary user mounts with the help of fusermount3, alone gets in, and is told what is missing.
@@ -308,6 +332,23 @@ func TestOrdinaryUser(t *testing.T) {
 		{"suid", "exit code"},
 		{"no-helper", "fusermount3 is missing (install the package fuse3, or mount as root)"},
 		{"no-device", "this user must be able to read and write /dev/fuse"},
+		{"STATE-theirs", "--catalog-dir or XDG_STATE_HOME names another place"},
+		{"CACHE-theirs", "--cache-dir or XDG_CACHE_HOME names another place"},
+		{"DATA-theirs", "XDG_DATA_HOME, or a STORE, names another place"},
+		{"STATE-full", "free space on this disk"},
+		{"DATA-full", "free space on the disk that the store is on"},
+		{"STATE-theirs", "exit code 5\nleft: .\n"},
+		{"CACHE-theirs", "exit code 5\nleft: .\n"},
+		{"DATA-theirs", "exit code 5\nleft: .\n"},
+		{"STATE-full", "no space left"},
+		{"STATE-full", "exit code 1\nleft: .\n"},
+		{"DATA-full", "no space left"},
+		{"DATA-full", "exit code 1\nleft: .\n"},
+		{"no-helper-new", "fusermount3 is missing (install the package fuse3, or mount as root)"},
+		{"no-helper-new", "exit code 7\nleft: .\n"},
+		{"no-device-rights-new", "exit code 5\nleft: .\n"},
+		{"no-device-new", "/dev/fuse"},
+		{"no-device-new", "exit code 7\nleft: .\n"},
 	} {
 		if !strings.Contains(steps[c.step], c.want) {
 			t.Errorf("%s said %q, want %q", c.step, steps[c.step], c.want)

@@ -157,6 +157,24 @@ func (p *program) statusText(s control.Status, now time.Time) {
 	for _, text := range s.Conflicts {
 		line("", "%s", text)
 	}
+	if s.ObjectLock != "" {
+		line("locked", "%s", s.ObjectLock)
+	}
+	for i, t := range s.Troubles {
+		name := ""
+		if i == 0 {
+			name = "failing"
+		}
+		if i == maxFailing {
+			line(name, "and %d more", len(s.Troubles)-i)
+			break
+		}
+		path := t.Path
+		if path == "" {
+			path = fmt.Sprintf("a file without a name (%d)", t.Node)
+		}
+		line(name, "%s of %s, %s: %s", t.What, path, ago(now, t.Time), t.Error)
+	}
 	if e := s.LastError; e != nil {
 		when := ""
 		if !e.Time.IsZero() {
@@ -165,6 +183,9 @@ func (p *program) statusText(s control.Status, now time.Time) {
 		line("last error", "%s%s", when, e.Text)
 	}
 }
+
+// maxFailing is how many media that could not be read or sent are named.
+const maxFailing = 20
 
 func stateText(s control.Status) string {
 	text := "mounted"

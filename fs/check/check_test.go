@@ -404,6 +404,22 @@ func TestCouldNotCheck(t *testing.T) {
 	}
 }
 
+// A store that does not list uploads is checked all the same, and that is said.
+func TestUploadsThatAreNotListed(t *testing.T) {
+	t.Parallel()
+	l := newLibrary(t)
+	l.furnish()
+	l.bad.Fail(storetest.Fault{Op: storetest.Uploads, Times: -1, Err: remote.E("list uploads", "", remote.Unsupported, nil)})
+	r := l.check()
+	if !r.Sound() || len(r.Findings) == 0 || r.Findings[0].Class != UnlistedUploads {
+		t.Errorf("%+v", r.Findings)
+	}
+	g, err := Garbage(t.Context(), l.options())
+	if err != nil {
+		t.Errorf("garbage: %+v, %v", g, err)
+	}
+}
+
 func TestInterrupted(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(t)

@@ -52,6 +52,8 @@ const (
 	PastExternal  Class = "external-past"
 	ForeignObject Class = "foreign-object"
 	AbandonedLog  Class = "log-abandoned"
+
+	UnlistedUploads Class = "uploads-unlisted"
 )
 
 const reportIt = "keep a copy of the store as it is, and report this: mediafs has written something wrong"
@@ -86,16 +88,17 @@ var classes = map[Class]struct{ means, advice string }{
 	BadManifest:     {"if it is the newest, machines without a catalog read the one before and more of the log", restoreIt},
 	MissingPart:     {"if it belongs to the newest checkpoint, machines without a catalog read the one before and more of the log", keepMounted},
 
-	OrphanVersion: {"it takes room and nobody can reach it", ""},
-	OrphanRecord:  {"it is left over and harms nothing", ""},
-	NamedTrash:    {"the entry ends with its time and the node stays", ""},
-	UnknownRecord: {"a later version of mediafs wrote it; it is kept and was not looked at", ""},
-	UnknownCoding: {"a later version of mediafs wrote it; its object was not looked at", ""},
-	Unverified:    {"it could be read, and nothing says whether it is what was stored", ""},
-	InArchive:     {"it was not read: the store gives its bytes after a restore (mediafs restore-archived)", ""},
-	PastExternal:  {"a version or deleted media was an object of somebody else, who has replaced or deleted it: it cannot be read any more", ""},
-	ForeignObject: {"it is none of the library's, and is left alone", ""},
-	AbandonedLog:  {"commits that nobody reads: their author stopped before deleting them", ""},
+	OrphanVersion:   {"it takes room and nobody can reach it", ""},
+	OrphanRecord:    {"it is left over and harms nothing", ""},
+	NamedTrash:      {"the entry ends with its time and the node stays", ""},
+	UnknownRecord:   {"a later version of mediafs wrote it; it is kept and was not looked at", ""},
+	UnknownCoding:   {"a later version of mediafs wrote it; its object was not looked at", ""},
+	Unverified:      {"it could be read, and nothing says whether it is what was stored", ""},
+	InArchive:       {"it was not read: the store gives its bytes after a restore (mediafs restore-archived)", ""},
+	PastExternal:    {"a version or deleted media was an object of somebody else, who has replaced or deleted it: it cannot be read any more", ""},
+	ForeignObject:   {"it is none of the library's, and is left alone", ""},
+	UnlistedUploads: {"whether uploads were abandoned, which take room, cannot be looked at", ""},
+	AbandonedLog:    {"commits that nobody reads: their author stopped before deleting them", ""},
 }
 
 // Damage tells whether a class means that something is lost or wrong.

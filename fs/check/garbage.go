@@ -361,6 +361,9 @@ func (g *collector) oldVersions(s *survey) error {
 func (g *collector) uploads() error {
 	g.meter.phase("listing unfinished uploads", 0, false)
 	ups, err := g.opt.Store.Unfinished(g.ctx)
+	if errors.Is(err, remote.Unsupported) {
+		return nil // where uploads are not listed, none can be collected
+	}
 	if err != nil {
 		return err
 	}

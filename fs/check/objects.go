@@ -202,6 +202,10 @@ func (c *checker) listOthers(s *survey) error {
 		c.find.add(ForeignObject, Place{}, o.Key, why, o.Size)
 	}
 	uploads, err := c.opt.Store.Unfinished(c.ctx)
+	if errors.Is(err, remote.Unsupported) {
+		c.find.add(UnlistedUploads, Place{}, "uploads", "%v", err)
+		return nil
+	}
 	c.report.Unfinished = int64(len(uploads))
 	return err
 }

@@ -22,6 +22,27 @@ type Lock struct{ file *os.File }
 
 // LockDir locks the catalog directory dir. Busy, with the holder's process id, when another daemon has it.
 func LockDir(dir string) (*Lock, error) {
+	l, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	err = l.file.Truncate(0)
+	if err == nil {
+		_, err = l.file.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
+	}
+	if err != nil {
+		l.Close()
+		e := remote.OSError("lock the catalog directory", dir, err)
+		if e.Kind == remote.NoSpace {
+			e = e.WithHint("free space on this disk, or give the mount a --catalog-dir on another")
+		}
+		return nil, e
+	}
+	return l, nil
+}
+
+// lock is LockDir without a word of who has it.
+func lock(dir string) (*Lock, error) {
 	path := filepath.Join(dir, LockName)
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
@@ -43,10 +64,6 @@ func LockDir(dir string) (*Lock, error) {
 				f.Close()
 				continue
 			}
-			err = f.Truncate(0)
-		}
-		if err == nil {
-			_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 		}
 		if err != nil {
 			f.Close()
@@ -68,7 +85,7 @@ func RemoveLock(dir string) {
 	if err != nil || len(entries) > 1 {
 		return
 	}
-	if l, err := LockDir(dir); err == nil {
+	if l, err := lock(dir); err == nil { // on a full disk as well
 		os.Remove(filepath.Join(dir, LockName)) //nolint:errcheck // it may stay
 		l.Close()
 	}

@@ -51,6 +51,7 @@ var handlers = map[string]handler{
 	VerbRestoreVersion: (*Media).restoreVersion,
 	VerbUploads:        (*Media).uploads,
 	VerbCancelUpload:   (*Media).cancelUpload,
+	VerbUnarchive:      (*Media).unarchive,
 	VerbSettings:       (*Media).settings,
 	VerbSetSetting:     (*Media).setSetting,
 }
@@ -135,6 +136,9 @@ func (s *Media) info(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit fu
 			return a, err
 		}
 		a.Node = at.ID
+		if r.Archive {
+			s.archive(ctx, at.ID, &a)
+		}
 		if r.Document {
 			if a.Document, err = s.Library.Document(ctx, at.ID); errors.Is(err, remote.NotExist) {
 				err = remote.E("read the facts", "", remote.NotExist, errors.New("its bytes say nothing more than the record does"))

@@ -22,6 +22,7 @@ const (
 	VerbRestoreVersion = "restore-version" // Targets, Number
 	VerbUploads        = "uploads"         // what is on its way to the store
 	VerbCancelUpload   = "cancel-upload"   // Targets
+	VerbUnarchive      = "unarchive"       // Targets, Days: asks the store for what is archived of each, also of what lies in folders
 	VerbSettings       = "settings"        // of the library
 	VerbSetSetting     = "set-setting"     // Name, Value; an empty value takes the setting back
 )
@@ -30,6 +31,8 @@ const (
 type MediaRequest struct {
 	Targets  []Target      `json:"targets,omitempty"`
 	Document bool          `json:"document,omitempty"` // with the long part of the facts
+	Archive  bool          `json:"archive,omitempty"`  // with how the store keeps it
+	Days     int           `json:"days,omitempty"`     // how long a copy of what is archived shall stay
 	Edits    []MediaEdit   `json:"edits,omitempty"`
 	Attach   []MediaAttach `json:"attach,omitempty"`
 
@@ -85,6 +88,8 @@ type MediaAnswer struct {
 	Version  *VersionItem          `json:"version,omitempty"`
 	Upload   *UploadItem           `json:"upload,omitempty"`
 	Setting  *Setting              `json:"setting,omitempty"`
+	Archives []remote.Archive      `json:"archives,omitempty"` // how the store keeps each content of it
+	Unasked  string                `json:"unasked,omitempty"`  // why Archives says nothing
 	Data     []byte                `json:"data,omitempty"`
 	Note     string                `json:"note,omitempty"` // for whoever reads the answer, beside it
 	Failed   *failure              `json:"failed,omitempty"`

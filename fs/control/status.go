@@ -1,6 +1,10 @@
 package control
 
-import "time"
+import (
+	"time"
+
+	"mediafs/fs/vfs"
+)
 
 // Status is what a daemon tells of its library; also the form of `mediafs status --json`, where a field is only ever added.
 // Sizes are bytes.
@@ -29,6 +33,9 @@ type Status struct {
 	Kept      int        `json:"kept,omitempty"`      // late changes that were made in part or otherwise
 	Conflicts []string   `json:"conflicts,omitempty"` // what became of the last of both, oldest first
 	LastError *LastError `json:"last_error,omitempty"`
+
+	Troubles   []vfs.Trouble `json:"troubles,omitempty"`    // media that could not be read or uploaded when that was last tried, oldest first
+	ObjectLock string        `json:"object_lock,omitempty"` // what Object Lock of the bucket means; empty: it has none
 }
 
 // Pending is what is on this machine and not yet in the store.

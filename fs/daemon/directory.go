@@ -11,6 +11,25 @@ import (
 	"mediafs/remote"
 )
 
+// cannotMake is the error of a directory that cannot be made.
+func cannotMake(what, dir string, err error) error {
+	e := remote.OSError("make the "+what, dir, err)
+	places := map[string]string{
+		"store": "XDG_DATA_HOME, or a STORE, names", "cache directory": "--cache-dir or XDG_CACHE_HOME names",
+	}
+	place := places[what]
+	if place == "" {
+		place = "--catalog-dir or XDG_STATE_HOME names"
+	}
+	switch e.Kind {
+	case remote.Permission, remote.ReadOnly:
+		return e.WithHint("this user must be able to write there; " + place + " another place")
+	case remote.NoSpace:
+		return e.WithHint("free space on this disk; " + place + " another place")
+	}
+	return e
+}
+
 // privateDir makes dir, with its parents, for this user alone (0700), or takes one that is there when it belongs to this
 // user and is no symbolic link: whoever could write there could hand the daemon a catalog or blocks of their own. A folder of this user
 // that others may look into is closed to them; one that they could write to must be empty. Folders that it makes are noted in made.
@@ -19,7 +38,7 @@ func privateDir(dir, what string, made *madeDirs) error {
 		return remote.E("open the "+what, dir, remote.Invalid, errors.New("not an absolute path"))
 	}
 	if err := made.make(dir); err != nil && !errors.Is(err, unix.ENOTDIR) {
-		return remote.OSError("make the "+what, dir, err)
+		return cannotMake(what, dir, err)
 	}
 	info, err := os.Lstat(dir)
 	if err != nil {

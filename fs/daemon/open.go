@@ -8,7 +8,6 @@ import (
 
 	"mediafs/fs/control"
 	"mediafs/fs/fuse"
-	"mediafs/remote"
 )
 
 // Open mounts a library. When it returns, the mount can be used and the control socket answers. Whatever fails, everything that was opened before is closed
@@ -62,7 +61,7 @@ func Open(ctx context.Context, opt Options) (d *Daemon, err error) {
 func claimDirs(ctx context.Context, opt Options, made *madeDirs) (*control.Lock, error) {
 	if dir, ok := localStore(opt.Store); ok && opt.MakeStore {
 		if err := made.make(dir); err != nil {
-			return nil, remote.OSError("make the store", dir, err)
+			return nil, cannotMake("store", dir, err)
 		}
 	}
 	for _, d := range []struct{ dir, what string }{
@@ -118,6 +117,12 @@ func (m *madeDirs) undo(catalogDir string) {
 		dir := (*m)[i]
 		if dir == catalogDir {
 			control.RemoveLock(dir)
+		}
+		entries, _ := os.ReadDir(dir) // a local store has made a folder of its own
+		for _, e := range entries {
+			if e.IsDir() {
+				os.Remove(filepath.Join(dir, e.Name())) //nolint:errcheck // it stays when something is in it
+			}
 		}
 		os.Remove(dir) //nolint:errcheck // it stays when something is in it
 	}

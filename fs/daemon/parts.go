@@ -93,6 +93,9 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	if err != nil {
 		return nil, nil, errors.Join(err, p.closeFacts(), p.store.Close())
 	}
+	if text := lockText(p.store.Habits().Lock); text != "" {
+		notes = append(notes, text)
+	}
 	return p, append(notes, p.otherOwner(ctx)...), nil
 }
 
@@ -226,6 +229,7 @@ func (p *parts) describe(s *control.Status) {
 	}
 	s.Offline = v.Catalog.Error != "" && silent > offlineAfter
 	s.Dropped, s.Kept, s.Conflicts = v.Catalog.Dropped, v.Catalog.Kept, v.Catalog.Conflicts
+	s.Troubles, s.ObjectLock = v.Troubles, lockText(p.store.Habits().Lock)
 	s.Media = control.MediaState{FactsPending: p.facts != nil && !p.fs.FactsIdle(), Indexed: v.Catalog.Indexed, ToIndex: v.Catalog.ToIndex}
 	switch {
 	case v.Catalog.Fatal != "":

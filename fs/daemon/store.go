@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"os"
@@ -104,7 +105,7 @@ func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Sto
 const probeName = "probed"
 
 // probeVersion changes when a probe tries more than those before did: what an older one found out is then not enough.
-const probeVersion = 2
+const probeVersion = 3
 
 // A noted is what the file says. Before version 2 it was the URL alone.
 type noted struct {
@@ -138,4 +139,16 @@ func probe(ctx context.Context, s *bucket.Store, opt Options) error {
 		return remote.OSError("note the probe", name, err)
 	}
 	return nil
+}
+
+// lockText says what Object Lock of the bucket means for who wants room back; empty: there is none.
+func lockText(l object.Lock) string {
+	const then = "a rule of the bucket (lifecycle) deletes old versions"
+	switch {
+	case !l.On:
+		return ""
+	case l.Mode == "":
+		return "the bucket has Object Lock, without a retention of its own: what the library deletes keeps its room until " + then
+	}
+	return fmt.Sprintf("the bucket has Object Lock (%s, %d days): what the library deletes keeps its room until that time is over and %s", l.Mode, l.Days, then)
 }

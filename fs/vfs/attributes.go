@@ -41,6 +41,9 @@ func (fs *FS) mediaAttribute(ctx context.Context, id ID, name string) (value []b
 		if text, ok := fs.refusals.get(refusal{id, c.UID}); ok {
 			return []byte(text), true, nil
 		}
+		if t, ok := fs.troubles.of(id); ok {
+			return []byte(t.What + ": " + t.Error), true, nil
+		}
 		return nil, true, remote.E("getxattr", name, remote.NoAttribute, nil)
 	}
 	if !modelled(name) {

@@ -95,6 +95,12 @@ func (f *file) KeepCache() bool { return f.keep }
 
 // Read reads what this machine wrote last, or else the media's present head.
 func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := f.read(ctx, p, off)
+	f.fs.tried(f.ino.id, "read", err)
+	return n, err
+}
+
+func (f *file) read(ctx context.Context, p []byte, off int64) (int, error) {
 	if n, ok, err := f.fs.readSpool(ctx, f.ino, &f.readers, p, off); ok {
 		return n, err
 	}

@@ -66,6 +66,7 @@ type FS struct {
 	now adjustable // of opt
 
 	refusals   refusals
+	troubles   troubles
 	asides     asides
 	opened     atomic.Bool            // the catalog is there
 	viewFolder atomic.Pointer[string] // as the library's settings had it when they were last read
@@ -250,6 +251,8 @@ type Status struct {
 	Cache   block.Stats    `json:"cache"`
 	Pending Pending        `json:"pending"`
 	Used    int64          `json:"used"` // bytes, as statfs tells it
+
+	Troubles []Trouble `json:"troubles,omitempty"` // media that could not be read or sent when that was last tried, oldest first
 }
 
 // Pending is what is written and not in the store.
@@ -262,7 +265,7 @@ type Pending struct {
 // Status tells how the library stands.
 func (fs *FS) Status() Status {
 	c := fs.cat.Status()
-	return Status{Catalog: c, Cache: fs.cache.Stats(), Pending: fs.pending(), Used: fs.used(c.Usage)}
+	return Status{Catalog: c, Cache: fs.cache.Stats(), Pending: fs.pending(), Used: fs.used(c.Usage), Troubles: fs.troubles.all(fs.opt.Now())}
 }
 
 func (fs *FS) pending() (p Pending) {

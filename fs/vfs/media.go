@@ -55,6 +55,11 @@ type MediaLibrary interface {
 	// RestoreVersion makes a version the head again; the present head is kept as one, with what was written and not sent.
 	RestoreVersion(ctx context.Context, c Caller, id ID, number uint64) error
 
+	// Archives says how the store keeps each content of a media's head: a request each. Unsupported where nothing can be archived.
+	Archives(ctx context.Context, id ID) ([]remote.Archive, error)
+	// RestoreArchived asks the store for copies of the archived ones that can be read for some days, and says how each is kept then.
+	RestoreArchived(ctx context.Context, id ID, days int) ([]remote.Archive, error)
+
 	// Uploads tells what is on its way to the store.
 	Uploads(ctx context.Context) ([]UploadState, error)
 	// CancelUpload gives up what of a media is not in the store: its chunks are aborted, the media falls back to its head and, when it never had one,

@@ -64,6 +64,7 @@ func (fs *FS) uploadHeld(ctx context.Context, ino *inode, late bool) (err error)
 		ino.mu.Lock()
 		ino.lastErr = err
 		ino.mu.Unlock()
+		fs.tried(ino.id, "upload", err)
 	}()
 	for range 5 {
 		err = fs.uploadOnce(ctx, ino, ino.w, late)

@@ -117,7 +117,7 @@ func (s *Store) StatContent(ctx context.Context, id remote.ContentID) (int64, er
 }
 
 // Unfinished lists the uploads of contents that are under way or were abandoned. A server that lists uploads only key by key
-// (MinIO) gives none, which is no error.
+// (MinIO) gives none, which is no error. Unsupported: the store lists none at all.
 func (s *Store) Unfinished(ctx context.Context) ([]UnfinishedUpload, error) {
 	var ups []object.MultipartUpload
 	err := s.retry(ctx, func() (err error) {

@@ -123,7 +123,7 @@ func (t *trial) upload(ctx context.Context, key string, body []byte, n int64, ma
 	if info.Size != int64(len(body)) {
 		return no("it has %d bytes, %d were sent", info.Size, len(body))
 	}
-	page, _, err := s.list(ctx, key, "", 1)
+	page, err := t.list(ctx, key)
 	if err != nil {
 		return fail("it is not listed", err)
 	}

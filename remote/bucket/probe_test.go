@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"mediafs/remote"
@@ -39,6 +41,7 @@ func framed(body []byte) []byte {
 // What a store does is found out, and a store that cannot be trusted is refused with the reason.
 func TestProbeOfServers(t *testing.T) {
 	crc, md5, verified := object.Checks{Sum: object.SumCRC32C, Verified: true}, object.Checks{Sum: object.SumMD5}, object.Checks{Sum: object.SumMD5, Verified: true}
+	month := object.Lock{On: true, Mode: "GOVERNANCE", Days: 30}
 	for name, c := range map[string]struct {
 		habits fakes3.Habits
 		want   object.Habits
@@ -51,9 +54,9 @@ func TestProbeOfServers(t *testing.T) {
 		"proves nothing":                         {habits: fakes3.Habits{Checksums: fakes3.Ignore, Tag: opaque}, want: object.Habits{Put: md5, Part: md5, Known: true}},
 		"copies no parts":                        {habits: fakes3.Habits{NoCopy: true}, want: object.Habits{Put: crc, Part: crc, MD5Tags: true, NoCopy: true, Known: true}},
 		"copies with the checksum of the source": {habits: fakes3.Habits{CopySum: true}, want: object.Habits{Put: crc, Part: verified, MD5Tags: true, Known: true}},
-		"locks objects":                          {habits: fakes3.Habits{LockDays: 30}, want: object.Habits{Put: crc, Part: crc, MD5Tags: true, Known: true}},
+		"locks objects":                          {habits: fakes3.Habits{LockDays: 30}, want: object.Habits{Put: crc, Part: crc, MD5Tags: true, Known: true, Lock: month}},
 		"locks, MD5 alone": {habits: fakes3.Habits{LockDays: 30, Checksums: fakes3.Refuse},
-			want: object.Habits{Put: verified, Part: verified, MD5Tags: true, Known: true}},
+			want: object.Habits{Put: verified, Part: verified, MD5Tags: true, Known: true, Lock: month}},
 
 		"frames parts": {habits: fakes3.Habits{Checksums: fakes3.Ignore, Tag: opaque, Keep: func(_ string, part int, b []byte) []byte {
 			if part > 0 {
@@ -193,6 +196,29 @@ func TestStoreThatBeginsToLie(t *testing.T) {
 					t.Errorf("%d requests: it was tried again", n)
 				}
 			})
+		}
+	}
+}
+
+// A listing with a hole is made again before anything is concluded from it; a store that never lists what it has is refused.
+func TestProbeBesideHolesOfListings(t *testing.T) {
+	for _, holes := range []int64{2, 1 << 40} {
+		srv, s := onFake(t, fakes3.Habits{})
+		var listed atomic.Int64
+		srv.Change(func(h *fakes3.Habits) {
+			h.Answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Query().Get("list-type") == "" || listed.Add(1)%(holes+1) == 0 {
+					return false
+				}
+				fmt.Fprint(w, `<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>`)
+				return true
+			}
+		})
+		switch err := s.Probe(t.Context()); {
+		case holes == 2 && err != nil:
+			t.Errorf("with holes: %v", err)
+		case holes > 2 && (remote.KindOf(err) != remote.Unsupported || !strings.Contains(err.Error(), "is not listed")):
+			t.Errorf("without end: %v", err)
 		}
 	}
 }

@@ -63,7 +63,7 @@ func (s *Store) resume(ctx context.Context, spec remote.UploadSpec) (*upload, er
 		parts, err = s.bucket.ListParts(ctx, u.key, uploadID)
 		return err
 	})
-	gone := errors.Is(err, remote.NotExist)
+	gone := errors.Is(err, remote.NotExist) || errors.Is(err, remote.Unsupported) // the latter: the store does not list parts
 	if err != nil && !gone {
 		return nil, err
 	}

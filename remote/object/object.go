@@ -9,6 +9,8 @@ import (
 	"context"
 	"io"
 	"time"
+
+	"mediafs/remote"
 )
 
 // Info describes an object.
@@ -160,6 +162,8 @@ type Habits struct {
 	// MD5Tags: the etag of a put and of a part is the MD5 of its bytes, and that of a completed upload the MD5 of those of
 	// its parts. Stores that encrypt with keys of their own have other etags.
 	MD5Tags bool `json:"md5_tags"`
+	// Lock is what the store does against deletion.
+	Lock Lock `json:"lock,omitzero"`
 	// NoCopy: the store cannot make a part out of another object.
 	NoCopy bool `json:"no_copy,omitempty"`
 	// Known: the rest was found out. Until then answers prove nothing, and nothing is asked beside them.
@@ -189,4 +193,20 @@ type Learner interface {
 	Learn(ctx context.Context, newKey func() string) (Habits, error)
 	// SetHabits has the bucket keep to what was found out before. It must not be called while others use it.
 	SetHabits(h Habits)
+}
+
+// A Lock is Object Lock of a bucket as it is set. The zero value is none.
+type Lock struct {
+	On   bool   `json:"on,omitempty"`
+	Mode string `json:"mode,omitempty"` // of what is put, unless it says otherwise: GOVERNANCE or COMPLIANCE; empty: it is not locked
+	Days int    `json:"days,omitempty"` // for how long, with Mode
+}
+
+// Archiver is implemented by a bucket whose objects may lie in an archive (s3).
+type Archiver interface {
+	// Archive says how an object is kept: one request, with the errors of Head.
+	Archive(ctx context.Context, key string) (remote.Archive, error)
+	// Restore asks for a copy of an archived object that can be read, for so many days; 0: as the store has it. To ask again
+	// is no error. Unsupported: the store cannot be asked.
+	Restore(ctx context.Context, key string, days int) error
 }

@@ -230,6 +230,9 @@ func convert(op, key string, err error) error {
 			kind = remote.Invalid
 		}
 	}
+	if kind == remote.NoSpace {
+		return remote.E(op, key, kind, err).WithHint("free space on the disk that the store is on")
+	}
 	return remote.E(op, key, kind, err)
 }
 

@@ -79,13 +79,20 @@ func TestErrorAnswers(t *testing.T) {
 		{400, "AuthorizationHeaderMalformed", remote.Invalid, "region"},
 		{301, "PermanentRedirect", remote.Invalid, "region"},
 		{403, "SomethingNew", remote.Permission, "SomethingNew"},
-		{403, "InvalidObjectState", remote.Archived, "restore"},
+		{403, "InvalidObjectState", remote.Archived, "restore-archived"},
 		{401, "SomethingNew", remote.Permission, ""},
 		{409, "ConditionalRequestConflict", remote.Conflict, ""},
 		{409, "OperationAborted", remote.Conflict, ""},
 		{429, "TooManyRequests", remote.Throttled, ""},
-		{503, "SlowDown", remote.Throttled, ""},
-		{503, "ServiceUnavailable", remote.Unavailable, ""},
+		{503, "SlowDown", remote.Throttled, "fewer requests"},
+		{503, "ServiceUnavailable", remote.Unavailable, "overloaded"},
+		{403, "AllAccessDisabled", remote.Permission, "turned off"},
+		{403, "MissingAuthenticationToken", remote.Permission, "AWS_ACCESS_KEY_ID"},
+		{400, "KMS.DisabledException", remote.Permission, "encryption key"},
+		{400, "KMS.NotFoundException", remote.Permission, "encryption key"},
+		{400, "KMS.KMSInvalidStateException", remote.Permission, "encryption key"},
+		{400, "KMS.ThrottlingException", remote.Throttled, "key service"},
+		{400, "IllegalLocationConstraintException", remote.Invalid, "region"},
 		{500, "InternalError", remote.Unavailable, ""},
 		{502, "Whatever", remote.Unavailable, ""},
 		{504, "Whatever", remote.Unavailable, ""},
@@ -93,11 +100,11 @@ func TestErrorAnswers(t *testing.T) {
 		{507, "Whatever", remote.NoSpace, ""},
 		{403, "QuotaExceeded", remote.Quota, "quota"},
 		{400, "XMinioAdminBucketQuotaExceeded", remote.Quota, "quota"},
-		{400, "EntityTooLarge", remote.TooLarge, ""},
-		{400, "KeyTooLongError", remote.TooLong, ""},
+		{400, "EntityTooLarge", remote.TooLarge, "raise its limit"},
+		{400, "KeyTooLongError", remote.TooLong, "shorter prefix"},
 		{400, "InvalidArgument", remote.Invalid, ""},
 		{400, "BadDigest", remote.Unavailable, ""},
-		{501, "NotImplemented", remote.Unsupported, ""},
+		{501, "NotImplemented", remote.Unsupported, "does not know this request"},
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.status, c.code), func(t *testing.T) {
 			t.Parallel()
@@ -121,6 +128,18 @@ func TestErrorAnswers(t *testing.T) {
 				t.Errorf("the bucket is missing: %v", got)
 			}
 		})
+	}
+}
+
+// Where there never was an upload some servers say that there is no such upload.
+func TestUploadsThatNeverWere(t *testing.T) {
+	for code, kind := range map[string]remote.Kind{"NoSuchUpload": remote.Other, "NoSuchBucket": remote.NotExist, "NotImplemented": remote.Unsupported} {
+		status := map[bool]int{true: 501, false: 404}[code == "NotImplemented"]
+		p := serve(t, func(w http.ResponseWriter, r *http.Request) { xmlError(w, status, code, "Said the server.") })
+		ups, err := open(t, p.options()).ListMultiparts(t.Context(), "content/")
+		if remote.KindOf(err) != kind || (err == nil) != (code == "NoSuchUpload") || len(ups) != 0 {
+			t.Errorf("%s: %v, %v", code, ups, err)
+		}
 	}
 }
 

@@ -64,6 +64,7 @@ func (t *lesson) learn(ctx context.Context) error {
 		return err
 	}
 	h.NoCopy = !t.copies
+	h.Lock = t.b.lock(ctx)
 	h.MD5Tags = t.tags && strings.EqualFold(t.puts, fmt.Sprintf("%x", md5.Sum(t.body)))
 	t.b.habits = h
 	return nil

@@ -207,6 +207,9 @@ func (b *Bucket) ListMultiparts(ctx context.Context, prefix string) ([]object.Mu
 	var ups []object.MultipartUpload
 	for keyMarker, idMarker := "", ""; ; {
 		page, err := b.core.ListMultipartUploads(ctx, b.bucket, b.prefix+prefix, keyMarker, idMarker, "", pageSize)
+		if isCode(err, minio.NoSuchUpload) || isCode(err, minio.NoSuchKey) {
+			break // GoFakeS3 knows no uploads where there never was one
+		}
 		if err != nil {
 			return nil, b.convert(op, prefix, err, remote.Other)
 		}

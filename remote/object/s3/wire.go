@@ -26,7 +26,8 @@ import (
 // request.
 type answer struct {
 	date      time.Time // the store's clock; zero when it did not say
-	encrypted bool      // with a key of its own: its etag is no MD5 then
+	header    http.Header
+	encrypted bool // with a key of its own: its etag is no MD5 then
 }
 
 type answerKey struct{}
@@ -43,6 +44,7 @@ type keeper struct{ next http.RoundTripper }
 func (k keeper) RoundTrip(req *http.Request) (*http.Response, error) {
 	res, err := k.next.RoundTrip(req)
 	if a, ok := req.Context().Value(answerKey{}).(*answer); ok && err == nil {
+		a.header = res.Header
 		a.date, _ = http.ParseTime(res.Header.Get("Date"))
 		a.encrypted = strings.HasPrefix(res.Header.Get("X-Amz-Server-Side-Encryption"), "aws:") ||
 			res.Header.Get("X-Amz-Server-Side-Encryption-Customer-Algorithm") != ""

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"math"
 	"sort"
 
 	"google.golang.org/protobuf/proto"
@@ -26,9 +27,13 @@ func (f *file) CopyRange(ctx context.Context, from File, fromOff, off, n int64) 
 	if !f.writes {
 		return 0, remote.E("copy", "", remote.Permission, nil)
 	}
-	if n <= 0 || fromOff < 0 || off < 0 || off+n < 0 {
+	if n <= 0 || fromOff < 0 || off < 0 {
 		return 0, nil
 	}
+	if off >= maxSize {
+		return 0, fits("copy", off, n)
+	}
+	n = min(n, maxSize-off, math.MaxInt64-fromOff)
 	if fromOff == 0 && off == 0 {
 		f.copiedFrom(src)
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"strconv"
 	"strings"
@@ -192,6 +193,9 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved boo
 	if f.append && off != ino.size {
 		off, moved = ino.size, true
 	}
+	if err := fits("write", off, int64(len(p))); err != nil {
+		return 0, false, err
+	}
 	if err := f.fs.dirtied(ino, off, int64(len(p))); err != nil {
 		return 0, false, err
 	}
@@ -206,6 +210,18 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved boo
 		f.fs.streamOn(ino, w)
 	}
 	return n, moved, err
+}
+
+// maxSize is the most bytes of a file. In the last page below 2^63 tmpfs takes bytes and then does not find them (lseek
+// with SEEK_DATA), so that a cache in memory would lose them; below this size no rounding up to blocks leaves an int64 either.
+const maxSize = math.MaxInt64 &^ (1<<26 - 1)
+
+// fits refuses a change of [off, off+n) that makes a file too large.
+func fits(op string, off, n int64) error {
+	if off > maxSize-n {
+		return remote.E(op, "", remote.TooLarge, fmt.Errorf("%d bytes at %d: a file has at most %d bytes", n, off, int64(maxSize)))
+	}
+	return nil
 }
 
 // alive refuses changes through a file whose bytes were given up since it was opened: half a file must not look like a whole one.
@@ -281,6 +297,11 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 	}
 	if off < 0 || n <= 0 || off+n < 0 {
 		return remote.E("allocate", "", remote.Invalid, nil)
+	}
+	if mode&AllocatePunchHole == 0 {
+		if err := fits("allocate", off, n); err != nil {
+			return err
+		}
 	}
 	ino := f.ino
 	if err := f.fs.lock(ctx, ino); err != nil {
@@ -488,6 +509,9 @@ func (f *file) Release() {
 func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) error {
 	if size < 0 {
 		return remote.E("truncate", fmt.Sprint(size), remote.Invalid, nil)
+	}
+	if err := fits("truncate", 0, size); err != nil {
+		return err
 	}
 	same, err := fs.cut(ctx, ino, f, size)
 	if err != nil {

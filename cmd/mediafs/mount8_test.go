@@ -149,7 +149,7 @@ func TestFstab(t *testing.T) {
 			{url, "defaults", []string{"rw", "nosuid", "nodev", "-noexec"}},
 			{"films", "rw,user,noauto,suid,exec,_netdev,nofail,x-systemd.automount,x-gvfs-show,comment=a", []string{"-nosuid", "-noexec", "nodev"}},
 			{url + "/", "users,owner,group,auto,relatime,iversion,silent,loud,mand,uid=0,gid=root,cache_size=1GiB", []string{"nosuid", "nodev", "noexec", "relatime"}},
-			{url, "suid,dev", []string{"-nosuid", "-nodev"}},
+			{url, "suid,dev,idmap", []string{"-nosuid", "-nodev"}},
 			{url, "dev,suid,nosuid", []string{"nosuid", "-nodev"}},
 			{"films", "nodiratime,lazytime,dirsync,strictatime,sync,noexec,nosymfollow",
 				[]string{"nodiratime", "lazytime", "dirsync", "-relatime", "-noatime", "sync", "noexec", "nosymfollow"}},

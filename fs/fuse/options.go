@@ -83,7 +83,7 @@ var contexts = map[string]bool{"context": true, "fscontext": true, "defcontext":
 func IsKernelOption(word string) bool {
 	name, _, _ := strings.Cut(word, "=")
 	_, flag := mountFlags[word]
-	return flag || contexts[name]
+	return flag || contexts[name] || word == "idmap"
 }
 
 // IsTableOption reports whether an option of mount(8) says nothing to the file system: who may mount, and when; or something that kernels do not know any more (mand), do anyway, or

@@ -244,7 +244,7 @@ func TestRemount(t *testing.T) {
 		none := filepath.Join(m.home, "none")
 		write(t, none, "# nothing is in it\n")
 		table := filepath.Join(m.home, "fstab")
-		write(t, table, fmt.Sprintf("%s %s mediafs upload=background,local_names=none 0 0\n", url, m.mnt))
+		write(t, table, fmt.Sprintf("%s %s mediafs upload=background,local_names=none,idmap 0 0\n", url, m.mnt))
 		if out, code := m.run("mount", "-T", table, m.mnt); code != 0 {
 			t.Fatalf("exit code %d, %s", code, out)
 		}

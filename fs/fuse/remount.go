@@ -27,6 +27,7 @@ func Remount(dir string, words []string) error {
 		switch {
 		case isFlag:
 			want = want&^f.clear | f.set
+		case word == "idmap": // no mount table shows it
 		case IsTableOption(word), slices.Contains(strings.Split(m.Options, ","), word):
 		default:
 			return remote.E(op, dir, remote.Unsupported, fmt.Errorf("option %s changes with a new mount alone", word)).WithHint("umount it, then mount it with the new options")

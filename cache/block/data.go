@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"math/bits"
 	"os"
 	"time"
@@ -252,6 +253,9 @@ func (c *Cache) openData(e *entry, made bool) (*os.File, error) {
 	if !made {
 		// A new inode each time: the old one may still be read by who had it in use.
 		c.dir.remove(name)
+		if fewInodes(c.dir.f) {
+			return nil, &fs.PathError{Op: "create", Path: name, Err: unix.ENOSPC}
+		}
 		f, err := c.dir.open(name, os.O_RDWR|os.O_CREATE|os.O_EXCL)
 		if err != nil {
 			return nil, err

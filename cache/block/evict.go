@@ -1,7 +1,10 @@
 package block
 
 import (
+	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // freeAge is how long an answer about free space is believed; in between it is estimated from what the cache itself writes and frees.
@@ -57,11 +60,21 @@ func (c *Cache) askFree() {
 		return
 	}
 	free, _, err := c.opt.statfs(c.dir.f)
+	if fewInodes(c.dir.f) {
+		free = min(free, c.opt.MinFree) // nothing comes in for which nothing has left
+	}
 	c.lock()
 	if err == nil {
 		c.mu.free = free
 	}
 	c.unlock()
+}
+
+// fewInodes tells whether the cache's disk has less than 512 inodes left, or a quarter of few: each
+// content takes two of them, and what is written beside the cache needs some as well.
+func fewInodes(f *os.File) bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(int(f.Fd()), &st) == nil && st.Files > 0 && st.Ffree < min(512, st.Files/4)
 }
 
 // victim chooses the segment that was not used for longest. Pinned ones are not in the list. Needs mu.

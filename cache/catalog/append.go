@@ -12,6 +12,9 @@ import (
 
 // appendOnce sends the next batch of the outbox to the log and settles it. It returns an error when it should be tried again later.
 func (c *Catalog) appendOnce(ctx context.Context) error {
+	if err := c.ballast.room(true); err != nil {
+		return err
+	}
 	c.mu.Lock()
 	p, err := c.nextBatch()
 	c.unlock()
@@ -239,6 +242,7 @@ func (c *Catalog) follow() {
 		if work && unread == 0 {
 			err = c.appendOnce(c.ctx)
 		} else {
+			_ = c.ballast.room(false) // taken up also while nothing is written
 			err = c.catchUp(c.ctx)
 		}
 		if err == nil {

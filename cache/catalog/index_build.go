@@ -147,7 +147,7 @@ func (c *Catalog) wakeBuilder() {
 
 // buildStep indexes some records; more is false when there is nothing to do.
 func (c *Catalog) buildStep() (more bool, err error) {
-	if err := c.ballast.room(); err != nil {
+	if err := c.ballast.room(false); err != nil {
 		return false, err
 	}
 	c.mu.Lock()

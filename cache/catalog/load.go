@@ -361,7 +361,7 @@ func (d *download) log(each func(body []byte) error) error {
 // replace puts a download in the place of the replicated catalog. Who reads waits and then sees all of it, with the outbox on top. It is marked on disk while it runs: after
 // a crash or a failure of the disk there is no catalog to read until a load worked.
 func (c *Catalog) replace(ctx context.Context, d *download) error {
-	if err := c.ballast.room(); err != nil {
+	if err := c.ballast.room(false); err != nil {
 		return err
 	}
 	c.snap.Lock()
@@ -460,7 +460,7 @@ func (c *Catalog) installRecords(ctx context.Context, d *download) error {
 			}
 			if n++; n%1000 == 0 {
 				c.progress(p)
-				if err := c.ballast.room(); err != nil {
+				if err := c.ballast.room(false); err != nil {
 					return err
 				}
 				if ctx.Err() != nil {

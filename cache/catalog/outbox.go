@@ -23,6 +23,7 @@ type operation struct {
 	session []byte
 	intent  []byte
 	run     func(*Tx) error    // nil: Options.Run with the intent
+	frees   bool               // it frees room on this machine's disk
 	changes map[string]*change // what its newest run wrote, by full key
 	order   []string
 	reports []string   // what its newest run told of what it met
@@ -45,11 +46,22 @@ func (op *operation) finish(err error) {
 // When the log cannot be reached in time the error is Unavailable (Quota or NoSpace when that is why), when ctx ends it is Interrupted: the operation then stays in the
 // outbox, visible on this machine, and still happens, also after a crash.
 func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error) error {
+	return c.update(ctx, &operation{intent: intent, run: run})
+}
+
+// UpdateToFree is Update of an operation after which this machine's disk has more room: it is still
+// made when there is too little for others.
+func (c *Catalog) UpdateToFree(ctx context.Context, intent []byte, run func(*Tx) error) error {
+	return c.update(ctx, &operation{intent: intent, run: run, frees: true})
+}
+
+func (c *Catalog) update(ctx context.Context, op *operation) error {
+	intent := op.intent
 	if len(intent) > record.MaxCommitBytes {
 		return remote.E("update catalog", "", remote.TooLarge, fmt.Errorf("an intent of %d bytes", len(intent)))
 	}
-	op := &operation{intent: intent, run: run, done: make(chan error, 1)}
-	done := op.done
+	done := make(chan error, 1)
+	op.done = done
 	if queued, err := c.submit(op); !queued {
 		return err
 	}
@@ -91,7 +103,7 @@ func (c *Catalog) submit(op *operation) (queued bool, err error) {
 	if err := c.writable("update catalog"); err != nil {
 		return false, err
 	}
-	if err := c.ballast.room(); err != nil {
+	if err := c.ballast.room(op.frees); err != nil {
 		return false, err
 	}
 	number, err := c.nextOperation()

@@ -45,6 +45,11 @@ func openPins(dir string) (pinFile, error) {
 		_, err = f.WriteAt(make([]byte, pinRoom-st.Size()), st.Size())
 	}
 	if err == nil {
+		// Room for the largest, so that none needs any. Where that cannot be had, it is taken as it
+		// is needed.
+		_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, pinHeader+2*record.MaxCommitBytes)
+	}
+	if err == nil {
 		err = f.Sync()
 	}
 	if err != nil {

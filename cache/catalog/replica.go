@@ -169,7 +169,7 @@ func (c *Catalog) apply(batch []logged) error {
 		if err := c.readable("apply log"); err != nil {
 			return err
 		}
-		if err := c.ballast.room(); err != nil {
+		if err := c.ballast.room(len(c.st.pending) > 0); err != nil { // what waits for the log may be what frees room
 			return err
 		}
 		for k := range c.st.undo {

@@ -203,7 +203,7 @@ func (f *File) rewriteMap() error {
 	for _, s := range all {
 		b = appendRecord(b, s.Offset, s.Length)
 	}
-	if err := o.replace(f.path, b, len(all), f.d.Synced); err != nil || !f.d.Synced {
+	if err := o.replace(f.path, &f.spool.spares, b, len(all), f.d.Synced); err != nil || !f.d.Synced {
 		return err
 	}
 	d := f.d
@@ -212,9 +212,9 @@ func (f *File) rewriteMap() error {
 }
 
 // replace puts another journal in the place of the present one.
-func (o *overlay) replace(path string, b []byte, records int, sync bool) error {
+func (o *overlay) replace(path string, spare *spares, b []byte, records int, sync bool) error {
 	tmp := path + mapSuffix + tmpSuffix
-	journal, err := os.OpenFile(tmp, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	journal, err := spare.journal(tmp)
 	if err != nil {
 		return err
 	}
@@ -386,7 +386,7 @@ func (f *File) Hollow(d Description) error {
 		return err
 	}
 	if f.over != nil {
-		if err := o.replace(f.path, nil, 0, false); err != nil {
+		if err := o.replace(f.path, &f.spool.spares, nil, 0, false); err != nil {
 			return wrap("empty spool file", f.path, err)
 		}
 	}
@@ -417,7 +417,7 @@ func (f *File) overlaid(size int64, own []Segment) (*overlay, error) {
 		}
 	}
 	var err error
-	o.journal, err = os.OpenFile(f.path+mapSuffix, os.O_RDWR|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
+	o.journal, err = f.spool.spares.journal(f.path + mapSuffix)
 	if err == nil {
 		if _, err = o.journal.Write(b); err != nil {
 			o.journal.Close()

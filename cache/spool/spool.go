@@ -59,6 +59,7 @@ type Spool struct {
 	device uint64
 	most   int // a spool file's descriptor is below this number
 	next   atomic.Uint64
+	spares spares
 }
 
 // Open opens or makes the spool in dir (0700).
@@ -79,7 +80,10 @@ func Open(dir string) (*Spool, error) {
 		return nil, wrap("open spool", dir, err)
 	}
 	most := int(min(l.Cur, 1<<30))
-	return &Spool{dir: dir, device: st.Dev, boot: strings.TrimSpace(string(boot)), most: most - min(256, most/3)}, nil
+	s := &Spool{dir: dir, device: st.Dev, boot: strings.TrimSpace(string(boot)), most: most - min(256, most/3)}
+	s.spares.dir = dir + spareSuffix
+	s.spares.open(s.Room(0) == nil)
+	return s, nil
 }
 
 // scarce fails when f has a descriptor that is needed for connections to the store, the catalog and the control socket: without those nothing that is
@@ -229,10 +233,15 @@ func (f *File) describe(d Description) error {
 		return wrap("describe spool file", f.path, err)
 	}
 	tmp := f.path + tmpSuffix
-	if err := writeFile(tmp, b, d.Synced); err != nil {
-		return wrap("describe spool file", f.path, err)
+	err = writeFile(tmp, padded(b, 0), d.Synced)
+	if err == nil {
+		err = os.Rename(tmp, f.path+metaSuffix)
 	}
-	if err := os.Rename(tmp, f.path+metaSuffix); err != nil {
+	if full(err) {
+		os.Remove(tmp)
+		err = f.spool.spares.replace(f.path+metaSuffix, b, d.Synced, err)
+	}
+	if err != nil {
 		return wrap("describe spool file", f.path, err)
 	}
 	was := f.d
@@ -262,33 +271,48 @@ func writeFile(path string, b []byte, sync bool) error {
 }
 
 // Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside the spool needs to go on, and uploads to make
-// room again: 512 MiB, or a tenth of a small disk, or nearly a third of a tiny one.
+// room again: 512 MiB, or a tenth of a small disk, or nearly a third of a tiny one; and 256 inodes, or an eighth of few.
 func (s *Spool) Room(n int64) error {
-	free, floor, err := s.free()
+	d, err := s.disk()
 	if err != nil {
 		return err
 	}
-	if free-n < floor {
-		return remote.E("write spool file", s.dir, remote.NoSpace, fmt.Errorf("%d MiB are free and %d MiB are kept free", free>>20, floor>>20)).
-			WithHint("free space on this disk, or move the catalog directory to a larger one with --catalog-dir")
+	var why error
+	switch {
+	case d.free-n < d.floor:
+		why = fmt.Errorf("%d MiB are free and %d MiB are kept free", d.free>>20, d.floor>>20)
+	case d.files < d.fewest:
+		why = fmt.Errorf("%d inodes are free and %d are kept free", d.files, d.fewest)
+	default:
+		return nil
 	}
-	return nil
+	return remote.E("write spool file", s.dir, remote.NoSpace, why).
+		WithHint("free space on this disk, or move the catalog directory to a larger one with --catalog-dir")
 }
 
-// free gives the free bytes of the spool's disk, and those that are kept free.
-func (s *Spool) free() (free, floor int64, err error) {
+// A disk is what the spool's has left, and what is kept free of it.
+type disk struct {
+	free, floor   int64 // bytes
+	files, fewest int64 // inodes; 0 and 0 where their number is not limited
+}
+
+func (s *Spool) disk() (d disk, err error) {
 	var st unix.Statfs_t
 	if err := unix.Statfs(s.dir, &st); err != nil {
-		return 0, 0, wrap("look at the spool's disk", s.dir, err)
+		return d, wrap("look at the spool's disk", s.dir, err)
 	}
-	free, total := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize
-	return free, max(min(512<<20, total/10), min(64<<20, total*3/10)), nil
+	total := int64(st.Blocks) * st.Bsize
+	d.free, d.floor = int64(st.Bavail)*st.Bsize, max(min(512<<20, total/10), min(64<<20, total*3/10))
+	if st.Files > 0 {
+		d.files, d.fewest = int64(st.Ffree), int64(min(256, st.Files/8))
+	}
+	return d, nil
 }
 
 // Left is how many bytes Room has room for; negative when it has none.
 func (s *Spool) Left() (int64, error) {
-	free, floor, err := s.free()
-	return free - floor, err
+	d, err := s.disk()
+	return d.free - d.floor, err
 }
 
 // Device is the st_dev of the spool's disk.
@@ -482,7 +506,9 @@ func (f *File) shut() error {
 
 // Remove closes the file and takes it out of the spool; fine when its bytes were moved elsewhere.
 func (f *File) Remove() error {
-	return errors.Join(f.Close(), remove(f.path))
+	err := errors.Join(f.Close(), remove(f.path))
+	f.spool.spares.refill()
+	return err
 }
 
 // remove deletes the description last, so that a crash in between leaves nothing that would be uploaded as empty.

@@ -15,8 +15,9 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// smallDisk mounts an ext4 file system of size bytes, which is gone after the test.
-func smallDisk(t *testing.T, size int64) string {
+// smallDisk mounts an ext4 file system of size bytes, made with further options, which is gone
+// after the test.
+func smallDisk(t *testing.T, size int64, options ...string) string {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("a small disk is a file system of its own, which only root mounts")
@@ -29,7 +30,7 @@ func smallDisk(t *testing.T, size int64) string {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	for _, args := range [][]string{{"mkfs.ext4", "-q", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
+	for _, args := range [][]string{append(append([]string{"mkfs.ext4", "-q", "-m", "0"}, options...), image), {"mount", "-o", "loop", image, dir}} {
 		if out, err := exec.Command(args[0], args[1:]...).CombinedOutput(); err != nil {
 			t.Skipf("a small disk is an ext4 on a loop device, and %s was refused: %v: %s", args[0], err, out)
 		}

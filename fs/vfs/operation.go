@@ -36,11 +36,26 @@ func (fs *FS) do(ctx context.Context, in *intent.Intent) (result, error) {
 		return result{}, remote.E("encode operation", "", remote.Invalid, err)
 	}
 	var r result
-	err = fs.cat.Update(ctx, b, func(tx *catalog.Tx) error {
+	update := fs.cat.Update
+	if frees(in.Kind) {
+		update = fs.cat.UpdateToFree
+	}
+	err = update(ctx, b, func(tx *catalog.Tx) error {
 		r = result{}
 		return run(tx, in, &r)
 	})
 	return r, err
+}
+
+// frees tells whether an operation lets something of this machine's disk go: what is uploaded
+// leaves the spool, and so does what is deleted.
+func frees(k intent.Kind) bool {
+	switch k {
+	case intent.Kind_SET_HEAD, intent.Kind_LATE_VERSION, intent.Kind_UNLINK, intent.Kind_RMDIR, intent.Kind_TRASH, intent.Kind_PURGE,
+		intent.Kind_EMPTY_TRASH, intent.Kind_SWEEP:
+		return true
+	}
+	return false
 }
 
 // Rerun runs an encoded intent of the outbox; it is the catalog's Options.Run.

@@ -75,6 +75,9 @@ func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.Fi
 		return vfs.Attr{}, err
 	}
 	defer l.unpin(n)
+	if open, ok := f.(*file); ok && ch.Size != nil {
+		open.changed.Store(true) // its close looks what it has become
+	}
 	a, entered, err := l.setAttr(n, ch)
 	if err != nil && mustEnter(err) {
 		entered, err = l.enterOr(ctx, n, err)
@@ -82,7 +85,7 @@ func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.Fi
 	if entered {
 		return l.SetAttr(ctx, c, asked, f, ch)
 	}
-	if err == nil && ch.Size != nil && f == nil { // else its close looks what it has become
+	if err == nil && ch.Size != nil && f == nil {
 		err = l.sort(ctx, n)
 	}
 	a.ID = asked

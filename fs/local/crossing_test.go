@@ -99,6 +99,32 @@ func TestEnterWithShortWrites(t *testing.T) {
 	r.lies(vfs.Root, "photo.jpg", "library", data)
 }
 
+// An AppleDouble file that is cut through an open file and written no more is none when it is closed.
+func TestCutThroughAFile(t *testing.T) {
+	r := newCrossing(t)
+	r.create(vfs.Root, "._a", double)
+	a, err := r.Lookup(bg, vfs.Root, "._a")
+	r.ok(err)
+	f, err := r.Open(bg, me, a.ID, unix.O_RDWR)
+	r.ok(err)
+	size := int64(2)
+	_, err = r.SetAttr(bg, me, a.ID, f, vfs.AttrChange{Size: &size})
+	r.ok(err)
+	r.ok(f.Flush(bg, me))
+	f.Release()
+	r.Forget(a.ID, 1)
+	r.lies(vfs.Root, "._a", "library", double[:2])
+	r.create(vfs.Root, "._b", double)
+	a, err = r.Lookup(bg, vfs.Root, "._b")
+	r.ok(err)
+	f, err = r.Open(bg, me, a.ID, unix.O_RDWR|unix.O_TRUNC)
+	r.ok(err)
+	r.ok(f.Flush(bg, me))
+	f.Release()
+	r.Forget(a.ID, 1)
+	r.lies(vfs.Root, "._b", "library", "")
+}
+
 // A write into a file that loses its name while the write is about to have it enter the library.
 func TestWriteMeetsUnlink(t *testing.T) {
 	r := newCrossing(t)

@@ -93,7 +93,9 @@ func (l *Library) open(ctx context.Context, c vfs.Caller, id vfs.ID, flags uint3
 			return nil, err
 		}
 	}
-	return newFile(l, n, c, flags), nil
+	f := newFile(l, n, c, flags)
+	f.changed.Store(flags&unix.O_TRUNC != 0)
+	return f, nil
 }
 
 // KeepCache is false: to read a small file of the local disk once more is cheaper than to know who else may have written it.

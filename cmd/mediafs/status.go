@@ -133,6 +133,10 @@ func (p *program) statusText(s control.Status, now time.Time) {
 		return
 	}
 	line("state", "%s", stateText(s))
+	if b := s.Blocked; b != nil {
+		line("", "its log cannot be read on after commit %d: %s", b.Commit, b.Why)
+		line("", "%s", b.Advice)
+	}
 	line("library", "%s", s.Library)
 	if s.Client > 0 {
 		line("client", "%d", s.Client)
@@ -189,7 +193,10 @@ const maxFailing = 20
 
 func stateText(s control.Status) string {
 	text := "mounted"
-	if s.ReadOnly {
+	switch {
+	case s.Blocked != nil:
+		text += ", read-only for now"
+	case s.ReadOnly:
 		text += " read-only"
 	}
 	if s.Offline {

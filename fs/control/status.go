@@ -21,8 +21,10 @@ type Status struct {
 
 	Running  bool `json:"running"`          // false: the daemon is dead or silent, and only Mount (and what the list of mounts says) is known
 	Ending   bool `json:"ending,omitempty"` // it was unmounted, or told to end, and finishes
-	ReadOnly bool `json:"read_only"`
-	Offline  bool `json:"offline"` // the store has not been reached for a while
+	ReadOnly bool `json:"read_only"`        // also for as long as Blocked says
+	Offline  bool `json:"offline"`          // the store has not been reached for a while
+
+	Blocked *Blocked `json:"blocked,omitempty"` // why the library is read-only for now
 
 	Used      int64      `json:"used_bytes"` // what the store holds for this library and what waits for its upload, as df tells it
 	Pending   Pending    `json:"pending"`
@@ -36,6 +38,13 @@ type Status struct {
 
 	Troubles   []vfs.Trouble `json:"troubles,omitempty"`    // media that could not be read or uploaded when that was last tried, oldest first
 	ObjectLock string        `json:"object_lock,omitempty"` // what Object Lock of the bucket means; empty: it has none
+}
+
+// Blocked is why the log of a library cannot be read on. The mount goes on by itself when that is mended.
+type Blocked struct {
+	Commit uint64 `json:"commit"` // the last one that could be read
+	Why    string `json:"why"`    // names the object in the store
+	Advice string `json:"advice"` // what people can do
 }
 
 // Pending is what is on this machine and not yet in the store.

@@ -96,7 +96,16 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	if text := lockText(p.store.Habits().Lock); text != "" {
 		notes = append(notes, text)
 	}
-	return p, append(notes, p.otherOwner(ctx)...), nil
+	return p, append(append(notes, p.otherOwner(ctx)...), p.blocked()...), nil
+}
+
+// blocked is a note of a library that is read-only for now.
+func (p *parts) blocked() []string {
+	b := p.status().Catalog.Blocked
+	if b == nil {
+		return nil
+	}
+	return []string{fmt.Sprintf("the library is read-only for now, as it was after commit %d, since its log cannot be read on: %s", b.Commit, b.Why), b.Advice}
 }
 
 // otherOwner is a note for whoever named an owner for a library that is there already and has another.
@@ -228,6 +237,9 @@ func (p *parts) describe(s *control.Status) {
 		s.Log.LagSeconds = silent.Seconds()
 	}
 	s.Offline = v.Catalog.Error != "" && silent > offlineAfter
+	if b := v.Catalog.Blocked; b != nil {
+		s.ReadOnly, s.Blocked = true, &control.Blocked{Commit: b.Commit, Why: b.Why, Advice: b.Advice}
+	}
 	s.Dropped, s.Kept, s.Conflicts = v.Catalog.Dropped, v.Catalog.Kept, v.Catalog.Conflicts
 	s.Troubles, s.ObjectLock = v.Troubles, lockText(p.store.Habits().Lock)
 	s.Media = control.MediaState{FactsPending: p.facts != nil && !p.fs.FactsIdle(), Indexed: v.Catalog.Indexed, ToIndex: v.Catalog.ToIndex}

@@ -56,13 +56,15 @@ func (fs *FS) GetAttr(_ context.Context, id ID) (a Attr, err error) {
 
 // SetAttr changes attributes.
 func (fs *FS) SetAttr(ctx context.Context, c Caller, id ID, f File, ch AttrChange) (Attr, error) {
-	if fs.opt.ReadOnly {
-		return Attr{}, errReadOnly("setattr")
+	h, _ := f.(*file)
+	if ch.Size == nil || h == nil || !h.writes { // through an open file that is a write: the spool keeps it
+		if err := fs.changeable("setattr"); err != nil {
+			return Attr{}, err
+		}
 	}
 	ino := fs.hold(id)
 	defer fs.release(ino)
 	if ch.Size != nil {
-		h, _ := f.(*file)
 		if err := fs.truncate(ctx, ino, h, *ch.Size); err != nil {
 			return Attr{}, err
 		}

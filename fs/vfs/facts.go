@@ -89,10 +89,13 @@ func (a *factsAgent) loop() {
 	if a.fs.opt.Facts == nil || a.fs.opt.ReadOnly {
 		return
 	}
+	if !a.fs.awaitLog() { // a machine that has not joined knows none of its own
+		return
+	}
 	a.scan()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for a.fs.ctx.Err() == nil {
+	for a.fs.awaitLog() {
 		id, wait := a.next()
 		if id != 0 {
 			a.read(id)

@@ -44,8 +44,10 @@ type file struct {
 // Open opens a media.
 func (fs *FS) Open(ctx context.Context, c Caller, id ID, flags uint32) (File, error) {
 	writes := flags&oAccMode != oRdOnly || flags&oTrunc != 0
-	if writes && fs.opt.ReadOnly {
-		return nil, errReadOnly("open")
+	if writes {
+		if err := fs.changeable("open"); err != nil {
+			return nil, err
+		}
 	}
 	ino := fs.hold(id)
 	head := ""

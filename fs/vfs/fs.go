@@ -19,7 +19,7 @@ import (
 // Options configure a file system. Store and Spool are needed; Catalog and Cache are opened by Open from their own options.
 type Options struct {
 	Store    remote.Store
-	Catalog  catalog.Options // Run, Changed, Reloaded, Referenced, Init, ReadOnly, Host and Log are filled in
+	Catalog  catalog.Options // StayReadable, Mended, Run, Changed, Reloaded, Referenced, Init, ReadOnly, Host and Log are filled in
 	Cache    block.Options   // Store and Log are filled in
 	SpoolDir string
 
@@ -68,7 +68,10 @@ type FS struct {
 	refusals   refusals
 	troubles   troubles
 	asides     asides
-	opened     atomic.Bool            // the catalog is there
+	opened     atomic.Bool   // the catalog is there
+	ready      chan struct{} // closed when Open has succeeded
+	takenOver  sync.Once
+	notTaken   error                  // of takenOver, which is over
 	viewFolder atomic.Pointer[string] // as the library's settings had it when they were last read
 
 	mu        sync.Mutex
@@ -91,7 +94,7 @@ var _ Library = (*FS)(nil)
 // the store. ctx bounds the opening alone.
 func Open(ctx context.Context, opt Options) (*FS, error) {
 	opt.defaults()
-	fs := &FS{opt: opt, log: opt.Log, store: opt.Store, inodes: make(map[ID]*inode)}
+	fs := &FS{opt: opt, log: opt.Log, store: opt.Store, inodes: make(map[ID]*inode), ready: make(chan struct{})}
 	fs.now.background.Store(opt.Background)
 	fs.now.trash.Store(int64(opt.Trash))
 	fs.now.uploadTimeout.Store(int64(opt.UploadTimeout))
@@ -104,6 +107,7 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	co := opt.Catalog
 	co.Store, co.ReadOnly, co.Host, co.Log = log, opt.ReadOnly, opt.Host, opt.Log
 	co.Library = opt.Store.Facts().Library
+	co.StayReadable, co.Mended = true, fs.mended
 	co.Run, co.Changed, co.Reloaded, co.Referenced = Rerun, fs.Changed, fs.Reloaded, fs.Referenced
 	if co.Step == nil {
 		co.Step = opt.Step
@@ -119,20 +123,20 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 		bo.Step = opt.Step
 	}
 	if fs.cache, err = block.Open(bo); err != nil {
+		fs.cancel()
 		return nil, errors.Join(err, fs.cat.Close())
 	}
-	if fs.spool, err = spool.Open(opt.SpoolDir); err == nil && !opt.ReadOnly {
-		err = fs.recover()
+	if fs.spool, err = spool.Open(opt.SpoolDir); err == nil && fs.cat.Blocked() == nil {
+		err = fs.takeOver()
 	}
 	if err != nil {
+		fs.cancel()
 		return nil, errors.Join(err, fs.cache.Close(), fs.cat.Close())
 	}
 	fs.opened.Store(true)
 	fs.readSettings()
 	fs.hold(Root) // the kernel always knows it
-	for _, id := range fs.cache.Pinned() {
-		fs.cache.Unpin(id) // a file is adopted after its commit was seen: the process died in between
-	}
+	close(fs.ready)
 	fs.wg.Add(1)
 	go fs.uploads.loop()
 	fs.wg.Add(1)
@@ -288,7 +292,7 @@ func (fs *FS) sweepTrash() {
 	defer fs.wg.Done()
 	t := time.NewTicker(fs.opt.TrashInterval)
 	defer t.Stop()
-	for {
+	for fs.awaitLog() {
 		if err := errors.Join(fs.emptyTrash(fs.ctx), fs.sweepEnded(fs.ctx)); err != nil && fs.ctx.Err() == nil {
 			fs.log.WithError(err).Warn("the trash could not be emptied of what is past its time; it will be tried again")
 		}

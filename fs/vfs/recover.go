@@ -119,7 +119,14 @@ func (fs *FS) takeUp(f *spool.File) error {
 	if what != fateVersion {
 		ino = fs.hold(d.Node)
 		defer fs.release(ino)
+		defer fs.announcePages(d.Node) // the kernel may have read it, from a mount whose log was blocked
 	}
+	if err := fs.lock(fs.ctx, ino); err != nil {
+		return err
+	}
+	defer ino.unlock()
+	ino.io.Lock()
+	defer ino.io.Unlock()
 	ino.w = &writing{file: f, shared: st.Nlink > 1}
 	ino.w.sends(up)
 	if d.Overlay {
@@ -134,6 +141,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 			ino.w.dirty.Add(s.Offset, s.Length)
 		}
 	}
+	ino.mu.Lock()
+	ino.pages = ""
 	ino.dirty, ino.local, ino.saved = true, true, what == fateVersion
 	ino.size = st.Size
 	ino.mtime = Time{int64(st.Mtim.Sec), uint32(st.Mtim.Nsec)}
@@ -141,7 +150,7 @@ func (fs *FS) takeUp(f *spool.File) error {
 		ino.mtime = Time{d.Mtime, d.MtimeNS}
 	}
 	ino.ctime = ino.mtime
-	ino.measure()
+	ino.mu.Unlock()
 	fs.uploads.queue(ino, 0)
 	return nil
 }

@@ -52,7 +52,7 @@ func (r *rewriter) loop() {
 	defer r.fs.wg.Done()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for r.fs.ctx.Err() == nil {
+	for r.fs.awaitLog() {
 		id, wait := r.next()
 		if id != 0 {
 			err := r.fs.rewriteMedia(r.fs.ctx, id)

@@ -26,6 +26,9 @@ func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 	ino.setCramped(true, ino.isDirty())
 	defer ino.setCramped(false, false)
 	for idle := 0; ; {
+		if fs.cat.Blocked() != nil {
+			return err // nothing is uploaded now
+		}
 		uploading, busy := fs.makeRoom(ino)
 		if !uploading && ino.w != nil && ino.isDirty() {
 			// Nobody else's bytes go up by themselves: this one's do.

@@ -24,8 +24,8 @@ const oExcl = 0o200
 // Tmpfile makes a media without a name and opens it.
 func (fs *FS) Tmpfile(ctx context.Context, c Caller, parent ID, mode, flags uint32) (Attr, File, error) {
 	const op = "make a file without a name"
-	if fs.opt.ReadOnly {
-		return Attr{}, nil, errReadOnly(op)
+	if err := fs.changeable(op); err != nil {
+		return Attr{}, nil, err
 	}
 	now := stamp(TimeOf(fs.opt.Now()))
 	n := &record.Node{Mode: typeMedia | mode&permMask, Uid: c.UID, Gid: c.GID, MediaId: newMediaID(), Atime: now, Mtime: now, Ctime: now, Btime: now}
@@ -117,6 +117,9 @@ func (fs *FS) linkUnnamed(ctx context.Context, c Caller, ino *inode, parent ID, 
 			fs.release(ino)
 		}
 	}()
+	if err := fs.changeable("link"); err != nil {
+		return Attr{}, err // before its bytes are sent
+	}
 	if err := fs.lock(ctx, ino); err != nil {
 		return Attr{}, err
 	}

@@ -67,6 +67,9 @@ func (fs *FS) uploadHeld(ctx context.Context, ino *inode, late bool) (err error)
 		fs.tried(ino.id, "upload", err)
 	}()
 	for range 5 {
+		if err = fs.cat.Blocked(); err != nil {
+			return err
+		}
 		err = fs.uploadOnce(ctx, ino, ino.w, late)
 		if !errors.Is(err, errOrphan) {
 			return err

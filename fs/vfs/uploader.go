@@ -107,7 +107,7 @@ func (u *uploader) loop() {
 	defer running.Wait()
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	for u.fs.ctx.Err() == nil {
+	for u.fs.awaitLog() {
 		for _, ino := range u.take() {
 			running.Add(1)
 			go func() {

@@ -29,8 +29,11 @@ const (
 	blockedPause = 16
 )
 
-const blockedAdvice = "mediafs check says what is damaged; restore the object from a backup or an earlier version of it, or delete it " +
-	"if it is none of the library's: no other machine has read it. The mount becomes writable by itself then"
+const (
+	restoreAdvice = "mediafs check says what is damaged; restore the object from a backup or an earlier version of it"
+	blockedAdvice = restoreAdvice + ", or delete it if it is none of the library's: no other machine has read it. " +
+		"The mount becomes writable by itself then"
+)
 
 // blocking reports whether an error of following the log is one that waiting does not mend.
 func blocking(err error) bool {
@@ -108,8 +111,11 @@ func (c *Catalog) catchUpAtStart(ctx context.Context) error {
 		c.mu.RLock()
 		known := c.st.loading == nil && c.st.seq > 0
 		c.mu.RUnlock()
-		if !c.opt.StayReadable || !known || !blocking(err) {
+		if !blocking(err) || !c.opt.StayReadable {
 			return err
+		}
+		if !known {
+			return remote.E("open catalog", "", remote.KindOf(err), err).WithHint("nothing of the library can be read; " + restoreAdvice)
 		}
 		if unread = c.judgeFailure(unread, err); unread >= blockedTries {
 			c.failed(err)

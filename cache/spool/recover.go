@@ -99,6 +99,31 @@ func (s *Spool) Recover() (files []*File, lost []string, err error) {
 	return files, lost, nil
 }
 
+// Waiting counts the files that an earlier process left and Recover has not opened yet, and their bytes,
+// holes not counted.
+func (s *Spool) Waiting() (files int, bytes int64, err error) {
+	names, err := filepath.Glob(filepath.Join(s.dir, "*"+dataSuffix))
+	if err != nil {
+		return 0, 0, wrap("read spool", s.dir, err)
+	}
+	for _, name := range names {
+		var st unix.Stat_t
+		if err := unix.Lstat(name, &st); err != nil {
+			return 0, 0, wrap("read spool", name, err)
+		}
+		b, err := readFile(strings.TrimSuffix(name, dataSuffix) + metaSuffix)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if d, derr := decode(b); err == nil && derr == nil && !d.Dirty {
+			continue
+		}
+		files++
+		bytes += min(512*st.Blocks, st.Size)
+	}
+	return files, bytes, nil
+}
+
 // setAside keeps the files of an edit under other names.
 func setAside(path string) error {
 	for _, p := range []string{path + metaSuffix, path + mapSuffix, path + dataSuffix} {

@@ -52,6 +52,7 @@ func (fs *FS) takeOver() error {
 		for _, id := range fs.cache.Pinned() {
 			fs.cache.Unpin(id) // a file is adopted after its commit was seen: the process died in between
 		}
+		fs.taken.Store(true)
 	})
 	if fs.notTaken == nil {
 		return nil

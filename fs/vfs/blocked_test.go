@@ -162,6 +162,9 @@ func TestSpoolBelowABlockedLog(t *testing.T) {
 		t.Fatal("it is not blocked")
 	}
 	s.stat("g")
+	if p := s.Status().Pending; p.Files != 2 || p.Bytes == 0 {
+		t.Errorf("pending %+v", p)
+	}
 	if f, g := s.read("f"), s.read("g"); f != "first" || g != "first" {
 		t.Errorf("f reads %q, g %q", f, g)
 	}

@@ -71,7 +71,9 @@ type FS struct {
 	opened     atomic.Bool   // the catalog is there
 	ready      chan struct{} // closed when Open has succeeded
 	takenOver  sync.Once
-	notTaken   error                  // of takenOver, which is over
+	taken      atomic.Bool            // takenOver is over and notTaken nil
+	notTaken   error                  // of takenOver
+	left       Pending                // what is in the spool until then
 	viewFolder atomic.Pointer[string] // as the library's settings had it when they were last read
 
 	mu        sync.Mutex
@@ -128,6 +130,8 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	}
 	if fs.spool, err = spool.Open(opt.SpoolDir); err == nil && fs.cat.Blocked() == nil {
 		err = fs.takeOver()
+	} else if err == nil && !opt.ReadOnly {
+		fs.left.Files, fs.left.Bytes, err = fs.spool.Waiting()
 	}
 	if err != nil {
 		fs.cancel()
@@ -273,6 +277,9 @@ func (fs *FS) Status() Status {
 }
 
 func (fs *FS) pending() (p Pending) {
+	if !fs.taken.Load() {
+		p = fs.left
+	}
 	for _, ino := range fs.all() {
 		ino.mu.Lock()
 		if ino.dirty {

@@ -205,6 +205,12 @@ type Keeper interface {
 	Keep(dir string, only bool) error
 }
 
+// Substitute is implemented by a Checkpoint that may stand in for a newer one.
+type Substitute interface {
+	// InsteadOf is why the newer one cannot be opened; nil: there is none.
+	InsteadOf() error
+}
+
 // A Record is one key of the catalog with its value. Both belong to the receiver.
 type Record struct {
 	Key   []byte

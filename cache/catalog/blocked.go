@@ -68,7 +68,11 @@ func (c *Catalog) blockedError(op string, kind remote.Kind) error {
 // stays in the outbox. mu is held.
 func (c *Catalog) block(err error) {
 	first := c.st.blocked == nil
-	c.st.blocked = &Blocked{Commit: c.st.seq, Why: err.Error(), Advice: blockedAdvice}
+	why := err.Error()
+	if bad := c.damaged.Load(); bad != nil { // it may be why there is a log to be read at all
+		why = bad.Error() + "; " + why
+	}
+	c.st.blocked = &Blocked{Commit: c.st.seq, Why: why, Advice: blockedAdvice}
 	if !first {
 		return
 	}

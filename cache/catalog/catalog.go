@@ -125,10 +125,10 @@ type Catalog struct {
 	wake    chan struct{}
 	// reindexed is signalled when the builder of the index has something to do.
 	reindexed chan struct{}
-	damaged   atomic.Uint64 // number of a checkpoint that could not be loaded; 0: none
-	patience  atomic.Int64  // opt.AppendTimeout, until SetAppendTimeout
-	drain     *sync.Cond    // signalled with mu held when pending shrinks
-	unblocked chan struct{} // closed while the log is not blocked; guarded by mu
+	damaged   atomic.Pointer[badCheckpoint] // what was found at the last load of a checkpoint; nil: it is whole
+	patience  atomic.Int64                  // opt.AppendTimeout, until SetAppendTimeout
+	drain     *sync.Cond                    // signalled with mu held when pending shrinks
+	unblocked chan struct{}                 // closed while the log is not blocked; guarded by mu
 	cancel    context.CancelCauseFunc
 	done      sync.WaitGroup
 	ctx       context.Context

@@ -70,7 +70,8 @@ func (c *Catalog) checkpoint(ctx context.Context, ifDue bool) error {
 	if err != nil && !errors.Is(err, remote.NotExist) && !errors.Is(err, remote.Corrupt) { // of those a new one is the way out
 		return err
 	}
-	adopts := err == nil && known.Seq() > c.damaged.Load() // the log since a damaged one is not all that is read
+	bad := c.damaged.Load()
+	adopts := err == nil && (bad == nil || known.Seq() > bad.seq) // the log since a damaged one is not all that is read
 	c.snap.RLock()
 	defer c.snap.RUnlock()
 	c.mu.Lock()

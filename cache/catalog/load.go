@@ -44,6 +44,14 @@ const pieceHeader = 8
 
 func (d *download) checkpointed() checkpointed { return checkpointed{seq: d.seq, size: d.bytes} }
 
+// checkpoint is the one that was downloaded; nil for none.
+func (d *download) checkpoint() remote.Checkpoint {
+	if d == nil {
+		return nil
+	}
+	return d.ck
+}
+
 func (d *download) close() {
 	if d.f != nil {
 		d.f.Close()
@@ -102,22 +110,28 @@ const lost = "the store has lost objects of the library; restore them, or ask fo
 // deleted for a newer one. If there is no newer one, objects are missing. Where objects of it are missing
 // or damaged, the one before it will do, and in the end the log, if it is there from its beginning.
 func (c *Catalog) fetch(ctx context.Context, first bool) (*download, error) {
-	var damage error // of the newest
+	var damage *badCheckpoint // the newest
 	for below := newest; ; {
 		d, seq, err := c.fetchTwice(ctx, first, below)
+		if s, ok := d.checkpoint().(remote.Substitute); ok && err == nil && damage == nil && s.InsteadOf() != nil {
+			damage = &badCheckpoint{error: s.InsteadOf()}
+		}
 		var bad badCheckpoint
 		switch {
 		case err == nil && damage != nil:
+			c.damaged.Store(damage)
 			c.log.WithError(damage).Errorf("the newest checkpoint cannot be read; the library is read from the one after commit %d and the log", seq)
 			return d, nil
 		case !errors.As(err, &bad):
+			if err == nil && d != nil {
+				c.damaged.Store(nil)
+			}
 			return d, err
 		case below == 0: // and nothing is left to try
 			return nil, damage
 		}
 		if damage == nil {
-			damage = bad.error
-			c.damaged.Store(max(c.damaged.Load(), seq))
+			damage = &badCheckpoint{bad.error, seq}
 		}
 		below = seq
 	}
@@ -127,7 +141,10 @@ func (c *Catalog) fetch(ctx context.Context, first bool) (*download, error) {
 const newest uint64 = math.MaxUint64
 
 // A badCheckpoint is why a checkpoint cannot be loaded that others may stand in for.
-type badCheckpoint struct{ error }
+type badCheckpoint struct {
+	error
+	seq uint64 // its commit; 0: not known
+}
 
 func (b badCheckpoint) Unwrap() error { return b.error }
 
@@ -149,7 +166,7 @@ func (c *Catalog) fetchTwice(ctx context.Context, first bool, below uint64) (*do
 	}
 	d, again, err := c.fetchOnce(ctx, first, below)
 	if errors.Is(err, remote.Stale) && again == seq {
-		err = badCheckpoint{remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost)}
+		err = badCheckpoint{remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost), seq}
 	}
 	return d, again, err
 }
@@ -166,7 +183,7 @@ func (c *Catalog) openBefore(ctx context.Context, d *download, below uint64) err
 		d.seq, d.hash, d.bytes = d.ck.Seq(), d.ck.Hash(), d.ck.Bytes()
 		return nil
 	case errors.Is(err, remote.Corrupt):
-		return badCheckpoint{err}
+		return badCheckpoint{error: err}
 	case !errors.Is(err, remote.NotExist):
 		return err
 	}
@@ -176,7 +193,7 @@ func (c *Catalog) openBefore(ctx context.Context, d *download, below uint64) err
 	}
 	oldest, err := c.store.Horizon(ctx)
 	if err == nil && oldest > 1 {
-		err = badCheckpoint{remote.E("load catalog", "", remote.Corrupt, fmt.Errorf("the log begins at commit %d", oldest))}
+		err = badCheckpoint{error: remote.E("load catalog", "", remote.Corrupt, fmt.Errorf("the log begins at commit %d", oldest))}
 	}
 	return err
 }
@@ -289,7 +306,7 @@ func (c *Catalog) fill(ctx context.Context, d *download) error {
 // damaged marks an error of reading a checkpoint for which another one may stand in.
 func damaged(err error) error {
 	if errors.Is(err, remote.Corrupt) {
-		return badCheckpoint{err}
+		return badCheckpoint{error: err}
 	}
 	return err
 }

@@ -233,25 +233,26 @@ func TestDamagedGoldenTrees(t *testing.T) {
 		damage func(c copied) (key string)
 		kind   remote.Kind // Other: any
 		read   string      // the media in the root that cannot be read, by a mount that can; empty: the library cannot be opened
+		opens  bool        // it can all the same, as it was before
 	}{
-		{what: "commit altered", tree: "whole", kind: remote.Corrupt,
+		{what: "commit altered", tree: "whole", kind: remote.Corrupt, opens: true,
 			damage: func(c copied) string { return c.flip("log/0/00000000000000000005", 80) }},
-		{what: "newest commit altered", tree: "trimmed", kind: remote.Corrupt,
+		{what: "newest commit altered", tree: "trimmed", kind: remote.Corrupt, opens: true,
 			damage: func(c copied) string { return c.flip(c.last("log/0/????????????????????"), -1) }},
-		{what: "commit missing", tree: "whole", kind: remote.Corrupt,
+		{what: "commit missing", tree: "whole", kind: remote.Corrupt, opens: true,
 			damage: func(c copied) string { return c.remove("log/0/00000000000000000007") }},
 		{what: "first commit missing", tree: "whole", kind: remote.Corrupt,
 			damage: func(c copied) string { return c.remove("log/0/00000000000000000001") }},
-		{what: "commit of the checkpoint missing", tree: "trimmed", kind: remote.Corrupt,
+		{what: "commit of the checkpoint missing", tree: "trimmed", kind: remote.Corrupt, opens: true,
 			damage: func(c copied) string {
 				return c.remove("log/0/" + filepath.Base(c.last("checkpoint/manifest/*")))
 			}},
-		{what: "commit of another number", tree: "whole", kind: remote.Corrupt,
+		{what: "commit of another number", tree: "whole", kind: remote.Corrupt, opens: true,
 			damage: func(c copied) string {
 				c.write("log/0/00000000000000000005", c.load("log/0/00000000000000000006"))
 				return "log/0/00000000000000000005"
 			}},
-		{what: "manifest altered", tree: "trimmed", kind: remote.Corrupt,
+		{what: "manifest altered", tree: "trimmed", kind: remote.Corrupt, opens: true, // the log after the one before it is trimmed
 			damage: func(c copied) string { return c.flip(c.last("checkpoint/manifest/*"), 100) }},
 		{what: "part altered", tree: "trimmed", kind: remote.Corrupt,
 			damage: func(c copied) string { return c.flip(c.part(), 100) }},
@@ -288,9 +289,20 @@ func TestDamagedGoldenTrees(t *testing.T) {
 			before := everyFile(t, lib)
 			if c.read == "" {
 				m, err := mountTree(t, lib, nil)
-				if err == nil {
+				switch {
+				case err == nil && !c.opens:
 					m.shut()
 					t.Fatal("it was opened")
+				case c.opens && err != nil:
+					t.Fatal(err)
+				case c.opens:
+					b := m.Status().Catalog.Blocked
+					_, err = m.Mkdir(bg, me, vfs.Root, "new", 0o755)
+					m.shut()
+					if b == nil || !strings.Contains(b.Why, key) {
+						t.Fatalf("blocked by %+v", b)
+					}
+					c.kind = remote.ReadOnly
 				}
 				expect(t, err, c.kind, key)
 				if diff := compareFiles(before, everyFile(t, lib)); diff != "" {

@@ -24,14 +24,14 @@ func (s *Store) OpenCheckpoint(ctx context.Context) (remote.Checkpoint, error) {
 // OpenCheckpointBefore opens the newest checkpoint of those before commit seq; see remote.Log.
 func (s *Store) OpenCheckpointBefore(ctx context.Context, seq uint64) (remote.Checkpoint, error) {
 	const op = "open checkpoint"
-	m, ok, err := s.readNewest(ctx, seq)
+	m, ok, damaged, err := s.readNewest(ctx, seq)
 	if err != nil {
 		return nil, during(op, manifestPrefix, err)
 	}
 	if !ok {
 		return nil, remote.E(op, manifestPrefix, remote.NotExist, errors.New("there is no checkpoint yet"))
 	}
-	return &checkpoint{s: s, m: m}, nil
+	return &checkpoint{s: s, m: m, damaged: damaged}, nil
 }
 
 // manifestNumbers are those of all checkpoints, ascending.
@@ -61,30 +61,30 @@ func (s *Store) newestManifest(ctx context.Context) (seq uint64, ok bool, err er
 
 // readNewest reads the newest manifest before commit below that can be read. One that is deleted
 // between the listing and the reading has a newer one by then. One that is damaged leaves the one
-// before it: the log after that is there as well, as it is after the older of the two newest.
-func (s *Store) readNewest(ctx context.Context, below uint64) (m manifest, ok bool, err error) {
+// before it, and damaged says what it is: the log after that one is there as well, as it is after the
+// older of the two newest.
+func (s *Store) readNewest(ctx context.Context, below uint64) (m manifest, ok bool, damaged, err error) {
 	for range s.opt.Attempts {
 		all, err := s.manifestNumbers(ctx)
 		if err != nil {
-			return m, false, err
+			return m, false, nil, err
 		}
 		if i, _ := slices.BinarySearch(all, below); i < len(all) {
 			all = all[:i]
 		}
 		if len(all) == 0 {
-			return m, false, nil
+			return m, false, nil, nil
 		}
-		if m, err = s.readLast(ctx, all); !errors.Is(err, remote.NotExist) {
-			return m, err == nil, err
+		if m, damaged, err = s.readLast(ctx, all); !errors.Is(err, remote.NotExist) {
+			return m, err == nil, damaged, err
 		}
 	}
-	return m, false, remote.E("read manifest", manifestPrefix, remote.Unavailable, errors.New("each one that was listed was gone when it was read"))
+	return m, false, nil, remote.E("read manifest", manifestPrefix, remote.Unavailable, errors.New("each one that was listed was gone when it was read"))
 }
 
 // readLast reads the last of some manifests that is not damaged. NotExist: one of them is gone. When
 // all are damaged the error is that of the last.
-func (s *Store) readLast(ctx context.Context, numbers []uint64) (m manifest, err error) {
-	var damaged error
+func (s *Store) readLast(ctx context.Context, numbers []uint64) (m manifest, damaged, err error) {
 	for _, seq := range slices.Backward(numbers) {
 		key := manifestKey(seq)
 		obj, _, err := s.get(ctx, key, maxManifest)
@@ -92,13 +92,13 @@ func (s *Store) readLast(ctx context.Context, numbers []uint64) (m manifest, err
 			m, err = decodeManifest(s.lib, seq, obj)
 		}
 		if err == nil || !errors.Is(err, remote.Corrupt) {
-			return m, during("read manifest", key, err)
+			return m, damaged, during("read manifest", key, err)
 		}
 		if damaged == nil {
 			damaged = during("read manifest", key, err)
 		}
 	}
-	return manifest{}, damaged
+	return manifest{}, nil, damaged
 }
 
 // checkpoint is one that is there; it holds its manifest only.
@@ -106,13 +106,21 @@ type checkpoint struct {
 	s    *Store
 	m    manifest
 	keep keeping
+
+	damaged error // why a newer one cannot be opened
 }
 
-var _ remote.Keeper = (*checkpoint)(nil)
+var (
+	_ remote.Keeper     = (*checkpoint)(nil)
+	_ remote.Substitute = (*checkpoint)(nil)
+)
 
 func (c *checkpoint) Seq() uint64  { return c.m.Seq }
 func (c *checkpoint) Hash() []byte { return bytes.Clone(c.m.Hash) }
 func (c *checkpoint) Bytes() int64 { return c.m.Bytes }
+
+// InsteadOf is of remote.Substitute.
+func (c *checkpoint) InsteadOf() error { return c.damaged }
 
 // Records yields all records; see remote.Checkpoint. Every checksum is verified before a record of its part is yielded.
 func (c *checkpoint) Records(ctx context.Context) iter.Seq2[remote.Record, error] {

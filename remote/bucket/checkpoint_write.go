@@ -41,7 +41,7 @@ func (s *Store) WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, re
 		return 0, remote.E(op, key, remote.Invalid, errors.New("commits are numbered from 1"))
 	}
 	began := s.opt.Boot()
-	base, _, err := s.readNewest(ctx, math.MaxUint64)
+	base, _, _, err := s.readNewest(ctx, math.MaxUint64)
 	if errors.Is(err, remote.Corrupt) {
 		base, err = manifest{}, nil // a new checkpoint is the way out: it reuses nothing
 	}

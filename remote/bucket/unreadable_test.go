@@ -156,9 +156,14 @@ func TestDamagedManifests(t *testing.T) {
 	r.overwrite(manifestKey(3), nil)
 	r.load(2, records(10, 2))
 	before(3, 2)
+	c, err := r.OpenCheckpoint(t.Context())
+	ok(t, err)
+	if err := c.(remote.Substitute).InsteadOf(); !errors.Is(err, remote.Corrupt) || !strings.Contains(err.Error(), manifestKey(3)) {
+		t.Errorf("it stands in for one with %v", err)
+	}
 	r.overwrite(manifestKey(1), []byte("damaged"))
 	before(2<<40, 2)
-	_, err := r.OpenCheckpointBefore(t.Context(), 2)
+	_, err = r.OpenCheckpointBefore(t.Context(), 2)
 	want(t, err, remote.Corrupt)
 	_, err = r.OpenCheckpointBefore(t.Context(), 1)
 	want(t, err, remote.NotExist)

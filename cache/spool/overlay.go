@@ -327,6 +327,16 @@ func (f *File) Own(off, n int64) []Segment {
 	return f.over.runs.In(off, n)
 }
 
+// Missing lists what of [off, off+n) is not the file's own.
+func (f *File) Missing(off, n int64) []Segment {
+	if f.over == nil {
+		return nil
+	}
+	f.over.mu.RLock()
+	defer f.over.mu.RUnlock()
+	return f.over.runs.Out(off, n)
+}
+
 // Runs is how many runs of own bytes there are.
 func (f *File) Runs() int {
 	if f.over == nil {

@@ -11,6 +11,8 @@ import (
 	"math"
 	"sync"
 
+	"golang.org/x/sync/errgroup"
+
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
 	"mediafs/remote"
@@ -182,37 +184,63 @@ func (r *readers) closeLocked() {
 	r.m = nil
 }
 
-// readAt fills p with the bytes of a layout from off; holes are zeros. It returns less only at the end.
+// parallelExtents is how many extents one read reads at the same time.
+const parallelExtents = 16
+
+// readAt fills p with the bytes of a layout from off; holes are zeros. It returns less only at the
+// end. What lies in several extents is read from them at the same time: a request for each of many
+// small ones, one after the other, would be felt.
 func (l *layout) readAt(ctx context.Context, r *readers, p []byte, off int64) (int, error) {
 	if off >= l.size {
 		return 0, nil
 	}
 	p = p[:min(int64(len(p)), l.size-off)]
-	done := int64(0) // how much of p is settled
+	end := off + int64(len(p))
+	var parts []extent
+	done := off // how far it is settled what is a hole
 	for _, x := range l.extents {
-		from, to := max(x.off, off), min(x.off+x.n, off+int64(len(p)))
+		from, to := max(x.off, off), min(x.off+x.n, end)
 		if from >= to {
 			continue
 		}
-		clear(p[done : from-off])
-		part := p[from-off : to-off]
-		at := x.from + from - x.off
-		if x.inline != nil {
-			if at > int64(len(x.inline))-int64(len(part)) {
-				return 0, remote.E("read", "", remote.Corrupt, errors.New("an extent lies outside of its content"))
-			}
-			copy(part, x.inline[at:])
-		} else {
-			n, err := r.read(ctx, x.content, part, at)
-			if n < len(part) {
-				if err == nil || err == io.EOF {
-					err = remote.E("read", x.content.ID.ID, remote.Corrupt, fmt.Errorf("the content ends at %d", at+int64(n)))
-				}
-				return 0, err
-			}
-		}
-		done = to - off
+		clear(p[done-off : from-off])
+		x.off, x.n, x.from = from, to-from, x.from+from-x.off
+		parts = append(parts, x)
+		done = to
 	}
-	clear(p[done:])
+	clear(p[done-off:])
+	if len(parts) == 1 {
+		if err := parts[0].read(ctx, r, p[parts[0].off-off:][:parts[0].n]); err != nil {
+			return 0, err
+		}
+		return len(p), nil
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelExtents)
+	for _, x := range parts {
+		g.Go(func() error { return x.read(gctx, r, p[x.off-off:][:x.n]) })
+	}
+	if err := g.Wait(); err != nil {
+		return 0, err
+	}
 	return len(p), nil
+}
+
+// read fills p with the first bytes of an extent.
+func (x *extent) read(ctx context.Context, r *readers, p []byte) error {
+	if x.inline != nil {
+		if x.from > int64(len(x.inline))-int64(len(p)) {
+			return remote.E("read", "", remote.Corrupt, errors.New("an extent lies outside of its content"))
+		}
+		copy(p, x.inline[x.from:])
+		return nil
+	}
+	n, err := r.read(ctx, x.content, p, x.from)
+	if n < len(p) {
+		if err == nil || err == io.EOF {
+			err = remote.E("read", x.content.ID.ID, remote.Corrupt, fmt.Errorf("the content ends at %d", x.from+int64(n)))
+		}
+		return err
+	}
+	return nil
 }

@@ -111,7 +111,7 @@ func (f *file) refer(ctx context.Context, src *file, fromOff, off, n int64) (int
 	if err := fs.room(ctx, ino, 0); err != nil {
 		return 0, err
 	}
-	if err := fs.makeWritable(ctx, ino, -1); err != nil {
+	if err := fs.makeWritable(ctx, ino, -1, off); err != nil {
 		return 0, err
 	}
 	fs.dropUpstream(ino.w)

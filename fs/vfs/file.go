@@ -189,7 +189,11 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved boo
 	if err := f.fs.room(ctx, ino, int64(len(p))); err != nil {
 		return 0, false, err
 	}
-	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
+	from := off
+	if f.append {
+		from = math.MaxInt64
+	}
+	if err := f.fs.makeWritable(ctx, ino, -1, from); err != nil {
 		return 0, false, err
 	}
 	if f.append && off != ino.size {
@@ -260,7 +264,10 @@ func (fs *FS) streamOn(ino *inode, w *writing) {
 			w.up.advance(w.high)
 		}
 	case ino.isGone(): // nobody wants it in the store, or not yet
-	case w.head == nil && w.high >= fs.opt.StreamFrom && w.high == ino.size && !fs.store.Facts().Local:
+	case w.high >= fs.opt.StreamFrom && w.high == ino.size && !fs.store.Facts().Local:
+		if w.head != nil && !fs.outgrown(ino, w) {
+			return
+		}
 		name := ""
 		_ = fs.cat.View(func(tx *catalog.Tx) error {
 			for n := range tx.Names(ino.id) {
@@ -272,6 +279,32 @@ func (fs *FS) streamOn(ino *inode, w *writing) {
 		fs.stream(w, name)
 	}
 }
+
+// outgrown makes a media that was small and has become a large one whole in the spool, so that it
+// can be sent while it is written. It does nothing when bytes would have to be fetched for it.
+// inode.up is held.
+func (fs *FS) outgrown(ino *inode, w *writing) bool {
+	size := int64(w.head.Size)
+	if size > fs.opt.WholeBelow || size > ino.size/16 {
+		return false
+	}
+	if w.file.Overlay() {
+		err := errNotHere
+		if fs.cached(&w.under, 0, size) {
+			err = fs.copyIn(fs.ctx, w.file, &w.under, w.file.Missing(0, size))
+		}
+		if err != nil {
+			w.high = 0 // not again with every write
+			fs.log.WithError(err).Debug("what was appended to a file is uploaded at its close")
+			return false
+		}
+	}
+	w.head = nil
+	return true
+}
+
+// errNotHere is why something is not done that would have to fetch bytes.
+var errNotHere = errors.New("some of the file is not on this disk")
 
 // killPriv takes the setuid and setgid bits off a media that is written to by somebody who may not keep them.
 func (fs *FS) killPriv(ctx context.Context, id ID) error {
@@ -318,7 +351,7 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 			return err
 		}
 	}
-	if err := f.fs.makeWritable(ctx, ino, -1); err != nil {
+	if err := f.fs.makeWritable(ctx, ino, -1, off); err != nil {
 		return err
 	}
 	if err := f.fs.dirtied(ino, off, n); err != nil {
@@ -575,7 +608,7 @@ func (fs *FS) cut(ctx context.Context, ino *inode, f *file, size int64) (same bo
 			return false, err
 		}
 	}
-	if err := fs.makeWritable(ctx, ino, size); err != nil {
+	if err := fs.makeWritable(ctx, ino, size, size); err != nil {
 		return false, err
 	}
 	w, was := ino.w, ino.size

@@ -32,7 +32,7 @@ type Options struct {
 	Host       string // names this machine in conflicts; default: the host's name
 
 	UploadTimeout time.Duration // how long close and fsync wait for the store; default 5 min
-	WholeBelow    int64         // up to this size, in bytes, a media is written as a whole: a request costs as much as that much data; default 1 MiB
+	WholeBelow    int64         // up to this size, in bytes, a media is edited as a whole, but not appended to: a request costs as much as that much data; default 1 MiB
 	StreamFrom    int64         // how long a new file is, in bytes, when its first chunks are sent; default 32 MiB
 	RewriteFrom   int           // a media of so many extents is made whole again behind; default 16
 	RewriteAfter  time.Duration // once nobody has edited it for this long; default 10 min

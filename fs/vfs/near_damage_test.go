@@ -18,9 +18,14 @@ func TestUploadWithoutItsBase(t *testing.T) {
 		name string
 		edit func(s steps, f vfs.File, want []byte) []byte
 	}{
-		{"beside the edge of an extent", func(s steps, f vfs.File, want []byte) []byte {
-			s.put(f, "edit", 100)
-			return append(append(append([]byte(nil), want[:100]...), "edit"...), want[104:]...)
+		{"between two edits", func(s steps, f vfs.File, want []byte) []byte {
+			want = append([]byte(nil), want...)
+			for i, off := range []int{100, 4000} {
+				edit := noise(uint64(i+2), 3000)
+				s.put(f, edit, int64(off))
+				copy(want[off:], edit)
+			}
+			return want
 		}},
 		{"cut to little", func(s steps, f vfs.File, want []byte) []byte {
 			s.put(f, "edit", 100)

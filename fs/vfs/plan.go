@@ -10,10 +10,6 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// mergeBelow is how many bytes that the store has already are sent once more, rather than being kept apart from what is written beside
-// them, in bytes. Lines that are appended one by one grow into one run of this length before they begin another.
-const mergeBelow = 4 << 10
-
 // A piece of the next head: a run that is sent, or one that the store has.
 type piece struct {
 	off, n int64
@@ -28,40 +24,63 @@ func (fs *FS) plan(w *writing, size int64) ([]piece, error) {
 	if size == 0 {
 		return nil, nil
 	}
-	if size <= fs.opt.WholeBelow && w.file.Overlay() {
-		return []piece{{off: 0, n: size}}, nil
-	}
-	if w.head == nil || size <= fs.opt.WholeBelow {
-		segs, err := uploadSegments(w.file, size)
-		if err != nil {
-			return nil, err
-		}
-		ps := make([]piece, len(segs))
-		for i, s := range segs {
-			ps[i] = piece{off: s.Offset, n: s.Length}
-		}
-		return ps, nil
-	}
 	data, err := w.file.Segments()
 	if err != nil {
 		return nil, err
 	}
-	var ps []piece
-	for _, s := range intersect(w.dirty.In(0, size), data) {
-		ps = append(ps, piece{off: s.Offset, n: s.Length})
+	if w.head == nil {
+		return wholePieces(data, size), nil
 	}
-	for _, e := range w.head.Extents {
-		off := int64(e.Offset)
-		for _, s := range w.dirty.Out(off, min(int64(e.Length), size-off)) {
-			ps = append(ps, piece{off: s.Offset, n: s.Length, has: e, from: int64(e.ContentOffset) + s.Offset - off})
-		}
+	ps := layPieces(w.head, &w.dirty, data, size)
+	if size <= fs.opt.WholeBelow && wholePays(ps, w.head, size) {
+		return []piece{{off: 0, n: size}}, nil
 	}
-	sort.Slice(ps, func(i, j int) bool { return ps[i].off < ps[j].off })
-	ps = fit(ps)
+	ps = fit(ps, w.head, size)
 	if segs, sent := sentRuns(ps); len(segs) == len(ps) && size-sent < minHoles {
 		return []piece{{off: 0, n: size}}, nil
 	}
 	return ps, nil
+}
+
+// wholePieces sends all of a file, or, when it has holes worth leaving out, its data in at most as
+// many runs as a head has extents.
+func wholePieces(data []spool.Segment, size int64) []piece {
+	var ps []piece
+	for _, s := range uploadSegments(data, size) {
+		ps = append(ps, piece{off: s.Offset, n: s.Length})
+	}
+	return ps
+}
+
+// layPieces lays what was written over a head. data are the runs of the file that are no holes.
+func layPieces(head *record.Head, dirty *spool.Ranges, data []spool.Segment, size int64) []piece {
+	var ps []piece
+	for _, s := range intersect(dirty.In(0, size), data) {
+		ps = append(ps, piece{off: s.Offset, n: s.Length})
+	}
+	for _, e := range head.Extents {
+		off := int64(e.Offset)
+		for _, s := range dirty.Out(off, min(int64(e.Length), size-off)) {
+			ps = append(ps, piece{off: s.Offset, n: s.Length, has: e, from: int64(e.ContentOffset) + s.Offset - off})
+		}
+	}
+	sort.Slice(ps, func(i, j int) bool { return ps[i].off < ps[j].off })
+	return joinPieces(ps)
+}
+
+// wholePays reports whether a small media is better sent as a whole than laid over its head: when
+// it was one extent and was edited, not appended to, since such files are written to once and read
+// by all; when little of the head is left, which would keep all of its contents; and when next to
+// nothing would not be sent.
+func wholePays(ps []piece, head *record.Head, size int64) bool {
+	_, sent := sentRuns(ps)
+	if size < int64(head.Size)/2 {
+		return true
+	}
+	if sent > 0 && size <= int64(head.Size) && len(head.Extents) == 1 {
+		return true
+	}
+	return 16*(size-sent) <= sent
 }
 
 // intersect gives what two ascending lists of runs have in common.
@@ -76,44 +95,6 @@ func intersect(a, b []spool.Segment) (out []spool.Segment) {
 		} else {
 			b = b[1:]
 		}
-	}
-	return out
-}
-
-// fit merges neighbours until a head can have them: those first for which the least is sent that the store has already.
-func fit(ps []piece) []piece {
-	ps = merge(ps, mergeBelow, true)
-	for limit := int64(mergeBelow); len(ps) > record.MaxExtents; limit *= 2 {
-		ps = merge(ps, limit, false)
-	}
-	return ps
-}
-
-// merge joins neighbours when at most limit bytes more are sent for it, holes between them included. beside: only where one of the two is
-// sent anyway.
-func merge(ps []piece, limit int64, beside bool) []piece {
-	if len(ps) == 0 {
-		return nil
-	}
-	out := ps[:1:1]
-	for _, p := range ps[1:] {
-		last := &out[len(out)-1]
-		if last.has != nil && p.has != nil && last.end() == p.off && string(last.has.Content) == string(p.has.Content) && last.from+last.n == p.from {
-			last.n += p.n
-			continue
-		}
-		cost := p.off - last.end()
-		if last.has != nil {
-			cost += last.n
-		}
-		if p.has != nil {
-			cost += p.n
-		}
-		if cost > limit || beside && last.has != nil && p.has != nil {
-			out = append(out, p)
-			continue
-		}
-		last.n, last.has = p.end()-last.off, nil
 	}
 	return out
 }
@@ -150,22 +131,18 @@ func sentRuns(ps []piece) (segs []spool.Segment, size int64) {
 // minHoles is how many bytes of holes make an upload leave them out; with fewer, the content is exactly the file.
 const minHoles = 1 << 20
 
-// uploadSegments gives the runs of a file that are uploaded: all of it, or, when it has holes worth leaving out, its data in at most
-// as many runs as a head has extents.
-func uploadSegments(f *spool.File, size int64) ([]spool.Segment, error) {
-	segs, err := f.Segments()
-	if err != nil {
-		return nil, err
-	}
+// uploadSegments gives the runs of a file of these runs of data that are uploaded: all of it, or,
+// when it has holes worth leaving out, its data in at most as many runs as a head has extents.
+func uploadSegments(segs []spool.Segment, size int64) []spool.Segment {
 	data := int64(0)
 	for _, s := range segs {
 		data += s.Length
 	}
 	if size-data < minHoles {
-		return []spool.Segment{{Offset: 0, Length: size}}, nil
+		return []spool.Segment{{Offset: 0, Length: size}}
 	}
 	if len(segs) <= record.MaxExtents {
-		return segs, nil
+		return segs
 	}
 	// Keep the widest gaps.
 	gaps := make([]int, len(segs)-1) // gap i is before segment i+1
@@ -187,7 +164,7 @@ func uploadSegments(f *spool.File, size int64) ([]spool.Segment, error) {
 			last.Length = s.End() - last.Offset
 		}
 	}
-	return out, nil
+	return out
 }
 
 // segmentReader reads runs of a media as if they followed each other.

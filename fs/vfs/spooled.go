@@ -13,8 +13,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// writing is the spool file of a media being written. A media of up to Options.WholeBelow bytes is copied into it before the first write; over a larger one the file
-// lies as an overlay, which has only what was written.
+// writing is the spool file of a media being written. Over a media of more than Options.WholeBelow
+// bytes, or one that is appended to or cut, the file lies as an overlay, which has only what was
+// written; others are copied into it before the first write.
 //
 // Its fields change with inode.up held, under also with inode.io.
 type writing struct {

@@ -17,9 +17,10 @@ import (
 
 func isEOF(err error) bool { return errors.Is(err, io.EOF) }
 
-// makeWritable gives an inode a spool file of its own: with the bytes of its present head, the first keep of them (-1: all), or lying over that
-// when they are many. inode.up is held.
-func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
+// makeWritable gives an inode a spool file of its own: with the bytes of its present head, or lying
+// over that when they are many or stay as they are. keep is how many bytes will be left of it (-1:
+// all), from where the first change begins. inode.up is held.
+func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep, from int64) error {
 	if old := ino.w; old != nil && !fs.current(ino) {
 		// Another machine has set a head since.
 		ino.swap(nil)
@@ -31,7 +32,7 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 		if !w.shared {
 			return nil
 		}
-		if ino.isLocal() || w.head == nil || w.base != headID(w.head) || w.head.Size <= uint64(fs.opt.WholeBelow) {
+		if ino.isLocal() || w.head == nil || w.base != headID(w.head) || !fs.liesOver(int64(w.head.Size), keep, from) {
 			return fs.unshare(ino)
 		}
 		// Its bytes are the head's: a new file lies over them.
@@ -63,7 +64,7 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 	ino.mu.Lock()
 	d.Gone = ino.gone
 	ino.mu.Unlock()
-	if size > fs.opt.WholeBelow {
+	if fs.liesOver(l.size, keep, from) {
 		size = l.size
 		if d.Under, err = headUnder(n.Head); err != nil {
 			return err
@@ -73,6 +74,9 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 		}
 		w.lie(l)
 		w.head = n.Head
+		if size <= fs.opt.WholeBelow {
+			w.high = size
+		}
 	} else {
 		data := int64(0)
 		for _, x := range l.extents {
@@ -88,8 +92,11 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 		if err := fs.fill(ctx, w.file, &l, size); err != nil {
 			return errors.Join(err, w.file.Remove())
 		}
-		if size < l.size {
+		switch {
+		case size < l.size:
 			w.base = "cut" // of no head: never read unless it becomes local
+		case size > 0:
+			w.head = n.Head
 		}
 		w.high = size
 	}
@@ -98,6 +105,17 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep int64) error {
 	ino.mu.Unlock()
 	ino.swap(w)
 	return nil
+}
+
+// liesOver reports whether the spool file of a media of size bytes lies over its head: when it is
+// large, is appended to, or is cut and most of it stays. Others are copied, since they are mostly
+// sent as a whole.
+func (fs *FS) liesOver(size, keep, from int64) bool {
+	left := size
+	if keep >= 0 {
+		left = min(size, keep)
+	}
+	return left > fs.opt.WholeBelow || size > 0 && left >= size/2 && (from >= size || keep >= 0)
 }
 
 // describe says in the spool whose bytes a file has, and what is needed to bring the media back should another machine delete it.
@@ -128,13 +146,24 @@ func digest(s string) string {
 
 // fill copies the first size bytes of a layout into an empty spool file; holes stay holes.
 func (fs *FS) fill(ctx context.Context, f *spool.File, l *layout, size int64) error {
+	if err := fs.copyIn(ctx, f, l, []spool.Segment{{Offset: 0, Length: size}}); err != nil {
+		return err
+	}
+	return f.Truncate(size)
+}
+
+// copyIn writes runs of a layout into a spool file, but for their holes.
+func (fs *FS) copyIn(ctx context.Context, f *spool.File, l *layout, runs []spool.Segment) error {
 	r := readers{cache: fs.cache}
 	defer r.close()
+	data := make([]spool.Segment, len(l.extents))
+	for i, x := range l.extents {
+		data[i] = spool.Segment{Offset: x.off, Length: x.n}
+	}
 	buf := make([]byte, 1<<20)
-	for _, x := range l.extents {
-		end := min(x.off+x.n, size)
-		for off := x.off; off < end; {
-			p := buf[:min(int64(len(buf)), end-off)]
+	for _, s := range intersect(data, runs) {
+		for off := s.Offset; off < s.End(); {
+			p := buf[:min(int64(len(buf)), s.End()-off)]
 			if _, err := l.readAt(ctx, &r, p, off); err != nil {
 				return err
 			}
@@ -144,7 +173,7 @@ func (fs *FS) fill(ctx context.Context, f *spool.File, l *layout, size int64) er
 			off += int64(len(p))
 		}
 	}
-	return f.Truncate(size)
+	return nil
 }
 
 // unshare copies a spool file whose bytes have become a content, so that writing does not change the content. inode.up is held.

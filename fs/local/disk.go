@@ -231,8 +231,9 @@ func moveToFree(from *os.File, name string, to *os.File, newName string) error {
 	return err
 }
 
-// mayGrow fails with NoSpace when n more bytes would leave less of the disk than what lies beside them needs to go on: the catalog, above all, which
-// must never meet a full one. The numbers are the spool's.
+// mayGrow fails with NoSpace when n more bytes, or another file, would leave less of the disk than what
+// lies beside them needs to go on: the catalog, above all, which must never meet a full one. The numbers
+// are the spool's.
 func (d *disk) mayGrow(n int64) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(d.root.Fd()), &st); err != nil {
@@ -242,11 +243,16 @@ func (d *disk) mayGrow(n int64) error {
 	if floor == 0 {
 		floor = max(min(512<<20, total/10), min(64<<20, total*3/10))
 	}
-	if free-n < floor {
-		return remote.E("write a local file", d.path, remote.NoSpace, fmt.Errorf("%d MiB are free and %d MiB are kept free", free>>20, floor>>20)).
-			WithHint("free space on this disk")
+	var why error
+	switch fewest := min(256, st.Files/8); {
+	case free-n < floor:
+		why = fmt.Errorf("%d MiB are free and %d MiB are kept free", free>>20, floor>>20)
+	case st.Ffree < fewest:
+		why = fmt.Errorf("%d inodes are free and %d are kept free", st.Ffree, fewest)
+	default:
+		return nil
 	}
-	return nil
+	return remote.E("write a local file", d.path, remote.NoSpace, why).WithHint("free space on this disk")
 }
 
 // gone reports whether the directory was deleted below its library. What lies in it is not there then, and that says nothing

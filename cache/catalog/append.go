@@ -226,14 +226,18 @@ func (c *Catalog) follow() {
 	fails := 0  // in a row
 	unread := 0 // of them, in a row, those at which the log could not be read on
 	for {
-		c.mu.RLock()
-		work := (len(c.st.pending) > 0 || c.st.pin != nil) && c.st.fatal == nil && c.st.loading == nil && c.st.blocked == nil
-		c.mu.RUnlock()
+		work, in := c.owes()
 		if !work {
+			var due <-chan time.Time
+			if in > 0 {
+				due = time.After(in)
+			}
 			select {
 			case <-c.ctx.Done():
 				return
 			case <-c.wake:
+				continue
+			case <-due:
 				continue
 			case <-poll.C:
 			}

@@ -59,6 +59,7 @@ type Options struct {
 
 	PollInterval    time.Duration // how often the log is read when nothing happens; default 2 s
 	AppendTimeout   time.Duration // how long Update waits for the log; default 5 min
+	DeferDelay      time.Duration // after which a deferred operation goes to the log by itself; default 1 s; below 0: Defer is Update
 	AttemptTimeout  time.Duration // how long the log may try before status tells of it; default 10 s
 	RetryInterval   time.Duration // pause after a failure; the first of those that grow up to 128 times as long; default 500 ms
 	CheckpointBytes int64         // log since the newest checkpoint that makes one due, at least; default 16 MiB
@@ -102,6 +103,7 @@ type Catalog struct {
 		client   uint32 // 0: not joined
 		session  []byte
 		pending  []*operation      // the outbox in order
+		hurry    uint64            // operations up to this one are to go to the log now
 		undo     map[string][]byte // full key → value at seq, nil: absent; the same as the U records
 		pin      *pin
 		replaced replaced // what is kept of others' commits for the outbox
@@ -147,6 +149,9 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 	}
 	if opt.AppendTimeout == 0 {
 		opt.AppendTimeout = 5 * time.Minute
+	}
+	if opt.DeferDelay == 0 {
+		opt.DeferDelay = time.Second
 	}
 	if opt.AttemptTimeout == 0 {
 		opt.AttemptTimeout = 10 * time.Second

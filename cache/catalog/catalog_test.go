@@ -176,16 +176,17 @@ func TestCrashes(t *testing.T) {
 				w := newWorld(t)
 				dir := t.TempDir()
 				step, there := stopAt(t, point, 3)
-				a, err := (&world{t: t, mem: w.mem, leaky: true}).try(dir, func(o *Options) { o.Step = step })
+				a, err := (&world{t: t, mem: w.mem, leaky: true}).try(dir, func(o *Options) { o.Step, o.DeferDelay = step, time.Hour })
 				if err != nil {
 					t.Fatal(err)
 				}
 				a.must("add k 1")
 				a.must("add k 1")
+				a.deferred("add k 1")
 				go a.word("add k 1")
 				<-there
 				dead := image(t, dir)
-				want := uint64(3)
+				want := uint64(4)
 				if meanwhile {
 					w.open(t.TempDir()).must("add k 1")
 					want++
@@ -217,11 +218,12 @@ func TestCrashDuringRebase(t *testing.T) {
 			w := newWorld(t)
 			dir := t.TempDir()
 			step, there := stopAt(t, point, map[string]int{"undo": 1, "applied": 2, "rerun": 1}[point])
-			a, err := (&world{t: t, mem: w.mem, leaky: true}).try(dir, func(o *Options) { o.Step, o.PollInterval = step, time.Hour })
+			a, err := (&world{t: t, mem: w.mem, leaky: true}).try(dir, func(o *Options) { o.Step, o.PollInterval, o.DeferDelay = step, time.Hour, time.Hour })
 			if err != nil {
 				t.Fatal(err)
 			}
 			a.must("add k 1")
+			a.deferred("add k 1000")
 			b := w.open(t.TempDir())
 			b.must("add k 10")
 			b.must("name 1 x 6")
@@ -231,8 +233,8 @@ func TestCrashDuringRebase(t *testing.T) {
 			if err := again.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			if n := again.number("k"); n != 111 {
-				t.Errorf("%d, want 111", n)
+			if n := again.number("k"); n != 1111 {
+				t.Errorf("%d, want 1111", n)
 			}
 			b.catches(again.applied())
 			sameDump(t, "machines", again.dump(), b.dump())
@@ -465,10 +467,17 @@ func TestRandomFaults(t *testing.T) {
 				b.bad.Fail(storetest.Fault{Prefix: "log/", Nth: 1 + rnd.IntN(4), Times: 1 + rnd.IntN(2), Action: actions[rnd.IntN(2)]})
 			}
 			n := rnd.IntN(100)
-			if err := b.word("add k %d", n); err != nil {
+			if rnd.IntN(2) == 0 {
+				b.deferred("add k %d", n)
+			} else if err := b.word("add k %d", n); err != nil {
 				t.Fatalf("seed %d, step %d: %v", seed, i, err)
 			}
 			want += uint64(n)
+		}
+		for _, b := range boxes {
+			if err := b.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
 		}
 		boxes[0].catches(boxes[1].applied())
 		boxes[1].catches(boxes[0].applied())
@@ -543,5 +552,11 @@ func (b *box) scuffle(rnd *rand.Rand) {
 	}
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()
+	if rnd.IntN(3) == 0 {
+		if n, _ := b.Defer(ctx, []byte(word), func(tx *Tx) error { return runWord(tx, []byte(word)) }, nil); n > 0 && rnd.IntN(3) == 0 {
+			_ = b.Await(ctx, n)
+		}
+		return
+	}
 	_ = b.Update(ctx, []byte(word), func(tx *Tx) error { return runWord(tx, []byte(word)) })
 }

@@ -263,16 +263,35 @@ func (c *Catalog) DropOrphan(id uint64) error {
 
 // ChangeOrphan changes a node that lives only here; NotExist when it does not.
 func (c *Catalog) ChangeOrphan(id uint64, fn func(n *record.Node)) error {
-	return c.changeOrphan(id, func(_ *Tx, n *record.Node) error {
-		fn(n)
-		return nil
-	})
+	return c.changeOrphan(func(tx *Tx) error { return tx.ChangeOrphan(id, fn) })
 }
 
 // ChangeOrphanXattrs changes the extended attributes of a node that lives only here, and the node with them: fn edits both in place, and nothing
 // happens when it fails. NotExist when the node does not live only here.
 func (c *Catalog) ChangeOrphanXattrs(id uint64, fn func(n *record.Node, xattrs map[string]*record.Xattr) error) error {
-	return c.changeOrphan(id, func(tx *Tx, n *record.Node) error {
+	return c.changeOrphan(func(tx *Tx) error { return tx.ChangeOrphanXattrs(id, fn) })
+}
+
+func (c *Catalog) changeOrphan(fn func(tx *Tx) error) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.readable("change node"); err != nil {
+		return err
+	}
+	return c.updateLocal(fn)
+}
+
+// ChangeOrphan is Catalog.ChangeOrphan in the transaction that drops an operation (see Defer).
+func (tx *Tx) ChangeOrphan(id uint64, fn func(n *record.Node)) error {
+	return tx.changeOrphan(id, func(n *record.Node) error {
+		fn(n)
+		return nil
+	})
+}
+
+// ChangeOrphanXattrs is Catalog.ChangeOrphanXattrs in the transaction that drops an operation.
+func (tx *Tx) ChangeOrphanXattrs(id uint64, fn func(n *record.Node, xattrs map[string]*record.Xattr) error) error {
+	return tx.changeOrphan(id, func(n *record.Node) error {
 		xattrs := maps.Collect(tx.Xattrs(id))
 		before := make(map[string][]byte)
 		for name, x := range xattrs {
@@ -295,23 +314,16 @@ func (c *Catalog) ChangeOrphanXattrs(id uint64, fn func(n *record.Node, xattrs m
 	})
 }
 
-func (c *Catalog) changeOrphan(id uint64, fn func(tx *Tx, n *record.Node) error) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if err := c.readable("change node"); err != nil {
+func (tx *Tx) changeOrphan(id uint64, fn func(n *record.Node) error) error {
+	n := new(record.Node)
+	if !tx.Orphan(id) || !tx.decode(nil, tx.get(orphanKey(id)), n) {
+		return remote.E("change node", fmt.Sprint(id), remote.NotExist, tx.err)
+	}
+	if err := fn(n); err != nil {
 		return err
 	}
-	return c.updateLocal(func(tx *Tx) error {
-		n := new(record.Node)
-		if !tx.Orphan(id) || !tx.decode(nil, tx.get(orphanKey(id)), n) {
-			return remote.E("change node", fmt.Sprint(id), remote.NotExist, tx.err)
-		}
-		if err := fn(tx, n); err != nil {
-			return err
-		}
-		tx.raw(orphanKey(id), tx.encode(n))
-		return tx.err
-	})
+	tx.raw(orphanKey(id), tx.encode(n))
+	return tx.err
 }
 
 // encode gives a record's bytes, never nil: nil deletes.

@@ -29,6 +29,11 @@ type operation struct {
 	reports []string   // what its newest run told of what it met
 	asked   time.Time  // when somebody asked for it, as its newest run says; zero: not known
 	done    chan error // capacity 1; nil when nobody waits
+
+	// Of those that were deferred (defer.go).
+	deferred bool
+	failed   func(tx *Tx, why error) error // nil: nobody is to be told
+	since    time.Time                     // when it came into the outbox; zero: in an earlier process
 }
 
 // finish answers the caller, once.
@@ -65,6 +70,11 @@ func (c *Catalog) update(ctx context.Context, op *operation) error {
 	if queued, err := c.submit(op); !queued {
 		return err
 	}
+	return c.wait(ctx, op, done)
+}
+
+// wait waits for an operation in the outbox, whose done is given, as Update promises.
+func (c *Catalog) wait(ctx context.Context, op *operation, done chan error) error {
 	timeout := time.NewTimer(c.appendTimeout())
 	defer timeout.Stop()
 	var why error
@@ -114,11 +124,7 @@ func (c *Catalog) submit(op *operation) (queued bool, err error) {
 	if err := c.execute(op, number); err != nil || op.number == 0 {
 		return false, err
 	}
-	c.st.pending = append(c.st.pending, op)
-	select {
-	case c.wake <- struct{}{}:
-	default:
-	}
+	c.queue(op)
 	return true, nil
 }
 
@@ -253,23 +259,18 @@ func (c *Catalog) rerun(touched map[string]bool) error {
 	var failed error
 	for i, op := range c.st.pending {
 		err := c.execute(op, op.number)
-		if err != nil && (isLocalFailure(err) || op.run == nil && errors.Is(err, remote.Unsupported)) {
+		if err != nil && (isLocalFailure(err) || op.since.IsZero() && errors.Is(err, remote.Unsupported)) {
 			// The disk, or an intent of a newer version, not the operation: keep what is left for the next try.
 			kept = append(kept, c.st.pending[i:]...)
 			failed = err
 			break
 		}
 		if err != nil {
-			if derr := c.dropOutbox(op.number); derr != nil {
+			if derr := c.drop(op, err); derr != nil {
 				kept = append(kept, c.st.pending[i:]...)
 				failed = derr
 				break
 			}
-			if op.done == nil {
-				c.status.set(func(s *Status) { s.Dropped++ })
-				c.tell(op, "not made: "+err.Error())
-			}
-			op.finish(err)
 			continue
 		}
 		for _, k := range op.order {
@@ -290,46 +291,6 @@ func (c *Catalog) rerun(touched map[string]bool) error {
 func isLocalFailure(err error) bool {
 	k := remote.KindOf(err)
 	return k == remote.NoSpace || k == remote.Other || k == remote.Corrupt || k == remote.Unavailable
-}
-
-func (c *Catalog) dropOutbox(number uint64) error {
-	return c.updateLocal(func(tx *Tx) error {
-		tx.raw(outboxKey(number), nil)
-		tx.raw(baseKey(number), nil)
-		return nil
-	})
-}
-
-// Flush waits until all operations that are in the outbox now are in the log.
-func (c *Catalog) Flush(ctx context.Context) error {
-	stop := context.AfterFunc(ctx, func() {
-		c.mu.Lock()
-		c.drain.Broadcast()
-		c.mu.Unlock()
-	})
-	defer stop()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	last := uint64(0)
-	if n := len(c.st.pending); n > 0 {
-		last = c.st.pending[n-1].number
-	}
-	for len(c.st.pending) > 0 && c.st.pending[0].number <= last {
-		if c.st.closed {
-			return remote.E("flush catalog", "", remote.Unavailable, errClosed)
-		}
-		if c.st.fatal != nil {
-			return c.st.fatal
-		}
-		if c.st.blocked != nil {
-			return c.blockedError(fmt.Sprintf("flush catalog: %d changes are kept here", len(c.st.pending)), remote.Corrupt)
-		}
-		if err := ctx.Err(); err != nil {
-			return remote.E("flush catalog", "", remote.KindOf(err), fmt.Errorf("%d changes are not in the store yet: %w", len(c.st.pending), err))
-		}
-		c.drain.Wait()
-	}
-	return nil
 }
 
 // Sync makes the operations in the outbox survive a loss of power here. It costs nothing while all are in the log.

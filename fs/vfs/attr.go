@@ -73,7 +73,7 @@ func (fs *FS) SetAttr(ctx context.Context, c Caller, id ID, f File, ch AttrChang
 		if ch.Mtime != nil {
 			ino.setMtime(*ch.Mtime)
 		}
-		if err := fs.changeAttr(ctx, c, id, ch); err != nil {
+		if err := fs.changeAttr(ctx, c, id, ch, fs.doAttributes); err != nil {
 			return Attr{}, err
 		}
 		if ch.Mtime != nil {
@@ -85,7 +85,9 @@ func (fs *FS) SetAttr(ctx context.Context, c Caller, id ID, f File, ch AttrChang
 	return fs.GetAttr(ctx, id)
 }
 
-func (fs *FS) changeAttr(ctx context.Context, c Caller, id ID, ch AttrChange) error {
+// changeAttr changes attributes but the size; do is doAttributes or doNow.
+func (fs *FS) changeAttr(ctx context.Context, c Caller, id ID, ch AttrChange,
+	do func(ctx context.Context, in *intent.Intent, orphan func(o orphans) error) error) error {
 	in := fs.newIntent(intent.Kind_SET_ATTR, c)
 	in.Node = id
 	in.Change = &intent.Change{Mode: ch.Mode, Uid: ch.UID, Gid: ch.GID}
@@ -98,11 +100,9 @@ func (fs *FS) changeAttr(ctx context.Context, c Caller, id ID, ch AttrChange) er
 	if ch.Ctime != nil {
 		in.Change.Ctime = stamp(*ch.Ctime)
 	}
-	_, err := fs.do(ctx, in)
-	if errors.Is(err, errOrphan) {
-		return fs.cat.ChangeOrphan(id, func(n *record.Node) { applyChange(n, in.Change, in.Time) })
-	}
-	return err
+	return do(ctx, in, func(o orphans) error {
+		return o.ChangeOrphan(id, func(n *record.Node) { applyChange(n, in.Change, in.Time) })
+	})
 }
 
 var errOrphan = errors.New("the node has no name any more")

@@ -11,6 +11,7 @@ import (
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/media"
+	"mediafs/fs/vfs/intent"
 	"mediafs/remote"
 	"mediafs/remote/bucket/record"
 )
@@ -123,7 +124,7 @@ func (fs *FS) setMediaAttribute(ctx context.Context, c Caller, id ID, name strin
 			ch.Attached = append(ch.Attached, a)
 		}
 		if err == nil {
-			err = fs.EditMedia(ctx, c, id, ch)
+			err = fs.setAttribute(ctx, c, id, ch, flags)
 		}
 	}
 	if k := remote.KindOf(err); k == remote.Invalid || k == remote.Permission {
@@ -132,6 +133,15 @@ func (fs *FS) setMediaAttribute(ctx context.Context, c Caller, id ID, name strin
 		fs.refusals.put(refusal{id, c.UID}, "")
 	}
 	return true, err
+}
+
+// setAttribute is EditMedia for an attribute that is set or removed: a program that copies a file sets
+// those of the model as any other.
+func (fs *FS) setAttribute(ctx context.Context, c Caller, id ID, ch MediaChange, flags uint32) error {
+	if flags != 0 || len(ch.Attached) > 0 {
+		return fs.EditMedia(ctx, c, id, ch)
+	}
+	return fs.editMedia(ctx, c, id, ch, func(in *intent.Intent) error { return fs.doAttributes(ctx, in, nil) })
 }
 
 // copiedOnly tells whether all that is said of a media is what programs that copy attributes carry over.

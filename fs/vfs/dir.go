@@ -35,8 +35,14 @@ func (fs *FS) OpenDir(_ context.Context, id ID) (Dir, error) {
 	return &dir{fs, ino}, nil
 }
 
-// Fsync returns when every change of names that was made before is in the store.
-func (d *dir) Fsync(ctx context.Context) error { return d.fs.flushCatalog(ctx) }
+// Fsync returns when every change of names and attributes that was made before is in the store.
+func (d *dir) Fsync(ctx context.Context) error {
+	owed := d.ino.owedAttributes()
+	if err := d.fs.flushCatalog(ctx); err != nil {
+		return err
+	}
+	return d.ino.told(owed)
+}
 
 func (d *dir) Release() { d.fs.release(d.ino) }
 

@@ -18,6 +18,14 @@ import (
 
 // EditMedia changes what people say of a media, all of it or nothing.
 func (fs *FS) EditMedia(ctx context.Context, c Caller, id ID, ch MediaChange) error {
+	return fs.editMedia(ctx, c, id, ch, func(in *intent.Intent) error {
+		_, err := fs.do(ctx, in)
+		return err
+	})
+}
+
+// editMedia is EditMedia with the function that runs the operation.
+func (fs *FS) editMedia(ctx context.Context, c Caller, id ID, ch MediaChange, do func(*intent.Intent) error) error {
 	if len(ch.Edits) == 0 && len(ch.Attached) == 0 {
 		return nil
 	}
@@ -44,8 +52,7 @@ func (fs *FS) EditMedia(ctx context.Context, c Caller, id ID, ch MediaChange) er
 	for _, a := range ch.Attached {
 		in.Attached = append(in.Attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove})
 	}
-	_, err = fs.do(ctx, in)
-	if err == nil {
+	if err = do(in); err == nil {
 		fs.announceNode(id)
 	}
 	return err

@@ -320,7 +320,7 @@ func (fs *FS) killPriv(ctx context.Context, id ID) error {
 		return err
 	}
 	mode = mode &^ kill & permMask
-	return fs.changeAttr(ctx, Caller{}, id, AttrChange{Mode: &mode})
+	return fs.changeAttr(ctx, Caller{}, id, AttrChange{Mode: &mode}, fs.doNow)
 }
 
 // Allocate is fallocate(2): it extends, punches holes and zeroes.
@@ -454,21 +454,30 @@ func (fs *FS) spoolSegments(ino *inode) (segs []spool.Segment, size int64, ok bo
 	return segs, ino.size, true, err
 }
 
-// Flush finishes the upload when the process that opened the file closes it; what another process left is uploaded a little later.
+// Flush finishes the upload when the process that opened the file closes it; what another process left is uploaded a little later. It
+// waits for changes of attributes that were deferred as well.
 func (f *file) Flush(ctx context.Context, c Caller) error {
-	if !f.wrote.Load() {
+	wrote := f.wrote.Load()
+	if !wrote && !(f.writes && f.ino.owesAttributes()) {
 		return nil
 	}
 	f.fs.opt.Step("flush")
 	defer f.fs.opt.Step("flushed")
 	if g := f.fs.opt.ThreadGroup(c.PID); g != 0 && f.opener != 0 && g != f.opener {
-		f.fs.uploads.queueBehind(f.ino)
+		if wrote {
+			f.fs.uploads.queueBehind(f.ino)
+		}
 		return nil
 	}
-	if f.fs.background() {
+	switch {
+	case wrote && f.fs.background():
 		return f.fs.keep(ctx, f)
+	case wrote:
+		return f.Fsync(ctx)
+	case f.fs.background():
+		return f.fs.keepAttributes(f.ino)
 	}
-	return f.Fsync(ctx)
+	return f.fs.awaitAttributes(ctx, f.ino)
 }
 
 // keep is a close that returns when bytes and catalog entry survive a loss of power here, and are queued for the store.
@@ -478,7 +487,7 @@ func (fs *FS) keep(ctx context.Context, f *file) error {
 		f.wrote.Store(true)
 		return err
 	}
-	return f.confirm(wrote)
+	return errors.Join(f.confirm(wrote), f.ino.told(0))
 }
 
 // syncSpool makes what is in the spool of a media survive a loss of power, with what the outbox still has, and queues its upload.
@@ -488,7 +497,7 @@ func (fs *FS) syncSpool(ctx context.Context, ino *inode) error {
 	}
 	defer ino.unlock()
 	if ino.w == nil || !ino.isDirty() || ino.isUnnamed() {
-		return nil
+		return fs.cat.Sync()
 	}
 	ino.mu.Lock()
 	mtime := ino.mtime
@@ -514,11 +523,15 @@ func (f *file) Fsync(ctx context.Context) error {
 	if err := f.confirm(wrote); err != nil {
 		return err
 	}
-	return f.fs.flushCatalog(ctx)
+	owed := f.ino.owedAttributes()
+	if err := f.fs.flushCatalog(ctx); err != nil {
+		return err
+	}
+	return f.ino.told(owed)
 }
 
 // flushCatalog waits, as long as close may, until what was changed before is in the log. It waits for nothing unless an operation's caller was
-// told of an outage: all others have waited themselves.
+// told of an outage, or did not wait because it was deferred: all others have waited themselves.
 func (fs *FS) flushCatalog(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
@@ -641,7 +654,7 @@ func (fs *FS) cut(ctx context.Context, ino *inode, f *file, size int64) (same bo
 // changedTimes is what a truncation to the same size does: mtime and ctime move.
 func (fs *FS) changedTimes(ctx context.Context, id ID) error {
 	now := TimeOf(fs.opt.Now())
-	return fs.changeAttr(ctx, Caller{}, id, AttrChange{Mtime: &now})
+	return fs.changeAttr(ctx, Caller{}, id, AttrChange{Mtime: &now}, fs.doNow)
 }
 
 // threadGroup reads the process of a thread from /proc; 0 when it is gone or hidden.

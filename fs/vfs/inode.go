@@ -47,6 +47,11 @@ type inode struct {
 	cramped bool  // its writer waits for room in the spool
 	gives   bool  // with cramped: that writer has bytes to send, which will make some
 
+	// Of deferred changes of its attributes (deferred.go).
+	came    time.Time // when it was made here or its bytes last came into the store; zero: not by this process
+	owed    uint64    // the last that no close or fsync has confirmed; 0: none
+	notMade error     // why one was not made, until somebody is told
+
 	copyOf []byte // the media that its bytes are a copy of, until a head says so
 
 	cancel    context.CancelCauseFunc // ends the upload that runs; nil: none does

@@ -162,7 +162,7 @@ type File interface {
 	// Write writes p at off, or at the end when the file was opened with O_APPEND. What fails after a part of it gives the length of that, and the next one
 	// the error. killPriv clears setuid and setgid bits.
 	Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error)
-	// Flush is called at every close(2) of a descriptor; it finishes the upload when the caller's process is the one that opened.
+	// Flush is called at every close(2) of a descriptor; it finishes the upload, and waits for attributes that were set, when the caller's process is the one that opened.
 	Flush(ctx context.Context, c Caller) error
 	// Fsync returns when content and catalog entry are in the store.
 	Fsync(ctx context.Context) error
@@ -182,7 +182,7 @@ type Dir interface {
 	// false or the folder ends. "." and ".." come first. With attrs, Attr is filled. What emit took (returned true for) gets
 	// a reference each when attrs is set, except "." and "..".
 	Read(ctx context.Context, cookie uint64, attrs bool, emit func(group []DirEntry) bool) error
-	// Fsync returns when every change of names that was made before is in the store.
+	// Fsync returns when every change of names and attributes that was made before is in the store.
 	Fsync(ctx context.Context) error
 	Release()
 }

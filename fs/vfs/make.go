@@ -43,6 +43,7 @@ func (fs *FS) make(ctx context.Context, op string, c Caller, parent ID, name str
 		return Attr{}, err
 	}
 	fs.asides.drop(parent, name)
+	ino.fresh()
 	fs.lookedUp(ino)
 	return r.attr, nil
 }

@@ -50,7 +50,7 @@ func tryMachine(t testing.TB, b object.Bucket, dir string, change ...func(*vfs.O
 	log.SetOutput(testLog{t})
 	opt := vfs.Options{
 		Store:         store,
-		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
+		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond, DeferDelay: 20 * time.Millisecond},
 		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},
 		SpoolDir:      filepath.Join(dir, "spool"),
 		FlushDelay:    10 * time.Millisecond,

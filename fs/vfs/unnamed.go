@@ -155,6 +155,7 @@ func (fs *FS) linkUnnamed(ctx context.Context, c Caller, ino *inode, parent ID, 
 		return Attr{}, err
 	}
 	fs.asides.drop(parent, name)
+	ino.fresh()
 	if w != nil {
 		fs.setGone(ino, ino.isGone())
 		if in.Head != nil {

@@ -56,9 +56,7 @@ func TestUnnamed(t *testing.T) {
 		if n := sentTo(line); n > 0 || len(s.names()) > 0 {
 			t.Errorf("%d contents were sent, there is %q", n, s.names())
 		}
-		if _, err := s.GetAttr(bg, id); !errors.Is(err, remote.NotExist) {
-			t.Errorf("it did not end: %v", err)
-		}
+		waitFor(t, func() bool { _, err := s.GetAttr(bg, id); return errors.Is(err, remote.NotExist) })
 
 		id, f = s.unnamed(data, 0)
 		s.ok(s.SetXattr(bg, me, id, "user.plain", []byte("kept"), 0))

@@ -127,7 +127,7 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing, late bool)
 		}
 		// The time was set by hand while the head was on its way, and the head may have come later.
 		mtime = set
-		if err := fs.changeAttr(ctx, Caller{}, ino.id, AttrChange{Mtime: &set}); err != nil && !errors.Is(err, remote.NotExist) {
+		if err := fs.changeAttr(ctx, Caller{}, ino.id, AttrChange{Mtime: &set}, fs.doNow); err != nil && !errors.Is(err, remote.NotExist) {
 			return err
 		}
 	}
@@ -207,6 +207,7 @@ func (fs *FS) uploaded(ino *inode, w *writing) error {
 	}
 	ino.copyOf = nil
 	ino.mu.Unlock()
+	ino.fresh()
 	ino.clean()
 	return nil
 }

@@ -154,9 +154,8 @@ func (fs *FS) SetXattr(ctx context.Context, c Caller, id ID, name string, value 
 	}
 	in := fs.newIntent(intent.Kind_SET_XATTR, c)
 	in.Node, in.Name, in.Value, in.Flags = id, []byte(name), value, flags
-	_, err := fs.do(ctx, in)
-	if errors.Is(err, errOrphan) {
-		return fs.cat.ChangeOrphanXattrs(id, func(n *record.Node, xattrs map[string]*record.Xattr) error {
+	orphan := func(o orphans) error {
+		return o.ChangeOrphanXattrs(id, func(n *record.Node, xattrs map[string]*record.Xattr) error {
 			x, err := setXattr(in, n, xattrs[name], maps.All(xattrs))
 			switch {
 			case err != nil:
@@ -169,7 +168,7 @@ func (fs *FS) SetXattr(ctx context.Context, c Caller, id ID, name string, value 
 			return nil
 		})
 	}
-	return err
+	return fs.doAttributes(ctx, in, orphan)
 }
 
 func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
@@ -293,9 +292,8 @@ func (fs *FS) RemoveXattr(ctx context.Context, c Caller, id ID, name string) err
 	}
 	in := fs.newIntent(intent.Kind_REMOVE_XATTR, c)
 	in.Node, in.Name = id, []byte(name)
-	_, err := fs.do(ctx, in)
-	if errors.Is(err, errOrphan) {
-		return fs.cat.ChangeOrphanXattrs(id, func(n *record.Node, xattrs map[string]*record.Xattr) error {
+	return fs.doAttributes(ctx, in, func(o orphans) error {
+		return o.ChangeOrphanXattrs(id, func(n *record.Node, xattrs map[string]*record.Xattr) error {
 			if xattrs[name] == nil {
 				return remote.E("removexattr", name, remote.NoAttribute, nil)
 			}
@@ -303,8 +301,7 @@ func (fs *FS) RemoveXattr(ctx context.Context, c Caller, id ID, name string) err
 			n.Ctime = in.Time
 			return nil
 		})
-	}
-	return err
+	})
 }
 
 func runRemoveXattr(tx *catalog.Tx, in *intent.Intent) error {

@@ -19,6 +19,7 @@ import (
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote/bucket"
 	"mediafs/remote/object/dir"
 	"mediafs/remote/storetest/wiretap"
@@ -49,7 +50,7 @@ func newShelf(t *testing.T) *shelf {
 	ok(err)
 	defer store.Close()
 	mine, now := t.TempDir(), time.Now().Add(-time.Hour)
-	lib, err := vfs.Open(t.Context(), vfs.Options{Store: store, Catalog: catalog.Options{Dir: filepath.Join(mine, "catalog"), Machine: []byte("m")},
+	lib, err := engine.Open(t.Context(), engine.Options{Store: store, Catalog: catalog.Options{Dir: filepath.Join(mine, "catalog"), Machine: []byte("m")},
 		Cache: block.Options{}, SpoolDir: filepath.Join(mine, "spool"), Trash: 24 * time.Hour, Now: func() time.Time { return now }})
 	ok(err)
 	put := func(f vfs.File, data string) {

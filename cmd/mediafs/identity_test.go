@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/fs/daemon"
-	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 )
 
 // clockAhead names the environment variable that sets a daemon's clock forward, so that what was written before is old enough to be kept as a
@@ -31,7 +31,7 @@ func init() {
 			before(o)
 		}
 		last := o.Tune
-		o.Tune = func(v *vfs.Options) {
+		o.Tune = func(v *engine.Options) {
 			if last != nil {
 				last(v)
 			}

@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/fs/daemon"
-	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 )
 
 const (
@@ -59,7 +59,7 @@ func init() {
 		o.AnswerTimeout, o.StallTimeout, o.ReadTimeout = limits["answer"], limits["stall"], limits["read"]
 		o.HangTimeout, o.CloseTimeout, o.ChunkSize = limits["hang"], limits["close"], testChunk
 		last := o.Tune
-		o.Tune = func(v *vfs.Options) {
+		o.Tune = func(v *engine.Options) {
 			if last != nil {
 				last(v)
 			}

@@ -20,7 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/fs/daemon"
-	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 )
 
 const (
@@ -41,7 +41,7 @@ func init() {
 	if os.Getenv(smallSizes) != "" {
 		tune = func(o *daemon.Options) {
 			o.ChunkSize = 64 << 10 // on S3 it is 5 MiB all the same, twice that for what is sent while it is written
-			o.Tune = func(v *vfs.Options) {
+			o.Tune = func(v *engine.Options) {
 				v.WholeBelow, v.StreamFrom = 16<<10, 1<<20
 				v.RewriteFrom, v.RewriteAfter = 6, 200*time.Millisecond
 				v.RetryInterval, v.FlushDelay = 50*time.Millisecond, 100*time.Millisecond

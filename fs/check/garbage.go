@@ -11,6 +11,7 @@ import (
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/operation"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/bucket/record"
@@ -321,7 +322,7 @@ func (g *collector) oldVersions(s *survey) error {
 		for i, v := range vs {
 			times[i] = vfs.TimeOf(v.time)
 		}
-		for i, kept := range vfs.Retained(times, vfs.TimeOf(g.litter.Now)) {
+		for i, kept := range operation.Retained(times, vfs.TimeOf(g.litter.Now)) {
 			if kept {
 				continue
 			}

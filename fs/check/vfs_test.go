@@ -14,6 +14,7 @@ import (
 	"mediafs/fs/facts"
 	"mediafs/fs/media"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/bucket/record"
@@ -43,7 +44,7 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	dir := t.TempDir()
 	early := time.Now().Add(-time.Hour) // a media that is deleted young is not put into the trash
 	var late atomic.Bool
-	lib, err := vfs.Open(ctx, vfs.Options{
+	lib, err := engine.Open(ctx, engine.Options{
 		Store: store, Catalog: catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte("m")}, Cache: block.Options{Dir: filepath.Join(dir, "cache")},
 		SpoolDir: filepath.Join(dir, "spool"), Trash: 24 * time.Hour, Now: func() time.Time {
 			if late.Load() {

@@ -12,6 +12,7 @@ import (
 	"mediafs/fs/control"
 	"mediafs/fs/fuse"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 )
 
@@ -43,7 +44,7 @@ type library interface {
 	// media gives the library to requests about media; nil: it knows nothing of media.
 	media() vfs.MediaLibrary
 	// close waits for uploads until ctx ends, then closes everything in order, the store last.
-	adjust(a vfs.Adjustment)
+	adjust(a engine.Adjustment)
 	close(ctx context.Context) error
 }
 

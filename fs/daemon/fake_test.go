@@ -10,6 +10,7 @@ import (
 
 	"mediafs/fs/control"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 )
 
@@ -37,7 +38,7 @@ func (l *fakeLibrary) set(p control.Pending) {
 	l.pending = p
 }
 
-func (l *fakeLibrary) adjust(vfs.Adjustment) {}
+func (l *fakeLibrary) adjust(engine.Adjustment) {}
 
 func (l *fakeLibrary) media() vfs.MediaLibrary { return l.lib }
 

@@ -6,7 +6,7 @@ import (
 
 	"github.com/sirupsen/logrus"
 
-	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 )
 
 // Options say what a daemon mounts, where, and with what limits. Store, Dir, CatalogDir and CacheDir are needed; the zero value of
@@ -78,10 +78,10 @@ type Options struct {
 	// the mount fail after it; nil does nothing.
 	Claimed func() (undo func(), err error)
 
-	FlushDelay time.Duration      // as vfs.Options has it, for tests
-	Step       func(point string) // called at named points, for tests that stop the world there
-	ChunkSize  int64              // as bucket.Options has it, for tests
-	Tune       func(*vfs.Options) // has the last word on how the library is opened, for tests; nil changes nothing
+	FlushDelay time.Duration         // as vfs.Options has it, for tests
+	Step       func(point string)    // called at named points, for tests that stop the world there
+	ChunkSize  int64                 // as bucket.Options has it, for tests
+	Tune       func(*engine.Options) // has the last word on how the library is opened, for tests; nil changes nothing
 }
 
 func (o Options) withDefaults() Options {

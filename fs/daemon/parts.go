@@ -21,6 +21,7 @@ import (
 	"mediafs/fs/fuse"
 	"mediafs/fs/local"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/fs/view"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
@@ -43,7 +44,7 @@ const (
 type parts struct {
 	opt      Options
 	store    *bucket.Store
-	fs       *vfs.FS
+	fs       *engine.FS
 	facts    *facts.Worker     // nil: facts are not read
 	local    *local.Library    // of a mount: what the kernel talks to, in front of the views, in front of fs
 	requests transport.Counter // of the store, by classify; a local store makes none
@@ -60,7 +61,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	}
 	machine, err := machineID(opt.CatalogDir)
 	if err == nil {
-		o := vfs.Options{
+		o := engine.Options{
 			Store:         p.store,
 			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, catalogName), Machine: machine, AppendTimeout: opt.AppendTimeout, Progress: opt.Opening},
 			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize, Patience: opt.ReadTimeout, Stall: opt.StallTimeout},
@@ -88,7 +89,7 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 		if opt.Tune != nil {
 			opt.Tune(&o)
 		}
-		p.fs, err = vfs.Open(ctx, o)
+		p.fs, err = engine.Open(ctx, o)
 	}
 	if err != nil {
 		return nil, nil, errors.Join(err, p.closeFacts(), p.store.Close())
@@ -121,7 +122,7 @@ func (p *parts) otherOwner(ctx context.Context) []string {
 }
 
 // adjust changes what may change while the library is open.
-func (p *parts) adjust(a vfs.Adjustment) { p.fs.Adjust(a) }
+func (p *parts) adjust(a engine.Adjustment) { p.fs.Adjust(a) }
 
 // mount puts the kernel in front. Between it and the tree stand, in this order, what stays on this machine and the views: files that desktop systems drop
 // are kept for folders of the tree alone, and views, which are asked for all other names, show and take none of them.

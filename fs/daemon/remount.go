@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"mediafs/fs/control"
-	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 )
 
@@ -61,7 +61,7 @@ func (d *Daemon) Remount(ctx context.Context, r control.Remount) error {
 	if d.lib == nil {
 		return remote.E(op, d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
 	}
-	d.lib.adjust(vfs.Adjustment{Background: r.Background, Trash: r.Trash, UploadTimeout: r.AppendTimeout, CacheBytes: r.CacheSize})
+	d.lib.adjust(engine.Adjustment{Background: r.Background, Trash: r.Trash, UploadTimeout: r.AppendTimeout, CacheBytes: r.CacheSize})
 	return nil
 }
 

@@ -15,13 +15,14 @@ import (
 	"mediafs/cache/block"
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote/bucket"
 	"mediafs/remote/object/mem"
 )
 
 // aheadOfKernel mounts a library in memory that the test can also change by itself, of which the kernel is not told. Programs that use
 // the mount are processes of their own.
-func aheadOfKernel(t *testing.T, opt vfs.Options) (*vfs.FS, string) {
+func aheadOfKernel(t *testing.T, opt engine.Options) (*engine.FS, string) {
 	t.Helper()
 	if err := checkDevice(""); err != nil {
 		t.Skip(err)
@@ -36,7 +37,7 @@ func aheadOfKernel(t *testing.T, opt vfs.Options) (*vfs.FS, string) {
 	opt.Catalog = catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir)}
 	opt.Cache = block.Options{Dir: filepath.Join(dir, "cache")}
 	opt.UID, opt.GID, opt.Log = uint32(os.Geteuid()), uint32(os.Getegid()), discard()
-	lib, err := vfs.Open(ctx, opt)
+	lib, err := engine.Open(ctx, opt)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +83,7 @@ func shell(t *testing.T, dir, script string) string {
 // The kernel is sure that a name is free, and another machine has just made it. Opening it with O_CREAT opens that one, and only for
 // whom its mode allows it; O_EXCL fails.
 func TestCreateOfWhatIsNewsToKernel(t *testing.T) {
-	lib, mnt := aheadOfKernel(t, vfs.Options{})
+	lib, mnt := aheadOfKernel(t, engine.Options{})
 	ctx := t.Context()
 	put := func(name string, mode uint32) {
 		t.Helper()
@@ -128,7 +129,7 @@ func TestCreateOfWhatIsNewsToKernel(t *testing.T) {
 // An open file that was deleted has no links, also when the trash has it.
 func TestDeletedToTrashWhileOpen(t *testing.T) {
 	var ahead atomic.Int64
-	_, mnt := aheadOfKernel(t, vfs.Options{Trash: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	_, mnt := aheadOfKernel(t, engine.Options{Trash: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
 	shell(t, mnt, "echo old >old; echo over >over; ln old link")
 	ahead.Store(int64(30 * time.Minute)) // the trash takes nothing younger
 	got := shell(t, mnt, `
@@ -150,7 +151,7 @@ func TestDeletedToTrashWhileOpen(t *testing.T) {
 // The kernel thinks that a file ends where it does no longer, since another machine has just appended to it. What is appended then goes to the
 // real end, and what the kernel keeps in the wrong place is dropped soon.
 func TestAppendBehindWhatIsNewsToKernel(t *testing.T) {
-	lib, mnt := aheadOfKernel(t, vfs.Options{})
+	lib, mnt := aheadOfKernel(t, engine.Options{})
 	ctx := t.Context()
 	page := func(c string) string { return strings.Repeat(c, 4096) }
 	name := filepath.Join(mnt, "f")

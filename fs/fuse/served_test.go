@@ -21,6 +21,7 @@ import (
 	"mediafs/cache/catalog"
 	"mediafs/fs/acl"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote/bucket"
 	"mediafs/remote/object"
 	"mediafs/remote/object/mem"
@@ -264,7 +265,7 @@ func startS3() (*s3server.Server, object.Bucket, error) {
 // A machine is a library over object storage, mounted.
 type machine struct {
 	store  *bucket.Store
-	fs     *vfs.FS
+	fs     *engine.FS
 	server *Server
 	log    *logrus.Entry
 }
@@ -322,7 +323,7 @@ func openMachine(b object.Bucket, dir string) (*machine, error) {
 	log.SetOutput(os.Stderr)
 	entry := logrus.NewEntry(log)
 	m := &machine{store: store, log: entry}
-	m.fs, err = vfs.Open(ctx, vfs.Options{
+	m.fs, err = engine.Open(ctx, engine.Options{
 		Store:         store,
 		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
 		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},

@@ -13,7 +13,7 @@ import (
 	"mediafs/remote"
 )
 
-// A dir is an open folder: ".", "..", its droppings, then the rest of the inner library's listing. A cookie below catalog.FirstPlace is a
+// A dir is an open folder: ".", "..", its droppings, then the rest of the inner library's listing. A cookie below vfs.FirstCookie is a
 // dropping's, from there on the inner library's, so that both resume where they were whatever comes and goes.
 type dir struct {
 	vfs.Dir

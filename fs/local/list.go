@@ -4,13 +4,13 @@ import (
 	"cmp"
 	"slices"
 
-	"mediafs/cache/catalog"
+	"mediafs/fs/vfs"
 )
 
 // Places of droppings in a listing lie behind ".." and before the first of the inner library.
 const (
 	firstPlace = 3
-	endPlaces  = catalog.FirstPlace
+	endPlaces  = vfs.FirstCookie
 )
 
 // An entry is one name of a folder.

@@ -12,6 +12,7 @@ import (
 	"mediafs/cache/catalog"
 	"mediafs/fs/local"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/object"
@@ -28,7 +29,7 @@ var (
 var testNames = []string{".-*", ".DS_Store", "Thumbs.db", "desktop.ini"}
 
 // openInner opens a real library in b, which it makes when it is missing.
-func openInner(t testing.TB, b object.Bucket, dir string) *vfs.FS {
+func openInner(t testing.TB, b object.Bucket, dir string) *engine.FS {
 	t.Helper()
 	bo := bucket.Options{FirstPause: time.Millisecond, MaxPause: 5 * time.Millisecond, ChunkSize: 64 << 10}
 	store, err := bucket.Open(bg, b, bo)
@@ -37,7 +38,7 @@ func openInner(t testing.TB, b object.Bucket, dir string) *vfs.FS {
 			t.Fatal(err)
 		}
 	}
-	fs, err := vfs.Open(bg, vfs.Options{
+	fs, err := engine.Open(bg, engine.Options{
 		Store:         store,
 		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
 		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},
@@ -56,7 +57,7 @@ func openInner(t testing.TB, b object.Bucket, dir string) *vfs.FS {
 type rig struct {
 	*testing.T
 	*local.Library
-	inner *vfs.FS
+	inner *engine.FS
 	dir   string // of the droppings
 }
 

@@ -7,6 +7,7 @@ import (
 	"mediafs/fs/fuse"
 	"mediafs/fs/local"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/fs/vfs/vfstest"
 	"mediafs/remote/object/mem"
 )
@@ -18,7 +19,7 @@ func TestSuite(t *testing.T) {
 		t.Skip("too long with -short or the race detector; the library below runs it with that")
 	}
 	b, dir := mem.New(mem.Options{}), filepath.Join(t.TempDir(), "local")
-	var inner *vfs.FS
+	var inner *engine.FS
 	var lib *local.Library
 	end := func() {
 		if inner == nil {

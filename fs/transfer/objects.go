@@ -13,6 +13,8 @@ import (
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
+	"mediafs/fs/vfs/operation"
 	"mediafs/fs/view"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
@@ -117,7 +119,7 @@ type importer struct {
 }
 
 func (m *importer) run(ctx context.Context, tx *catalog.Tx) error {
-	m.tx, m.views = tx, vfs.ViewFolderOf(tx)
+	m.tx, m.views = tx, engine.ViewFolderOf(tx)
 	var err error
 	if m.known, err = knownIn(ctx, tx); err != nil {
 		return err
@@ -287,9 +289,9 @@ func (m *importer) send(ctx context.Context) error {
 		switch {
 		case o.Failed != "":
 			m.sum.skip(names[i], o.reason(), o.Failed)
-		case o.What == vfs.Imported:
+		case o.What == operation.Imported:
 			m.sum.Imported++
-		case o.What == vfs.Updated:
+		case o.What == operation.Updated:
 			m.sum.Updated++
 		default:
 			m.sum.Unchanged++

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 )
 
@@ -80,7 +81,7 @@ func notDone(err error) ObjectDone {
 // ApplyObjects takes objects into a library. What is wrong with single ones is in the result; an error
 // means that the library takes no changes now, and that some of the batch may have been made: giving
 // it again is safe.
-func ApplyObjects(ctx context.Context, fs *vfs.FS, b ObjectsBatch) (ObjectsResult, error) {
+func ApplyObjects(ctx context.Context, fs *engine.FS, b ObjectsBatch) (ObjectsResult, error) {
 	r := ObjectsResult{What: make([]ObjectDone, len(b.Items))}
 	f := &folders{fs: fs, caller: vfs.Caller{UID: b.UID, GID: b.GID}, at: map[string]folderAt{"": {id: vfs.Root}}}
 	if err := f.prepare(ctx, b.Items); err != nil {
@@ -137,7 +138,7 @@ func (f *folders) importObject(ctx context.Context, item ObjectItem) (ObjectDone
 	if at.err != nil {
 		return notDone(at.err), nil
 	}
-	what, _, err := f.fs.Import(ctx, f.caller, vfs.External{Parent: at.id, Name: name, Key: item.Key, ETag: item.ETag, Size: item.Size,
+	what, _, err := f.fs.Import(ctx, f.caller, engine.External{Parent: at.id, Name: name, Key: item.Key, ETag: item.ETag, Size: item.Size,
 		Mtime: vfs.TimeOf(item.Mtime), Type: item.Type, Mode: 0o644})
 	switch {
 	case err == nil:
@@ -169,7 +170,7 @@ func (f *folders) prune(ctx context.Context, x ObjectRemoval) error {
 
 // folders are those that the items of a batch lie in. Those of one depth are made at the same time, so that they share commits.
 type folders struct {
-	fs     *vfs.FS
+	fs     *engine.FS
 	caller vfs.Caller
 	at     map[string]folderAt // by path, without a slash at its end
 	made   int64

@@ -7,6 +7,7 @@ import (
 
 	"mediafs/fs/media"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 )
 
@@ -29,7 +30,7 @@ type RecordsResult struct {
 
 // ApplyRecords edits media. What is wrong with single ones is in the result; an error means that the
 // library takes no changes now: giving the batch again is not safe where it counts anonymous votes.
-func ApplyRecords(ctx context.Context, fs *vfs.FS, b RecordsBatch) (RecordsResult, error) {
+func ApplyRecords(ctx context.Context, fs *engine.FS, b RecordsBatch) (RecordsResult, error) {
 	r := RecordsResult{Failed: make([]string, len(b.Items))}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, item := range b.Items {

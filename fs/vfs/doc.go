@@ -1,7 +1,6 @@
-// Package vfs is a library as a file system, with no kernel in it: nodes, folders, files and their handles, the rules of
-// rename, trash, versions and media identity.
+// Package vfs is the contract between a library and what shows it to programs: nodes, folders, files and
+// their handles, and media (Library, MediaLibrary, File, Dir, Announcer).
 //
-// Everything it changes goes through the catalog as an operation (operation.go); everything it
-// writes lies in the spool until an upload made it a content. It never talks to FUSE: fs/fuse calls Library
-// and is told of changes through an Announcer.
+// It has no kernel in it and no store: fs/fuse, fs/view and fs/local ask a Library and are told of changes
+// through an Announcer; fs/vfs/engine is the library itself, fs/vfs/operation its rules.
 package vfs

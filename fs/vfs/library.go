@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
@@ -196,3 +197,10 @@ type Announcer interface {
 
 // ErrNoData is the cause of Seek's error when there is nothing behind the offset.
 var ErrNoData = io.EOF
+
+// FirstCookie is the least cookie that a name gets in a listing of a folder. Below it are the start, "."
+// and "..", and room for entries that a library in front of this one adds.
+const FirstCookie = 1 << 20
+
+// ErrKept is why no entry of the tree has the name of the folder with the views.
+var ErrKept = errors.New("this name is kept for the library's views")

@@ -16,6 +16,7 @@ import (
 	"mediafs/cache/catalog"
 	"mediafs/fs/fuse"
 	"mediafs/fs/vfs"
+	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
 	"mediafs/remote/bucket"
 	"mediafs/remote/object/mem"
@@ -30,7 +31,7 @@ func openReal(t *testing.T) *Library {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	fs, err := vfs.Open(ctx, vfs.Options{
+	fs, err := engine.Open(ctx, engine.Options{
 		Store:    store,
 		Catalog:  catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
 		Cache:    block.Options{Dir: filepath.Join(dir, "cache")},

@@ -20,14 +20,17 @@ type arrow struct {
 var arrows = []arrow{
 	{"cmd/...", []string{"cmd/...", "fs/...", "cache/...", "remote/..."}},
 	{"fs/daemon/...", []string{"fs/...", "cache/...", "remote/..."}},
-	{"fs/fuse/...", []string{"fs/fuse/...", "fs/vfs", "fs/acl", "fs/media", "fs/query", "fs/facts", "cache/*", "remote/bucket/record", "remote"}},
-	{"fs/view/...", []string{"fs/view/...", "fs/vfs", "fs/acl", "fs/media", "fs/query", "fs/facts", "cache/*", "remote/bucket/record", "remote/terms", "remote"}},
-	{"fs/local/...", []string{"fs/local/...", "fs/vfs", "fs/acl", "cache/*", "remote/bucket/record", "remote"}},
-	{"fs/vfs/vfstest", []string{"fs/vfs", "fs/facts", "cache/*", "remote/..."}}, // a suite: it builds whole libraries in memory
-	{"fs/vfs/...", []string{"fs/vfs/...", "fs/acl", "fs/media", "fs/query", "fs/facts", "cache/...", "remote/bucket/record", "remote/terms", "remote"}},
+	{"fs/fuse/...", []string{"fs/fuse/...", "fs/vfs", "fs/acl", "fs/media", "fs/query", "fs/facts", "remote/bucket/record", "remote"}},
+	{"fs/view/...", []string{"fs/view/...", "fs/vfs", "fs/acl", "fs/media", "fs/query", "fs/facts", "remote/bucket/record", "remote/terms", "remote"}},
+	{"fs/local/...", []string{"fs/local/...", "fs/vfs", "fs/acl", "remote/bucket/record", "remote"}},
+	{"fs/vfs/vfstest", []string{"fs/vfs", "fs/vfs/engine", "fs/facts", "cache/*", "remote/..."}},         // a suite: it builds whole libraries in memory
+	{"fs/vfs", []string{"fs/acl", "fs/media", "fs/query", "fs/facts", "remote/bucket/record", "remote"}}, // the contract: no catalog, no cache
+	{"fs/vfs/intent", []string{"remote/bucket/record"}},
+	{"fs/vfs/operation", []string{"fs/vfs", "fs/vfs/intent", "fs/acl", "fs/media", "fs/facts", "cache/catalog", "remote/bucket/record", "remote"}}, // no engine, clock or store
+	{"fs/vfs/engine", []string{"fs/vfs", "fs/vfs/intent", "fs/vfs/operation", "fs/acl", "fs/media", "fs/query", "fs/facts", "cache/...", "remote/bucket/record", "remote/terms", "remote"}},
 	{"fs/control/...", []string{"fs/control/...", "fs/transfer", "fs/vfs", "fs/media", "fs/query", "remote/bucket/record", "remote"}},
-	{"fs/transfer/...", []string{"fs/view", "fs/vfs", "fs/acl", "fs/media", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}},
-	{"fs/check/...", []string{"fs/vfs", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}}, // it compares the catalog with the bucket
+	{"fs/transfer/...", []string{"fs/view", "fs/vfs", "fs/vfs/engine", "fs/vfs/operation", "fs/acl", "fs/media", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}},
+	{"fs/check/...", []string{"fs/vfs", "fs/vfs/operation", "cache/catalog", "remote/bucket", "remote/bucket/record", "remote"}}, // it compares the catalog with the bucket
 	{"fs/query/...", []string{"fs/query/...", "fs/media", "remote/bucket/record", "remote/terms", "remote"}},
 	{"fs/media/...", []string{"fs/media/...", "remote/bucket/record", "remote"}},
 	{"fs/acl", nil}, // rules of POSIX: it knows nothing of libraries

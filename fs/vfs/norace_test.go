@@ -1,5 +1,0 @@
-//go:build !race
-
-package vfs_test
-
-const raceEnabled = false

@@ -1,6 +1,0 @@
-//go:build race
-
-package vfs_test
-
-// raceEnabled tells that the race detector makes everything many times as slow.
-const raceEnabled = true

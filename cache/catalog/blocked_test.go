@@ -215,13 +215,12 @@ func TestOutboxOfABlockedLog(t *testing.T) {
 				a.must("add k 1")
 				last := a.applied()
 				// The answer of our append is lost, and what is there after it is damaged.
-				var good []byte
+				var sent atomic.Bool
 				a.bad.Hook(func(c storetest.Call) error {
 					if c.Op != storetest.Put || c.Key != logKey(last+1) {
 						return nil
 					}
-					if good == nil {
-						good = []byte{}
+					if sent.CompareAndSwap(false, true) {
 						return nil
 					}
 					return remote.E("put", c.Key, remote.Unavailable, nil)
@@ -229,7 +228,7 @@ func TestOutboxOfABlockedLog(t *testing.T) {
 				a.bad.Fail(storetest.Fault{Op: storetest.Put, Prefix: "log/", Action: storetest.FailAfter})
 				a.abandon("add k 10")
 				a.eventually("it is sent", func() bool { return len(w.keys(logKey(last+1))) == 1 })
-				good = w.raw(logKey(last + 1))
+				good := w.raw(logKey(last + 1))
 				w.overwrite(logKey(last+1), []byte("not a commit"))
 				a.bad.Hook(nil)
 				a.blockedAt(last, logKey(last+1))

@@ -33,11 +33,9 @@ const maxDeferred = 16 << 10
 func (c *Catalog) Defer(ctx context.Context, intent []byte, run func(*Tx) error, failed func(tx *Tx, why error) error) (number uint64, err error) {
 	op := &operation{intent: intent, run: run, failed: failed, deferred: len(intent) <= maxDeferred, done: make(chan error, 1)}
 	done := op.done
-	if queued, err := c.submit(op); !queued {
-		return 0, err
-	}
-	if op.deferred {
-		return op.number, nil
+	number, deferred, err := c.submit(op) // from here on op is the catalog's
+	if number == 0 || deferred {
+		return number, err
 	}
 	return 0, c.wait(ctx, op, done)
 }

@@ -67,7 +67,7 @@ func (c *Catalog) update(ctx context.Context, op *operation) error {
 	}
 	done := make(chan error, 1)
 	op.done = done
-	if queued, err := c.submit(op); !queued {
+	if number, _, err := c.submit(op); number == 0 {
 		return err
 	}
 	return c.wait(ctx, op, done)
@@ -107,25 +107,25 @@ func (c *Catalog) wait(ctx context.Context, op *operation, done chan error) erro
 }
 
 // submit runs op for the first time and puts it into the outbox, unless it wrote nothing.
-func (c *Catalog) submit(op *operation) (queued bool, err error) {
+func (c *Catalog) submit(op *operation) (number uint64, deferred bool, err error) {
 	c.mu.Lock()
 	defer c.unlock()
 	if err := c.writable("update catalog"); err != nil {
-		return false, err
+		return 0, false, err
 	}
 	if err := c.ballast.room(op.frees); err != nil {
-		return false, err
+		return 0, false, err
 	}
-	number, err := c.nextOperation()
+	next, err := c.nextOperation()
 	if err != nil {
-		return false, err
+		return 0, false, err
 	}
 	op.session, op.base = c.st.session, c.st.seq
-	if err := c.execute(op, number); err != nil || op.number == 0 {
-		return false, err
+	if err := c.execute(op, next); err != nil || op.number == 0 {
+		return 0, false, err
 	}
 	c.queue(op)
-	return true, nil
+	return op.number, op.deferred, nil
 }
 
 // maxUndo is how many bytes of former values are written in the operation's own transaction: with the largest operation it fits. The attributes of a node that is

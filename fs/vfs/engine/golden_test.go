@@ -31,7 +31,7 @@ import (
 )
 
 // goldenDir has the golden trees: for each a library as it lies in a directory, and tree.txt, which says what is in it.
-const goldenDir = "../../testdata/format0"
+const goldenDir = "../../../testdata/format0"
 
 // makeGolden is the variable that has the golden trees made anew when it is "format0".
 const makeGolden = "MEDIAFS_MAKE_GOLDEN"

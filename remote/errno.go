@@ -50,12 +50,12 @@ func KindOfOS(err error) Kind {
 	return Other
 }
 
-// OSError makes an Error of an error of package os: with its kind, and without the operation and the
-// path that package os names, since op and path say both.
+// OSError makes an Error of an error of package os: with its kind, and without the operation and
+// the path that package os names, since op and path say both.
 func OSError(op, path string, err error) *Error { return E(op, path, KindOfOS(err), Bare(err)) }
 
-// Bare returns the cause of an error of package os that names an operation and one or two paths, and
-// any other error as it is.
+// Bare returns the cause of an error of package os that names an operation and one or two paths,
+// and any other error as it is.
 func Bare(err error) error {
 	var p *os.PathError
 	var l *os.LinkError

@@ -68,9 +68,9 @@ func Kinds() []Kind {
 	return ks
 }
 
-// An Error says what was being done (Op), to what (Path: a path, key or number), what sort of failure it
-// was, why (Err) and what the user can do about it (Hint). Any field but Kind may be empty.
-// Secrets never appear in it.
+// An Error says what was being done (Op), to what (Path: a path, key or number), what sort of
+// failure it was, why (Err) and what the user can do about it (Hint). Any field but Kind may be
+// empty. Secrets never appear in it.
 type Error struct {
 	Op   string
 	Path string
@@ -130,8 +130,8 @@ func (e *Error) Error() string {
 	return b.String()
 }
 
-// shown returns path as it is, or quoted when a terminal or a log would not show it as text: a name of
-// a file may hold control characters, or bytes that are not UTF-8.
+// shown returns path as it is, or quoted when a terminal or a log would not show it as text: a name
+// of a file may hold control characters, or bytes that are not UTF-8.
 func shown(path string) string {
 	plain := utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool {
 		return r != ' ' && !unicode.IsGraphic(r)
@@ -151,8 +151,8 @@ func (e *Error) Is(target error) bool {
 	return ok && k == e.Kind
 }
 
-// KindOf returns the kind of err: the kind of the outermost Error in its chain, Interrupted for a cancelled
-// context, Unavailable for one that ran out of time, Other when nothing is known.
+// KindOf returns the kind of err: the kind of the outermost Error in its chain, Interrupted for a
+// cancelled context, Unavailable for one that ran out of time, Other when nothing is known.
 func KindOf(err error) Kind {
 	var e *Error
 	if errors.As(err, &e) {

@@ -5,8 +5,9 @@ import (
 	"time"
 )
 
-// Media is what a library knows of one media: the union of what the media stores that this project speaks to keep. Who makes one fills what it
-// knows and leaves the rest zero. There are four sources, and each field says of which it is:
+// Media is what a library knows of one media: the union of what the media stores that this project
+// speaks to keep. Who makes one fills what it knows and leaves the rest zero. There are four
+// sources, and each field says of which it is:
 //
 //	the tree   names, sizes, times: what stat(2) tells
 //	facts      read out of the bytes (MediaFacts)
@@ -16,21 +17,29 @@ import (
 // Texts are UTF-8 without NUL. Times are in any zone; a zero time is not known.
 type Media struct {
 	// Identity.
-	ID           string   `json:"id"`                      // stable: survives rename, edit and rename-over; 32 hex digits in a bucket library, opaque in a service
-	Node         uint64   `json:"node,omitempty"`          // inode number
-	Name         string   `json:"name"`                    // in its folder; the first of several names
-	Paths        []string `json:"paths,omitempty"`         // all its names, from the library's root, with a leading slash; none in the trash
-	Extension    string   `json:"extension,omitempty"`     // of Name, lower case, without the dot
-	OriginalName string   `json:"original_name,omitempty"` // file name with which it was uploaded, when a person or service said so
-	ExternalID   string   `json:"external_id,omitempty"`   // how another system names it
-	CopiedFrom   string   `json:"copied_from,omitempty"`   // id of the media it was copied from
-	ParentID     string   `json:"parent_id,omitempty"`     // id of the media that this one answers or belongs to; with Context
-	FolderID     string   `json:"folder_id,omitempty"`     // the folder that Name is in, of one in the trash was in: a node's number in a bucket library, opaque in a service
+	// stable: survives rename, edit and rename-over; 32 hex digits in a bucket library, opaque in a
+	// service
+	ID   string `json:"id"`
+	Node uint64 `json:"node,omitempty"` // inode number
+	Name string `json:"name"`           // in its folder; the first of several names
+	// all its names, from the library's root, with a leading slash; none in the trash
+	Paths     []string `json:"paths,omitempty"`
+	Extension string   `json:"extension,omitempty"` // of Name, lower case, without the dot
+	// file name with which it was uploaded, when a person or service said so
+	OriginalName string `json:"original_name,omitempty"`
+	ExternalID   string `json:"external_id,omitempty"` // how another system names it
+	CopiedFrom   string `json:"copied_from,omitempty"` // id of the media it was copied from
+	// id of the media that this one answers or belongs to; with Context
+	ParentID string `json:"parent_id,omitempty"`
+	// the folder that Name is in, of one in the trash was in: a node's number in a bucket library,
+	// opaque in a service
+	FolderID string `json:"folder_id,omitempty"`
 
 	// Content; the tree, and facts for what needs the bytes.
-	Size         int64     `json:"size"`                    // bytes of the head
-	OriginalSize int64     `json:"original_size,omitempty"` // bytes before a conversion by a service; 0 when it was not converted
-	Type         string    `json:"type,omitempty"`          // media type by content, such as image/jpeg
+	Size int64 `json:"size"` // bytes of the head
+	// bytes before a conversion by a service; 0 when it was not converted
+	OriginalSize int64     `json:"original_size,omitempty"`
+	Type         string    `json:"type,omitempty"` // media type by content, such as image/jpeg
 	Class        Class     `json:"class,omitempty"`
 	SHA256       string    `json:"sha256,omitempty"` // hex, of the head
 	MD5          string    `json:"md5,omitempty"`
@@ -40,34 +49,40 @@ type Media struct {
 	Modified     time.Time `json:"modified,omitzero"`  // of the bytes: mtime
 	Edited       time.Time `json:"edited,omitzero"`    // when people last changed what is said here
 	Deleted      time.Time `json:"deleted,omitzero"`   // when it went to the trash; zero: it is not there
-	External     bool      `json:"external,omitempty"` // its bytes are an object that was there before the library, and are not ours to change
+	// its bytes are an object that was there before the library, and are not ours to change
+	External bool `json:"external,omitempty"`
 
 	Location         string `json:"location,omitempty"`          // where a service keeps the bytes, in its own words
 	OriginalLocation string `json:"original_location,omitempty"` // the same of the bytes before a conversion
 
 	// Description; people, over facts.
-	Title       string          `json:"title,omitempty"`
-	Description string          `json:"description,omitempty"`
-	Tags        []string        `json:"tags,omitempty"` // in the order they were given, none twice
-	Rating      int             `json:"rating"`         // 0 (not rated) to 10: half stars
-	Language    string          `json:"language,omitempty"`
-	URL         string          `json:"url,omitempty"`        // where it came from
-	Creator     string          `json:"creator,omitempty"`    // author, artist, photographer
-	Injector    string          `json:"injector,omitempty"`   // the way it came in: "mount", "import", a program, a mail gateway
-	Category    int64           `json:"category,omitempty"`   // number in a service's list of categories
-	Taken       time.Time       `json:"taken,omitzero"`       // when the picture, film or sound was made; zone as the camera had it, UTC when it did not say
-	TakenZone   bool            `json:"taken_zone,omitempty"` // the zone of Taken is known; else Taken is the camera's clock called UTC
-	Year        int             `json:"year,omitempty"`       // of Taken; of a sound without one, of its tags
-	Month       int             `json:"month,omitempty"`      // of Taken, 1 to 12
+	Title       string   `json:"title,omitempty"`
+	Description string   `json:"description,omitempty"`
+	Tags        []string `json:"tags,omitempty"` // in the order they were given, none twice
+	Rating      int      `json:"rating"`         // 0 (not rated) to 10: half stars
+	Language    string   `json:"language,omitempty"`
+	URL         string   `json:"url,omitempty"`     // where it came from
+	Creator     string   `json:"creator,omitempty"` // author, artist, photographer
+	// the way it came in: "mount", "import", a program, a mail gateway
+	Injector string `json:"injector,omitempty"`
+	Category int64  `json:"category,omitempty"` // number in a service's list of categories
+	// when the picture, film or sound was made; zone as the camera had it, UTC when it did not say
+	Taken time.Time `json:"taken,omitzero"`
+	// the zone of Taken is known; else Taken is the camera's clock called UTC
+	TakenZone   bool            `json:"taken_zone,omitempty"`
+	Year        int             `json:"year,omitempty"`  // of Taken; of a sound without one, of its tags
+	Month       int             `json:"month,omitempty"` // of Taken, 1 to 12
 	Place       *Place          `json:"place,omitempty"`
 	Orientation int             `json:"orientation,omitempty"` // as EXIF: 1 to 8; 0 not known
 	Metadata    json.RawMessage `json:"metadata,omitempty"`    // an object of any depth, kept as given
 
 	// State; people and services.
-	Status       int     `json:"status"`                  // of the upload: 0 to 3 as the service means them, StatusIncomplete; other numbers are kept
-	Ready        bool    `json:"ready"`                   // whole and usable: not StatusIncomplete, nothing pending
-	Live         bool    `json:"live,omitempty"`          // shown to the public by a service
-	Moderation   int     `json:"moderation"`              // 0 to 3 or -1, as the service means them; 0 when nobody looked at it
+	// of the upload: 0 to 3 as the service means them, StatusIncomplete; other numbers are kept
+	Status int  `json:"status"`
+	Ready  bool `json:"ready"`          // whole and usable: not StatusIncomplete, nothing pending
+	Live   bool `json:"live,omitempty"` // shown to the public by a service
+	// 0 to 3 or -1, as the service means them; 0 when nobody looked at it
+	Moderation   int     `json:"moderation"`
 	DeniedReason int     `json:"denied_reason,omitempty"` // 0 to 14, from the service's list
 	Hidden       bool    `json:"hidden"`                  // only its owner sees it
 	Privacy      Privacy `json:"privacy,omitempty"`
@@ -75,16 +90,19 @@ type Media struct {
 	Domain       string  `json:"domain,omitempty"`
 	VHost        int64   `json:"vhost,omitempty"` // number of the site it belongs to
 
-	Owner   Person   `json:"owner,omitzero"`
-	Channel Channel  `json:"channel,omitzero"`
-	Events  []int64  `json:"events,omitempty"`
-	Groups  []int64  `json:"groups,omitempty"`
-	Artwork string   `json:"artwork,omitempty"` // id of the media that is its picture
-	Counts  Counts   `json:"counts"`
-	Links   []Link   `json:"links,omitempty"`
-	Flags   []string `json:"flags,omitempty"`  // what a service says beside: "owned", "preview", "editable", "virus", "shared", "password"; of what its user may do "read", "write", "manage", "explicit"
-	Viewer  int      `json:"viewer,omitempty"` // number of the tool with which a service shows it, from the service's list; 0: none
-	Editor  int      `json:"editor,omitempty"` // number of the tool with which a service edits it; 0: none
+	Owner   Person  `json:"owner,omitzero"`
+	Channel Channel `json:"channel,omitzero"`
+	Events  []int64 `json:"events,omitempty"`
+	Groups  []int64 `json:"groups,omitempty"`
+	Artwork string  `json:"artwork,omitempty"` // id of the media that is its picture
+	Counts  Counts  `json:"counts"`
+	Links   []Link  `json:"links,omitempty"`
+	// what a service says beside: "owned", "preview", "editable", "virus", "shared", "password"; of
+	// what its user may do "read", "write", "manage", "explicit"
+	Flags []string `json:"flags,omitempty"`
+	// number of the tool with which a service shows it, from the service's list; 0: none
+	Viewer int `json:"viewer,omitempty"`
+	Editor int `json:"editor,omitempty"` // number of the tool with which a service edits it; 0: none
 
 	Favorites  []string    `json:"favorites,omitempty"` // users
 	Votes      []Vote      `json:"votes,omitempty"`     // by user; anonymous ones are in Counts only
@@ -98,7 +116,8 @@ type Media struct {
 // StatusIncomplete is the status of a media whose upload was cancelled: its chunks are gone.
 const StatusIncomplete = 5
 
-// Bounds of a Media's values. What is above is refused when it is set and cut when it is read out of bytes.
+// Bounds of a Media's values. What is above is refused when it is set and cut when it is read out
+// of bytes.
 const (
 	MaxTitle       = 1 << 10  // bytes
 	MaxDescription = 16 << 10 // bytes
@@ -112,7 +131,8 @@ const (
 	MaxDenied      = 14
 )
 
-// Privacy tells who may see a media when it is offered to others. It has nothing to do with permissions of the mount.
+// Privacy tells who may see a media when it is offered to others. It has nothing to do with
+// permissions of the mount.
 type Privacy string
 
 // The values of Privacy. Empty is private.
@@ -140,7 +160,10 @@ const (
 
 // Classes lists them, in the order in which they are shown.
 func Classes() []Class {
-	return []Class{ClassApplication, ClassArchive, ClassAudio, ClassData, ClassDevelopment, ClassDocument, ClassImage, ClassPresentation, ClassSpreadsheet, ClassVideo}
+	return []Class{
+		ClassApplication, ClassArchive, ClassAudio, ClassData, ClassDevelopment, ClassDocument, ClassImage,
+		ClassPresentation, ClassSpreadsheet, ClassVideo,
+	}
 }
 
 // Place is a place on earth, WGS 84.
@@ -212,9 +235,11 @@ type Binding struct {
 
 // Link is an address under which a media can be had.
 type Link struct {
-	Number         uint64    `json:"number,omitempty"` // in a bucket library, from 1 within a media
-	Kind           string    `json:"kind"`             // "view", "read", "edit", "watch", "listen", "download", "direct", "stream", "thumbnail", "one-time" (to download), "one-time-view", "one-time-watch", "one-time-listen"
-	URL            string    `json:"url,omitempty"`    // with the token in it, for one that gives access
+	Number uint64 `json:"number,omitempty"` // in a bucket library, from 1 within a media
+	// "view", "read", "edit", "watch", "listen", "download", "direct", "stream", "thumbnail",
+	// "one-time" (to download), "one-time-view", "one-time-watch", "one-time-listen"
+	Kind           string    `json:"kind"`
+	URL            string    `json:"url,omitempty"` // with the token in it, for one that gives access
 	Expires        time.Time `json:"expires,omitzero"`
 	BurnAfterUse   bool      `json:"burn_after_use,omitempty"`
 	BindIP         string    `json:"bind_ip,omitempty"` // masks and ranges, comma separated

@@ -2,8 +2,9 @@ package remote
 
 import "time"
 
-// MediaFacts are what the bytes of a media say of it. They are read again whenever the bytes change, and when the rules for reading get better.
-// Numbers that are not known are zero. Texts are cut to MaxText bytes.
+// MediaFacts are what the bytes of a media say of it. They are read again whenever the bytes
+// change, and when the rules for reading get better. Numbers that are not known are zero. Texts are
+// cut to MaxText bytes.
 type MediaFacts struct {
 	Version int       `json:"version"` // of the rules they were read by
 	Read    time.Time `json:"read,omitzero"`
@@ -18,20 +19,21 @@ type MediaFacts struct {
 	Orientation int       `json:"orientation,omitempty"` // EXIF: 1 to 8; of films 1, 3, 6 or 8 from their matrix
 	Frames      int       `json:"frames,omitempty"`      // of an animation
 	Taken       time.Time `json:"taken,omitzero"`        // with the camera's zone
-	TakenZone   bool      `json:"taken_zone,omitempty"`  // the zone is said in the bytes; else Taken is the camera's clock called UTC
-	Place       *Place    `json:"place,omitempty"`
-	Direction   *float64  `json:"direction,omitempty"` // degrees of the compass, looking
-	Make        string    `json:"make,omitempty"`
-	Model       string    `json:"model,omitempty"`
-	Lens        string    `json:"lens,omitempty"`
-	Serial      string    `json:"serial,omitempty"`
-	Software    string    `json:"software,omitempty"`
-	Exposure    float64   `json:"exposure,omitempty"` // seconds
-	Aperture    float64   `json:"aperture,omitempty"` // f-number
-	ISO         int       `json:"iso,omitempty"`
-	FocalLength float64   `json:"focal_length,omitempty"` // millimetres
-	Bias        *float64  `json:"bias,omitempty"`         // exposure compensation, EV
-	Flash       *int      `json:"flash,omitempty"`        // EXIF's number
+	// the zone is said in the bytes; else Taken is the camera's clock called UTC
+	TakenZone   bool     `json:"taken_zone,omitempty"`
+	Place       *Place   `json:"place,omitempty"`
+	Direction   *float64 `json:"direction,omitempty"` // degrees of the compass, looking
+	Make        string   `json:"make,omitempty"`
+	Model       string   `json:"model,omitempty"`
+	Lens        string   `json:"lens,omitempty"`
+	Serial      string   `json:"serial,omitempty"`
+	Software    string   `json:"software,omitempty"`
+	Exposure    float64  `json:"exposure,omitempty"` // seconds
+	Aperture    float64  `json:"aperture,omitempty"` // f-number
+	ISO         int      `json:"iso,omitempty"`
+	FocalLength float64  `json:"focal_length,omitempty"` // millimetres
+	Bias        *float64 `json:"bias,omitempty"`         // exposure compensation, EV
+	Flash       *int     `json:"flash,omitempty"`        // EXIF's number
 
 	// Films and sounds.
 	Duration   float64 `json:"duration,omitempty"` // seconds
@@ -64,13 +66,15 @@ type MediaFacts struct {
 	Comment     string   `json:"comment,omitempty"`
 	Pages       int      `json:"pages,omitempty"`
 
-	// What is too long for the catalog lies in the document: everything that EXIF, IPTC and XMP say, and the embedded picture.
+	// What is too long for the catalog lies in the document: everything that EXIF, IPTC and XMP
+	// say, and the embedded picture.
 	Document    bool   `json:"document,omitempty"`     // there is one
 	PictureType string `json:"picture_type,omitempty"` // media type of the embedded picture
 	PictureSize int    `json:"picture_size,omitempty"` // bytes
 }
 
-// A FactsDocument is the long part of MediaFacts, in JSON. Keys are names of fields as the standards have them, values are texts, numbers or lists.
+// A FactsDocument is the long part of MediaFacts, in JSON. Keys are names of fields as the
+// standards have them, values are texts, numbers or lists.
 type FactsDocument struct {
 	EXIF    map[string]any `json:"exif,omitempty"`
 	IPTC    map[string]any `json:"iptc,omitempty"`

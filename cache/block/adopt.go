@@ -13,11 +13,11 @@ import (
 	"mediafs/remote"
 )
 
-// Adopt makes the complete local file at path the cache entry of ct: by a rename on the same file system, else by a copy, for which
-// there must be room within MaxBytes and MinFree (else NoSpace). It is
-// pinned until Unpin, also over a restart and a power loss. Nobody may write to the file any more; who has it open reads on. On an error the file is
-// left where it is. Without sums in ct, the file is read once to compute them. With no cache on disk, Adopt
-// just removes the file.
+// Adopt makes the complete local file at path the cache entry of ct: by a rename on the same file
+// system, else by a copy, for which there must be room within MaxBytes and MinFree (else NoSpace).
+// It is pinned until Unpin, also over a restart and a power loss. Nobody may write to the file any
+// more; who has it open reads on. On an error the file is left where it is. Without sums in ct, the
+// file is read once to compute them. With no cache on disk, Adopt just removes the file.
 func (c *Cache) Adopt(ct Content, path string) error {
 	if err := c.enter(); err != nil {
 		return remote.E("adopt into cache", path, remote.Unavailable, err)
@@ -52,7 +52,8 @@ func (c *Cache) Adopt(ct Content, path string) error {
 	return nil
 }
 
-// checkFile makes sure that the file at path can be ct, and computes the sums of an external content.
+// checkFile makes sure that the file at path can be ct, and computes the sums of an external
+// content.
 func (c *Cache) checkFile(ct Content, path string) ([]uint32, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -87,7 +88,8 @@ func (c *Cache) checkFile(ct Content, path string) ([]uint32, error) {
 	return sums, nil
 }
 
-// roomForCopy takes the room that adopting the file at path needs while it lies there and in the cache: none when it can be renamed.
+// roomForCopy takes the room that adopting the file at path needs while it lies there and in the
+// cache: none when it can be renamed.
 func (c *Cache) roomForCopy(path string, size int64) (giveBack func(), err error) {
 	var from, to unix.Stat_t
 	if err := errors.Join(unix.Lstat(path, &from), unix.Fstat(int(c.dir.f.Fd()), &to)); err != nil {
@@ -113,8 +115,8 @@ func (c *Cache) roomForCopy(path string, size int64) (giveBack func(), err error
 	}, nil
 }
 
-// moveIn moves the file in and makes it e's data. The sidecar goes first: without its data file it means nothing, while a
-// data file without it would be thrown away after a crash.
+// moveIn moves the file in and makes it e's data. The sidecar goes first: without its data file it
+// means nothing, while a data file without it would be thrown away after a crash.
 func (c *Cache) moveIn(e *entry, path string, ct Content, sums []uint32) error {
 	d := newData(e)
 	d.made = true
@@ -175,7 +177,8 @@ func (c *Cache) disown(e *entry) {
 	}
 }
 
-// moveFile renames the file at path to name in the cache, or copies it from another file system, and syncs that.
+// moveFile renames the file at path to name in the cache, or copies it from another file system,
+// and syncs that.
 func (c *Cache) moveFile(path, name string) error {
 	err := c.dir.take(path, name)
 	switch {
@@ -220,7 +223,8 @@ func (c *Cache) copyFile(path, name string) error {
 	return nil
 }
 
-// Unpin says that the commit that refers to an adopted content has been seen: it may be evicted now.
+// Unpin says that the commit that refers to an adopted content has been seen: it may be evicted
+// now.
 func (c *Cache) Unpin(id remote.ContentID) {
 	name := nameOf(id)
 	c.lock()
@@ -247,8 +251,8 @@ func (c *Cache) Pinned() []remote.ContentID {
 	return ids
 }
 
-// Forget drops what the cache has of a content, pinned or not. Reads in progress go on. What is just being fetched or looked
-// for may stay: it is right, and will be evicted.
+// Forget drops what the cache has of a content, pinned or not. Reads in progress go on. What is
+// just being fetched or looked for may stay: it is right, and will be evicted.
 func (c *Cache) Forget(id remote.ContentID) {
 	if c.enter() != nil {
 		return

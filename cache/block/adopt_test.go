@@ -100,7 +100,8 @@ func TestAdoptAcrossFileSystems(t *testing.T) {
 		t.Errorf("no original: %v", err)
 	}
 	names, err := os.ReadDir(o.Dir)
-	if err != nil || slices.ContainsFunc(names, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), tempSuffix) }) {
+	if err != nil ||
+		slices.ContainsFunc(names, func(e os.DirEntry) bool { return strings.HasSuffix(e.Name(), tempSuffix) }) {
 		t.Errorf("left: %v, %v", names, err)
 	}
 }

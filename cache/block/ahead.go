@@ -1,13 +1,13 @@
 package block
 
-// Reading ahead. A handle has up to two streams, because players read sound and picture of one file at two places in turn.
-// A stream that reads on in order gets a window ahead of it, which doubles as it is used; it is fetched with up to two
-// GETs at a time. Random reads fetch nothing ahead.
+// Reading ahead. A handle has up to two streams, because players read sound and picture of one file
+// at two places in turn. A stream that reads on in order gets a window ahead of it, which doubles
+// as it is used; it is fetched with up to two GETs at a time. Random reads fetch nothing ahead.
 const (
 	streamsPerReader = 2
 
-	// A read this near to where a stream is belongs to it: the kernel reads ahead itself, several requests at once and
-	// not always in order. 1 MiB is the most it reads ahead in one go.
+	// A read this near to where a stream is belongs to it: the kernel reads ahead itself, several
+	// requests at once and not always in order. 1 MiB is the most it reads ahead in one go.
 	streamSlack = 1 << 20
 
 	// Who looks at the first bytes of a file only (file managers, EXIF readers) stays below this.
@@ -18,7 +18,8 @@ const (
 
 	getsPerStream = 2
 
-	// A stream that so many reads in a row passed by was left for good: what it still fetches is cancelled.
+	// A stream that so many reads in a row passed by was left for good: what it still fetches is
+	// cancelled.
 	streamPatience = 4
 )
 
@@ -76,7 +77,8 @@ func (r *Reader) advance(off, n int64) {
 	c.pump(st)
 }
 
-// streamAt returns the stream that a read at off belongs to, a new one in place of the one used less lately if there is none. Needs mu.
+// streamAt returns the stream that a read at off belongs to, a new one in place of the one used
+// less lately if there is none. Needs mu.
 func (r *Reader) streamAt(off int64) *stream {
 	oldest := &r.streams[0]
 	for i := range r.streams {

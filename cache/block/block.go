@@ -1,18 +1,20 @@
-// Package block is the read cache: the bytes of contents, which never change, in blocks of 256 KiB. Blocks are
-// fetched from a store when they are read (or a little before, for a sequential reader), verified, and kept on
-// local disk within a limit.
+// Package block is the read cache: the bytes of contents, which never change, in blocks of 256 KiB.
+// Blocks are fetched from a store when they are read (or a little before, for a sequential reader),
+// verified, and kept on local disk within a limit.
 //
-// What it promises: ReadAt returns the bytes of the content or an error, whatever the disk, the network or a crash
-// did to a block. What it never does: write to the store, hold the only copy of anything but a pinned content, or
-// fail a read because its own disk is full, broken or being cleaned up. Its directory may be deleted
-// at any time while nobody has it open.
+// What it promises: ReadAt returns the bytes of the content or an error, whatever the disk, the
+// network or a crash did to a block. What it never does: write to the store, hold the only copy of
+// anything but a pinned content, or fail a read because its own disk is full, broken or being
+// cleaned up. Its directory may be deleted at any time while nobody has it open.
 //
-// Where things are: a Reader (reader.go, ahead.go) claims blocks from memory, disk or a flight; a run
-// (fetch.go) obtains some neighbouring blocks and publishes each in its flight; data files and their sidecars
-// are in data.go and sidecar.go; upkeep.go scans the directory after a start and writes sidecars; evict.go makes room.
+// Where things are: a Reader (reader.go, ahead.go) claims blocks from memory, disk or a flight; a
+// run (fetch.go) obtains some neighbouring blocks and publishes each in its flight; data files and
+// their sidecars are in data.go and sidecar.go; upkeep.go scans the directory after a start and
+// writes sidecars; evict.go makes room.
 //
-// Locks: entry.path, then Cache.mu, then slots.mu. Cache.mu guards every field of entries, data files, flights,
-// runs, streams and buffers that is not said to be constant; nothing is read, written or waited for under it.
+// Locks: entry.path, then Cache.mu, then slots.mu. Cache.mu guards every field of entries, data
+// files, flights, runs, streams and buffers that is not said to be constant; nothing is read,
+// written or waited for under it.
 package block
 
 import (
@@ -29,7 +31,8 @@ import (
 	"mediafs/remote"
 )
 
-// BlockSize is the unit of caching and of checksums, in bytes. The last block of a content may be shorter.
+// BlockSize is the unit of caching and of checksums, in bytes. The last block of a content may be
+// shorter.
 const BlockSize = 256 << 10
 
 // Content is what the cache must know of a content to read and verify it.
@@ -37,12 +40,13 @@ type Content struct {
 	ID   remote.ContentID
 	Size int64 // bytes
 
-	// Sums has the crc32c (Castagnoli) of each block, ceil(Size/BlockSize) of them; nil when they are in a side
-	// object or when there are none. The cache keeps the slice and never changes it.
+	// Sums has the crc32c (Castagnoli) of each block, ceil(Size/BlockSize) of them; nil when they
+	// are in a side object or when there are none. The cache keeps the slice and never changes it.
 	Sums []uint32
 
-	// LoadSums fetches and verifies the side object with the sums. nil when Sums is set, or when nobody computed sums
-	// (external contents): then only the length of what the store sends is checked.
+	// LoadSums fetches and verifies the side object with the sums. nil when Sums is set, or when
+	// nobody computed sums (external contents): then only the length of what the store sends is
+	// checked.
 	LoadSums func(ctx context.Context) ([]uint32, error)
 }
 
@@ -52,7 +56,9 @@ type Options struct {
 	Dir   string // where blocks are kept; made if missing. Empty, or a local store: nothing is kept on disk
 
 	MaxBytes int64 // disk space for blocks; 0 is 10 GiB
-	MinFree  int64 // the cache shrinks, and takes nothing more, below this much free space; 0 is min(512 MiB, 10 % of the file system)
+	// the cache shrinks, and takes nothing more, below this much free space; 0 is min(512 MiB, 10 %
+	// of the file system)
+	MinFree  int64
 	Memory   int64 // bytes of all buffers together; 0 is 64 MiB; at least two blocks for each parallel GET
 	Parallel int   // GETs at the same time, of all readers together; 0 is 8
 	MaxOpen  int   // data files kept open while nobody reads them; 0 is 128, or an eighth of what this process may open
@@ -62,7 +68,9 @@ type Options struct {
 	Stall    time.Duration // a GET without a byte for this long is given up and tried again; 0 is 30 s
 	Tries    int           // how often a block that fails its checksum is fetched before the error is Corrupt; 0 is 3
 	Pause    time.Duration // how long nothing is written to disk after a write failed; 0 is 1 minute
-	Flush    time.Duration // how often what is on disk is noted in sidecars; a crash forgets the blocks of this long; 0 is 10 s
+	// how often what is on disk is noted in sidecars; a crash forgets the blocks of this long; 0 is
+	// 10 s
+	Flush time.Duration
 
 	Log *logrus.Entry // nil logs nothing
 
@@ -172,8 +180,8 @@ type Cache struct {
 	}
 }
 
-// Open opens a cache on opt.Dir, for this process alone: Busy when another one has it. What is found there is
-// looked through behind; a content that is read meanwhile is found at once.
+// Open opens a cache on opt.Dir, for this process alone: Busy when another one has it. What is
+// found there is looked through behind; a content that is read meanwhile is found at once.
 func Open(opt Options) (*Cache, error) {
 	if opt.Store == nil {
 		return nil, remote.E("open block cache", opt.Dir, remote.Invalid, nil).WithHint("no store given")
@@ -222,8 +230,8 @@ func (c *Cache) openDisk() error {
 	return nil
 }
 
-// Close ends all fetches, whose readers get an error, notes what is on disk and lets go of the directory. Readers
-// may be closed after it.
+// Close ends all fetches, whose readers get an error, notes what is on disk and lets go of the
+// directory. Readers may be closed after it.
 func (c *Cache) Close() error {
 	c.lock()
 	if c.mu.closed {

@@ -14,15 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// segmentBlocks is the unit of eviction: 64 blocks, 16 MiB, one word of the bitmap. Small contents go as a whole,
-// large ones in pieces, so that a film larger than the cache does not push itself out while it is played.
+// segmentBlocks is the unit of eviction: 64 blocks, 16 MiB, one word of the bitmap. Small contents
+// go as a whole, large ones in pieces, so that a film larger than the cache does not push itself
+// out while it is played.
 const segmentBlocks = 64
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// Data is one data file: some of a content's blocks, at their own offsets. When an entry's data is given up, it is
-// detached from it and dead: who has it in use reads on in the unlinked file, and nothing new is written to it.
-// All fields are guarded by Cache.mu.
+// Data is one data file: some of a content's blocks, at their own offsets. When an entry's data is
+// given up, it is detached from it and dead: who has it in use reads on in the unlinked file, and
+// nothing new is written to it. All fields are guarded by Cache.mu.
 type data struct {
 	e        *entry
 	f        *os.File // nil while closed
@@ -58,13 +59,15 @@ func (d *data) segment(block int64) *segment { return &d.segments[block/segmentB
 
 func bit(block int64) uint64 { return 1 << uint(block%segmentBlocks) }
 
-// noteAge is how old a sidecar of a content in use may grow. Its time is how a restart knows what was used last.
+// noteAge is how old a sidecar of a content in use may grow. Its time is how a restart knows what
+// was used last.
 const noteAge = time.Hour
 
 // spaceOf is what n bytes of a file cost on disk: whole pages.
 func spaceOf(n int) int64 { return (int64(n) + 4095) &^ 4095 }
 
-// sidecarSpace is what a content costs on disk beside its blocks: an inode and a page for the sidecar.
+// sidecarSpace is what a content costs on disk beside its blocks: an inode and a page for the
+// sidecar.
 const sidecarSpace = 4096
 
 // space is what the blocks of s cost on disk.
@@ -126,8 +129,8 @@ func (c *Cache) release(d *data, s *segment) {
 	}
 }
 
-// shut closes d's file, after mu is free. What was verified through it must be again: under its name may be
-// something else when it is opened next. Needs mu.
+// shut closes d's file, after mu is free. What was verified through it must be again: under its
+// name may be something else when it is opened next. Needs mu.
 func (c *Cache) shut(d *data) {
 	if d.idle != nil {
 		c.mu.idle.Remove(d.idle)
@@ -171,7 +174,8 @@ func (c *Cache) delist(s *segment) {
 	}
 }
 
-// detach gives up what e has on disk, if anything; unlink must be called after it when it did. Needs mu.
+// detach gives up what e has on disk, if anything; unlink must be called after it when it did.
+// Needs mu.
 func (c *Cache) detach(e *entry) bool {
 	d := e.disk
 	if d == nil {
@@ -195,8 +199,9 @@ func (c *Cache) detach(e *entry) bool {
 	return true
 }
 
-// unlink removes the names of an entry that has nothing on disk any more, and the entry when nobody needs it. A data file
-// that was made meanwhile has replaced the old one, and stays. It is called once for each detach.
+// unlink removes the names of an entry that has nothing on disk any more, and the entry when nobody
+// needs it. A data file that was made meanwhile has replaced the old one, and stays. It is called
+// once for each detach.
 func (c *Cache) unlink(e *entry) {
 	e.path.Lock()
 	defer e.path.Unlock()
@@ -247,7 +252,8 @@ func (c *Cache) file(d *data) (*os.File, error) {
 	return f, nil
 }
 
-// openData opens a data file, or makes an empty one of the content's size. An old one that is not what it was is an error.
+// openData opens a data file, or makes an empty one of the content's size. An old one that is not
+// what it was is an error.
 func (c *Cache) openData(e *entry, made bool) (*os.File, error) {
 	name := e.name + dataSuffix
 	if !made {
@@ -295,7 +301,8 @@ func (c *Cache) readData(d *data, p []byte, off int64) error {
 	return err
 }
 
-// lose gives up all that e has on disk in d, because the file is not what it was. It may be called again for the same d.
+// lose gives up all that e has on disk in d, because the file is not what it was. It may be called
+// again for the same d.
 func (c *Cache) lose(d *data) {
 	c.lock()
 	mine := d.e.disk == d && c.detach(d.e)
@@ -305,8 +312,8 @@ func (c *Cache) lose(d *data) {
 	}
 }
 
-// keep writes a verified block to disk and reports whether it is there. It is not when the disk is full or broken
-// or the limit is reached by what may not be evicted; a read never fails for that.
+// keep writes a verified block to disk and reports whether it is there. It is not when the disk is
+// full or broken or the limit is reached by what may not be evicted; a read never fails for that.
 func (c *Cache) keep(e *entry, block int64, buf *buffer) bool {
 	if c.dir == nil {
 		return false

@@ -36,7 +36,8 @@ func onDisk(t *testing.T, dir string) int64 {
 	return sum
 }
 
-// readAll reads a content from its beginning, by blocks, through a reader of its own, and waits until it is kept.
+// readAll reads a content from its beginning, by blocks, through a reader of its own, and waits
+// until it is kept.
 func readAll(t *testing.T, c *Cache, s *fakeStore, ct Content) {
 	t.Helper()
 	r := c.NewReader(ct)
@@ -489,7 +490,16 @@ func TestIdleFilesAreClosed(t *testing.T) {
 	}
 	n, _ := s.counts()
 	for i := range 10 {
-		readAll(t, c, s, Content{ID: remote.ContentID{ID: fmt.Sprint("photo", i)}, Size: 1 << 20, Sums: sumsOf(synthetic{seed: uint64(i), size: 1 << 20})})
+		readAll(
+			t,
+			c,
+			s,
+			Content{
+				ID:   remote.ContentID{ID: fmt.Sprint("photo", i)},
+				Size: 1 << 20,
+				Sums: sumsOf(synthetic{seed: uint64(i), size: 1 << 20}),
+			},
+		)
 	}
 	if m, _ := s.counts(); m != n {
 		t.Errorf("%d requests after files were closed", m-n)

@@ -14,7 +14,8 @@ type entry struct {
 	name string // of its files, without suffix
 	id   remote.ContentID
 
-	// path is held while names of this entry in the directory are opened, made, replaced or removed. It is taken before Cache.mu.
+	// path is held while names of this entry in the directory are opened, made, replaced or
+	// removed. It is taken before Cache.mu.
 	path sync.Mutex
 
 	// The rest is guarded by Cache.mu.
@@ -52,8 +53,8 @@ func (c *Cache) entry(id remote.ContentID, size int64) *entry {
 	return e
 }
 
-// tidy forgets an entry that has nothing and nobody. It may be called for one that is forgotten already, and has a
-// successor. Needs mu.
+// tidy forgets an entry that has nothing and nobody. It may be called for one that is forgotten
+// already, and has a successor. Needs mu.
 func (c *Cache) tidy(e *entry) {
 	idle := e.readers == 0 && len(e.flights) == 0 && e.loading == nil && e.asking == nil
 	if idle && e.disk == nil && e.leaving == 0 && len(e.recent) == 0 && c.mu.entries[e.name] == e {
@@ -66,16 +67,19 @@ func (e *entry) length(block int64) int {
 	return int(min(BlockSize, e.size-block*BlockSize))
 }
 
-// What is said of a content's size may be wrong, or a lie: it decides how much memory is taken for it.
+// What is said of a content's size may be wrong, or a lie: it decides how much memory is taken for
+// it.
 const (
-	// maxContent is the largest object that there is in S3, in bytes. Its tables take 18 MiB, besides 80 MiB of checksums.
+	// maxContent is the largest object that there is in S3, in bytes. Its tables take 18 MiB,
+	// besides 80 MiB of checksums.
 	maxContent = 5 << 40
-	// maxUnsummed is how large a content may be of which nobody has computed checksums, to be kept on disk, in bytes: there we need our own.
+	// maxUnsummed is how large a content may be of which nobody has computed checksums, to be kept
+	// on disk, in bytes: there we need our own.
 	maxUnsummed = 64 << 30
 )
 
-// ready makes e usable for ct: its sidecar has been read, its sums are known to be there or not. An entry that
-// was cached as something else loses what is on disk.
+// ready makes e usable for ct: its sidecar has been read, its sums are known to be there or not. An
+// entry that was cached as something else loses what is on disk.
 func (c *Cache) ready(e *entry, ct Content) error {
 	if ct.Size < 0 || ct.Size > maxContent {
 		return remote.E("read content", e.id.ID, remote.Corrupt, fmt.Errorf("a size of %d bytes", ct.Size))
@@ -100,7 +104,8 @@ func (c *Cache) ready(e *entry, ct Content) error {
 		e.loading = nil
 		if err != nil {
 			c.unlock()
-			return remote.E("read content", e.id.ID, remote.Other, err).WithHint("raise the number of files that the daemon may have open (LimitNOFILE, ulimit -n)")
+			return remote.E("read content", e.id.ID, remote.Other, err).
+				WithHint("raise the number of files that the daemon may have open (LimitNOFILE, ulimit -n)")
 		}
 	}
 	err, stale := c.settle(e, ct)

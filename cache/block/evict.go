@@ -7,11 +7,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// freeAge is how long an answer about free space is believed; in between it is estimated from what the cache itself writes and frees.
+// freeAge is how long an answer about free space is believed; in between it is estimated from what
+// the cache itself writes and frees.
 const freeAge = time.Second
 
-// reserve makes room for n bytes on disk and takes them, evicting what was not used for longest. It is refused
-// when all that is left is pinned or in use. What it took must be given back or turned into blocks (kept).
+// reserve makes room for n bytes on disk and takes them, evicting what was not used for longest. It
+// is refused when all that is left is pinned or in use. What it took must be given back or turned
+// into blocks (kept).
 func (c *Cache) reserve(n int64) bool {
 	for {
 		c.askFree()
@@ -31,7 +33,8 @@ func (c *Cache) reserve(n int64) bool {
 	}
 }
 
-// SetMaxBytes changes Options.MaxBytes, which must be positive. What is too much by then is evicted, as far as it is not in use.
+// SetMaxBytes changes Options.MaxBytes, which must be positive. What is too much by then is
+// evicted, as far as it is not in use.
 func (c *Cache) SetMaxBytes(n int64) {
 	c.maxBytes.Store(n)
 	if c.dir != nil {
@@ -77,7 +80,8 @@ func fewInodes(f *os.File) bool {
 	return unix.Fstatfs(int(f.Fd()), &st) == nil && st.Files > 0 && st.Ffree < min(512, st.Files/4)
 }
 
-// victim chooses the segment that was not used for longest. Pinned ones are not in the list. Needs mu.
+// victim chooses the segment that was not used for longest. Pinned ones are not in the list. Needs
+// mu.
 func (c *Cache) victim() *segment {
 	for el := c.mu.segments.Back(); el != nil; el = el.Prev() {
 		if s := el.Value.(*segment); s.users == 0 && !s.emptying {

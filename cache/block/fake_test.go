@@ -37,8 +37,8 @@ type fakeContent interface {
 	Size() int64
 }
 
-// synthetic is a content of any size that takes no memory: a pattern that repeats after a prime number of bytes, so
-// that no two neighbouring blocks are alike.
+// synthetic is a content of any size that takes no memory: a pattern that repeats after a prime
+// number of bytes, so that no two neighbouring blocks are alike.
 type synthetic struct {
 	seed uint64
 	size int64

@@ -13,13 +13,14 @@ import (
 	"mediafs/remote"
 )
 
-// maxRun bounds the blocks of one GET, 4 MiB: long enough that its latency does not count, short enough that nobody
-// waits long for a block at its end.
+// maxRun bounds the blocks of one GET, 4 MiB: long enough that its latency does not count, short
+// enough that nobody waits long for a block at its end.
 const maxRun = 16
 
-// A run obtains neighbouring blocks of a content that nobody has: from the data file where they are but were not
-// verified yet, else with one ranged GET (and more when that breaks). It lives as long as somebody wants one of its
-// blocks: interest counts those who wait for flights that have not landed, plus one while a stream wants the run.
+// A run obtains neighbouring blocks of a content that nobody has: from the data file where they are
+// but were not verified yet, else with one ranged GET (and more when that breaks). It lives as long
+// as somebody wants one of its blocks: interest counts those who wait for flights that have not
+// landed, plus one while a stream wants the run.
 type run struct {
 	e      *entry
 	ctx    context.Context
@@ -123,7 +124,8 @@ func (c *Cache) fail(f *flight, err error) {
 	close(f.done)
 }
 
-// publish lands f with a verified block and keeps the block. It reports whether anybody still wants the rest of the run.
+// publish lands f with a verified block and keeps the block. It reports whether anybody still wants
+// the rest of the run.
 func (c *Cache) publish(f *flight, buf *buffer, onDisk bool) bool {
 	r, e := f.run, f.run.e
 	c.lock()
@@ -180,7 +182,8 @@ func (c *Cache) obtain(r *run) {
 	c.unlock()
 }
 
-// verify reads blocks that are on disk and were not looked at since the file was opened. What is not what it should be is fetched.
+// verify reads blocks that are on disk and were not looked at since the file was opened. What is
+// not what it should be is fetched.
 func (c *Cache) verify(r *run) error {
 	if _, err := c.table(r.ctx, r.e); err != nil {
 		return err
@@ -272,8 +275,8 @@ func (c *Cache) lack(s *segment, block int64) {
 	c.mu.dirty[d.e] = struct{}{}
 }
 
-// A pause spaces retries: doubling from Options.Backoff to 5 s, with a random quarter so that clients do not come
-// back together, until Options.Patience has passed since the last success.
+// A pause spaces retries: doubling from Options.Backoff to 5 s, with a random quarter so that
+// clients do not come back together, until Options.Patience has passed since the last success.
 type pause struct {
 	since time.Time
 	next  time.Duration
@@ -298,8 +301,9 @@ func (p *pause) wait(ctx context.Context, patience time.Duration) bool {
 	}
 }
 
-// fetch lands flights, neighbours in a row, from the store. It retries what may pass: an unavailable store for
-// Options.Patience without a block, a damaged block Options.Tries times; then that block fails alone.
+// fetch lands flights, neighbours in a row, from the store. It retries what may pass: an
+// unavailable store for Options.Patience without a block, a damaged block Options.Tries times; then
+// that block fails alone.
 func (c *Cache) fetch(r *run, flights []*flight) error {
 	p := c.newPause()
 	bad := 0
@@ -341,7 +345,8 @@ func (c *Cache) fetch(r *run, flights []*flight) error {
 
 var errStalled = errors.New("no bytes arrived for too long")
 
-// get asks the store once for the blocks of flights and lands those that come and are right. It returns how many.
+// get asks the store once for the blocks of flights and lands those that come and are right. It
+// returns how many.
 func (c *Cache) get(r *run, flights []*flight) (landed int, err error) {
 	e := r.e
 	c.ask(e)
@@ -409,8 +414,8 @@ func corrupt(e *entry, block int64, err error) error {
 		WithHint("the object in the store is damaged; bring it back from a backup, or an older version of the media")
 }
 
-// fetchError says what a store's error was about. An error without a kind in the midst of a body, or one of our own
-// time limit, is a broken connection.
+// fetchError says what a store's error was about. An error without a kind in the midst of a body,
+// or one of our own time limit, is a broken connection.
 func fetchError(ctx context.Context, e *entry, block int64, err error, inBody bool) error {
 	kind := remote.KindOf(err)
 	switch {

@@ -12,19 +12,21 @@ import (
 	"mediafs/remote"
 )
 
-// A folder is the cache directory, held by its descriptor and locked. Its methods take names of entries and never
-// follow a symbolic link.
+// A folder is the cache directory, held by its descriptor and locked. Its methods take names of
+// entries and never follow a symbolic link.
 type folder struct {
-	path  string
-	f     *os.File
-	held  *os.File    // the lock file
-	spare func() bool // gives up open files that can be opened again and tells whether there were any; nil: there are none
+	path string
+	f    *os.File
+	held *os.File // the lock file
+	// gives up open files that can be opened again and tells whether there were any; nil: there are
+	// none
+	spare func() bool
 }
 
 const lockName = "lock"
 
-// openFolder makes the directory if it is missing and locks it. A directory that others may write is refused:
-// what is in it could be anybody's.
+// openFolder makes the directory if it is missing and locks it. A directory that others may write
+// is refused: what is in it could be anybody's.
 func openFolder(path string) (*folder, error) {
 	if err := os.MkdirAll(path, 0o700); err != nil {
 		return nil, remote.E("make cache directory", path, kindOfPath(err), err)
@@ -93,8 +95,8 @@ func (d *folder) openat(name string, flags int) (int, error) {
 	return unix.Openat(int(d.f.Fd()), name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK, 0o600)
 }
 
-// scarce tells whether a file was not opened because this process, or the machine, has too many open: it is what it was, and nothing of
-// it is given up.
+// scarce tells whether a file was not opened because this process, or the machine, has too many
+// open: it is what it was, and nothing of it is given up.
 func scarce(err error) bool { return errors.Is(err, unix.EMFILE) || errors.Is(err, unix.ENFILE) }
 
 // read returns the bytes of a file of at most max bytes, and what is known of the file.
@@ -157,7 +159,8 @@ func (d *folder) take(path, name string) error {
 	return nil
 }
 
-// remove removes a name. That it is not there, or cannot be removed, makes no difference: what a leftover holds is verified before use.
+// remove removes a name. That it is not there, or cannot be removed, makes no difference: what a
+// leftover holds is verified before use.
 func (d *folder) remove(name string) {
 	_ = unix.Unlinkat(int(d.f.Fd()), name, 0)
 }
@@ -185,8 +188,8 @@ func openLimit() int {
 	return int(min(l.Cur, 1<<20))
 }
 
-// kindOfDisk maps an error of the local disk. It is never NotExist: a file of the cache that is missing is not one of the
-// library's.
+// kindOfDisk maps an error of the local disk. It is never NotExist: a file of the cache that is
+// missing is not one of the library's.
 func kindOfDisk(err error) remote.Kind {
 	switch {
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):

@@ -1,7 +1,8 @@
 package block
 
-// Has reports whether [off, off+n) of a content is on this disk or in memory, so that reading it now asks the store for no bytes of it. It
-// makes no request. What it says may be over a moment later: blocks are evicted.
+// Has reports whether [off, off+n) of a content is on this disk or in memory, so that reading it
+// now asks the store for no bytes of it. It makes no request. What it says may be over a moment
+// later: blocks are evicted.
 func (c *Cache) Has(ct Content, off, n int64) bool {
 	if n <= 0 {
 		return true

@@ -25,7 +25,8 @@ func TestHas(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	r.Close()
-	wait(t, "what was read is kept", func() bool { return c.Has(ct, 3*BlockSize, 10) }) // nobody who reads waits for that
+	// nobody who reads waits for that
+	wait(t, "what was read is kept", func() bool { return c.Has(ct, 3*BlockSize, 10) })
 	has(ct, 3*BlockSize, 10, true)
 	has(ct, 3*BlockSize-1, 11, false)
 	has(ct, 3*BlockSize, 11, false)

@@ -50,7 +50,8 @@ func TestAbsurdSizes(t *testing.T) {
 
 const fewFiles = "MEDIAFS_TEST_FEW_FILES"
 
-// When no file can be opened any more, nothing is forgotten that is on disk, and idle files are given up for others.
+// When no file can be opened any more, nothing is forgotten that is on disk, and idle files are
+// given up for others.
 func TestNoDescriptors(t *testing.T) {
 	if os.Getenv(fewFiles) == "" {
 		// The limit is the process's.

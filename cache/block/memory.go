@@ -5,15 +5,16 @@ import (
 	"sync"
 )
 
-// A buffer holds one verified block, or one on its way to that. It is counted against Options.Memory until its last
-// reference goes.
+// A buffer holds one verified block, or one on its way to that. It is counted against
+// Options.Memory until its last reference goes.
 type buffer struct {
 	b    []byte
 	sum  uint32 // crc32c of b once it is filled
 	refs int
 }
 
-// A recentBlock is a block that is in memory because it is not on disk: the store is local, the disk is full or broken.
+// A recentBlock is a block that is in memory because it is not on disk: the store is local, the
+// disk is full or broken.
 type recentBlock struct {
 	e     *entry
 	block int64
@@ -21,14 +22,15 @@ type recentBlock struct {
 	el    *list.Element
 }
 
-// Full blocks are recycled, so that an idle daemon gives the memory back and a busy one makes no garbage.
+// Full blocks are recycled, so that an idle daemon gives the memory back and a busy one makes no
+// garbage.
 var fullBlocks = sync.Pool{New: func() any {
 	b := make([]byte, BlockSize)
 	return &b
 }}
 
-// newBuffer returns a buffer of n bytes with one reference. It never waits: blocks in memory make room, and what
-// cannot be dropped is bounded by the slots for GETs and verifications.
+// newBuffer returns a buffer of n bytes with one reference. It never waits: blocks in memory make
+// room, and what cannot be dropped is bounded by the slots for GETs and verifications.
 func (c *Cache) newBuffer(n int) *buffer {
 	c.lock()
 	c.mu.buffers += int64(n)

@@ -17,8 +17,8 @@ import (
 	"mediafs/remote"
 )
 
-// TestRandomReads lets readers, adoptions, evictions, a flaky store and a flaky disk run at once, over several
-// restarts, and compares every byte that is read.
+// TestRandomReads lets readers, adoptions, evictions, a flaky store and a flaky disk run at once,
+// over several restarts, and compares every byte that is read.
 func TestRandomReads(t *testing.T) {
 	seed := rand.Uint64()
 	if testing.Verbose() {
@@ -179,7 +179,8 @@ func (c *Cache) verifyAccounts(t *testing.T) {
 			t.Errorf("%s: %d bytes counted, %d there", e.id.ID, was, d.bytes)
 		}
 	}
-	if bytes != c.mu.bytes || pinned != c.mu.pinned || buffers != c.mu.buffers || listed != c.mu.segments.Len() || c.mu.windows != 0 {
+	if bytes != c.mu.bytes || pinned != c.mu.pinned || buffers != c.mu.buffers || listed != c.mu.segments.Len() ||
+		c.mu.windows != 0 {
 		t.Errorf("bytes %d of %d, pinned %d of %d, buffers %d of %d, segments %d of %d, windows %d", bytes, c.mu.bytes,
 			pinned, c.mu.pinned, buffers, c.mu.buffers, listed, c.mu.segments.Len(), c.mu.windows)
 	}

@@ -10,8 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// A Reader reads one content for one file handle: it knows where the handle reads, to read ahead of it. It costs no
-// request and no disk access to make one. All methods may be called concurrently.
+// A Reader reads one content for one file handle: it knows where the handle reads, to read ahead of
+// it. It costs no request and no disk access to make one. All methods may be called concurrently.
 type Reader struct {
 	c  *Cache
 	e  *entry
@@ -60,12 +60,13 @@ func (c *Cache) enter() error {
 	return nil
 }
 
-// ReadAt reads len(p) bytes from offset off, less with io.EOF at the end of the content. A read of blocks that are
-// cached makes no request; others cost one GET for each row of missing blocks. It ends early when ctx does.
-// The bytes are verified where there are checksums.
+// ReadAt reads len(p) bytes from offset off, less with io.EOF at the end of the content. A read of
+// blocks that are cached makes no request; others cost one GET for each row of missing blocks. It
+// ends early when ctx does. The bytes are verified where there are checksums.
 //
-// Errors: Corrupt (the store's bytes are wrong, also after several tries), NotExist, Stale, Permission (the store says so),
-// Unavailable, Throttled (for Options.Patience), Interrupted (ctx), Invalid.
+// Errors: Corrupt (the store's bytes are wrong, also after several tries), NotExist, Stale,
+// Permission (the store says so), Unavailable, Throttled (for Options.Patience), Interrupted (ctx),
+// Invalid.
 func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	n, err := r.readAt(ctx, p, off)
 	if err == nil || err == io.EOF {
@@ -76,7 +77,8 @@ func (r *Reader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	case errors.As(err, &known):
 		return n, err
 	case errors.Is(err, os.ErrClosed):
-		return n, remote.E("read content", r.ct.ID.ID, remote.Unavailable, err).WithHint("the reader or the mount is closed")
+		return n, remote.E("read content", r.ct.ID.ID, remote.Unavailable, err).
+			WithHint("the reader or the mount is closed")
 	}
 	return n, remote.E("read content", r.ct.ID.ID, remote.KindOf(err), err)
 }
@@ -116,7 +118,8 @@ func (r *Reader) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 		m, own, err := r.read(ctx, p[n:want], off+int64(n))
 		n += m
 		if err != nil {
-			// A flight of somebody else may have waited for the store for long already: this read has its own time.
+			// A flight of somebody else may have waited for the store for long already: this read
+			// has its own time.
 			passing := remote.KindOf(err) == remote.Unavailable && ctx.Err() == nil
 			if own || again || !passing || time.Since(begin) > c.opt.Patience {
 				return n, err
@@ -130,7 +133,8 @@ func (r *Reader) readAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return want, nil
 }
 
-// A piece is one block that a read has laid its hands on: in flight, in memory or on disk. It must be given back.
+// A piece is one block that a read has laid its hands on: in flight, in memory or on disk. It must
+// be given back.
 type piece struct {
 	block int64
 	f     *flight
@@ -139,7 +143,8 @@ type piece struct {
 	d     *data // with its segment of the block
 }
 
-// read reads up to maxRun blocks. own says that an error is of a fetch that was started for this read. It may read less than p without an error.
+// read reads up to maxRun blocks. own says that an error is of a fetch that was started for this
+// read. It may read less than p without an error.
 func (r *Reader) read(ctx context.Context, p []byte, off int64) (n int, own bool, err error) {
 	c, e := r.c, r.e
 	first := off / BlockSize

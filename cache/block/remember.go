@@ -2,8 +2,9 @@ package block
 
 import "hash/crc32"
 
-// Remember keeps the bytes of a content of one block in memory for a while: those that were just uploaded are mostly the next to be read. It
-// does nothing when they are not ct's size or have not its checksum, or when the cache has them already.
+// Remember keeps the bytes of a content of one block in memory for a while: those that were just
+// uploaded are mostly the next to be read. It does nothing when they are not ct's size or have not
+// its checksum, or when the cache has them already.
 func (c *Cache) Remember(ct Content, b []byte) {
 	if c.enter() != nil {
 		return

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// What was remembered is read without a request, by who has checksums and who has none; bytes of another length, or others than
-// the content has, are not taken.
+// What was remembered is read without a request, by who has checksums and who has none; bytes of
+// another length, or others than the content has, are not taken.
 func TestRemember(t *testing.T) {
 	for _, onDisk := range []bool{false, true} {
 		s := newFake()

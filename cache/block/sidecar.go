@@ -43,12 +43,16 @@ type sumSource uint8
 const (
 	sumsUnknown sumSource = iota // not looked for yet
 	sumsGiven                    // Content.Sums: whoever reads brings them
-	sumsLoaded                   // from the side object; kept in the sidecar, so that a cached content is readable without the store
-	sumsOwn                      // there are none: computed of each block when it came, valid where the block is present
+	// from the side object; kept in the sidecar, so that a cached content is readable without the
+	// store
+	sumsLoaded
+	// there are none: computed of each block when it came, valid where the block is present
+	sumsOwn
 )
 
-// A sidecar says which blocks of a data file are present. It is a hint: it may be older than the data file, so a
-// block is believed only after its checksum. It is disposable; a newer form gets a new magic and the old is dropped.
+// A sidecar says which blocks of a data file are present. It is a hint: it may be older than the
+// data file, so a block is believed only after its checksum. It is disposable; a newer form gets a
+// new magic and the old is dropped.
 //
 //	magic 8 | id length u32, id | validator length u32, validator | size i64 | pinned u8 | source u8
 //	| present: a u64 for each 64 blocks | sums: a u32 for each block, with source sumsLoaded and sumsOwn

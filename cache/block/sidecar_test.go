@@ -11,8 +11,21 @@ import (
 func sidecars() []sidecar {
 	return []sidecar{
 		{id: remote.ContentID{ID: "a", Validator: "b"}, size: 1, source: sumsGiven, present: []uint64{1}},
-		{id: remote.ContentID{ID: "a"}, size: 3 * BlockSize, pinned: true, source: sumsOwn, present: []uint64{5}, sums: []uint32{1, 2, 3}},
-		{id: remote.ContentID{Validator: "etag"}, size: 65*BlockSize + 1, source: sumsLoaded, present: []uint64{1 << 63, 3}, sums: make([]uint32, 66)},
+		{
+			id:      remote.ContentID{ID: "a"},
+			size:    3 * BlockSize,
+			pinned:  true,
+			source:  sumsOwn,
+			present: []uint64{5},
+			sums:    []uint32{1, 2, 3},
+		},
+		{
+			id:      remote.ContentID{Validator: "etag"},
+			size:    65*BlockSize + 1,
+			source:  sumsLoaded,
+			present: []uint64{1 << 63, 3},
+			sums:    make([]uint32, 66),
+		},
 		{id: remote.ContentID{ID: "empty"}, source: sumsGiven},
 	}
 }

@@ -7,7 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// Slots bound how many of something run at once. Urgent waiters go before the others, each kind in order of arrival.
+// Slots bound how many of something run at once. Urgent waiters go before the others, each kind in
+// order of arrival.
 type slots struct {
 	mu struct {
 		sync.Mutex

@@ -8,8 +8,8 @@ import (
 	"mediafs/remote"
 )
 
-// A sumLoad is the side object with a content's checksums on its way, for all who want it. It is not cancelled when
-// they go: it is short, and the next reader will need it.
+// A sumLoad is the side object with a content's checksums on its way, for all who want it. It is
+// not cancelled when they go: it is short, and the next reader will need it.
 type sumLoad struct {
 	done chan struct{}
 	err  error
@@ -36,8 +36,8 @@ func (c *Cache) ask(e *entry) *sumLoad {
 	return e.asking
 }
 
-// table returns the checksums that e's blocks must have when they come from the store, or nil when there are none. From disk, nil
-// never comes: there, our own sums count.
+// table returns the checksums that e's blocks must have when they come from the store, or nil when
+// there are none. From disk, nil never comes: there, our own sums count.
 func (c *Cache) table(ctx context.Context, e *entry) ([]uint32, error) {
 	for {
 		l := c.ask(e)
@@ -74,7 +74,10 @@ func (c *Cache) loadSums(e *entry, l *sumLoad, load func(context.Context) ([]uin
 		}
 	}
 	if want := blocksOf(e.size); err == nil && int64(len(sums)) != want {
-		err = remote.E("read checksums of content", e.id.ID, remote.Corrupt, fmt.Errorf("%d of them for %d blocks", len(sums), want))
+		err = remote.E(
+			"read checksums of content", e.id.ID, remote.Corrupt,
+			fmt.Errorf("%d of them for %d blocks", len(sums), want),
+		)
 	}
 	c.lock()
 	defer c.unlock()

@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// upkeep is the goroutine of a cache on disk: it learns what earlier processes left, then keeps sidecars up to
-// date and the free space as it should be.
+// upkeep is the goroutine of a cache on disk: it learns what earlier processes left, then keeps
+// sidecars up to date and the free space as it should be.
 func (c *Cache) upkeep(names []string) {
 	defer c.wg.Done()
 	c.scan(names)
@@ -42,8 +42,8 @@ func (c *Cache) isScanned() bool {
 	}
 }
 
-// scan makes entries of what is in the directory and removes of it what is incomplete, damaged or unknown to us by its name but
-// made like ours. Other files are left alone.
+// scan makes entries of what is in the directory and removes of it what is incomplete, damaged or
+// unknown to us by its name but made like ours. Other files are left alone.
 func (c *Cache) scan(names []string) {
 	have := make(map[string]bool, len(names))
 	for _, n := range names {
@@ -76,7 +76,8 @@ func (c *Cache) scan(names []string) {
 			c.sweep(base, false, n)
 		}
 	}
-	// What was noted last was used last; what has been used by this process already is in front of all.
+	// What was noted last was used last; what has been used by this process already is in front of
+	// all.
 	slices.SortFunc(found, func(a, b *data) int { return b.noted.Compare(a.noted) })
 	c.lock()
 	for _, d := range found {
@@ -89,7 +90,8 @@ func (c *Cache) scan(names []string) {
 	c.unlock()
 }
 
-// adoptSidecar makes an entry of a content that an earlier process left, unless somebody has asked for it already.
+// adoptSidecar makes an entry of a content that an earlier process left, unless somebody has asked
+// for it already.
 func (c *Cache) adoptSidecar(base string) *data {
 	side, when, err := c.readSidecar(base)
 	if err != nil {
@@ -114,8 +116,8 @@ func (c *Cache) adoptSidecar(base string) *data {
 	return d
 }
 
-// sweep removes files of a name that no entry uses. whole says that they are all that is there under this name: who asks for the content meanwhile
-// makes new ones, which stay.
+// sweep removes files of a name that no entry uses. whole says that they are all that is there
+// under this name: who asks for the content meanwhile makes new ones, which stay.
 func (c *Cache) sweep(base string, whole bool, files ...string) {
 	c.lock()
 	if c.mu.entries[base] != nil {
@@ -141,7 +143,8 @@ func (c *Cache) sweep(base string, whole bool, files ...string) {
 	c.unlock()
 }
 
-// readSidecar reads and decodes a sidecar; nil when there is none that is right. It fails only when that cannot be told now.
+// readSidecar reads and decodes a sidecar; nil when there is none that is right. It fails only when
+// that cannot be told now.
 func (c *Cache) readSidecar(base string) (*sidecar, time.Time, error) {
 	b, st, err := c.dir.read(base+mapSuffix, maxSidecar)
 	if err != nil {
@@ -172,7 +175,8 @@ func (c *Cache) flush() {
 	}
 }
 
-// note writes an entry's sidecar. It reports that nothing is left on disk, and unlink must be called.
+// note writes an entry's sidecar. It reports that nothing is left on disk, and unlink must be
+// called.
 func (c *Cache) note(e *entry) (empty bool) {
 	e.path.Lock()
 	defer e.path.Unlock()
@@ -202,8 +206,12 @@ func (c *Cache) note(e *entry) (empty bool) {
 	c.unlock()
 	var err error
 	if f != nil {
-		// What the disk did not take in the end is reported here, and only once; nothing is known of any block then.
-		err = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
+		// What the disk did not take in the end is reported here, and only once; nothing is known
+		// of any block then.
+		err = unix.SyncFileRange(
+			int(f.Fd()), 0, 0,
+			unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER,
+		)
 	}
 	c.lock()
 	if err == unix.EIO || err == unix.ENOSPC || err == unix.EDQUOT {

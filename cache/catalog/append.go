@@ -10,7 +10,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// appendOnce sends the next batch of the outbox to the log and settles it. It returns an error when it should be tried again later.
+// appendOnce sends the next batch of the outbox to the log and settles it. It returns an error when
+// it should be tried again later.
 func (c *Catalog) appendOnce(ctx context.Context) error {
 	if err := c.ballast.room(true); err != nil {
 		return err
@@ -22,7 +23,8 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 		return err
 	}
 	c.step("pinned")
-	// The log tries until its context ends, and nothing but Close ends it: on a slow line a bound would begin the same upload again and again.
+	// The log tries until its context ends, and nothing but Close ends it: on a slow line a bound
+	// would begin the same upload again and again.
 	answered := c.watch(p.seq)
 	err = c.store.Append(ctx, p.seq, p.body)
 	answered()
@@ -57,14 +59,17 @@ func (c *Catalog) appendOnce(ctx context.Context) error {
 	return err
 }
 
-// watch lets status tell that an append has no answer after AttemptTimeout. answered ends that; a success then clears it.
+// watch lets status tell that an append has no answer after AttemptTimeout. answered ends that; a
+// success then clears it.
 func (c *Catalog) watch(seq uint64) (answered func()) {
 	over := false // under the status's lock
 	timer := time.AfterFunc(c.opt.AttemptTimeout, func() {
 		c.status.set(func(s *Status) {
 			if !over {
 				c.status.kind = remote.Unavailable
-				s.Error, s.ErrorTime = fmt.Sprintf("append commit %d: no answer of the store for %s; it is tried on", seq, c.opt.AttemptTimeout), time.Now()
+				s.Error, s.ErrorTime = fmt.Sprintf(
+					"append commit %d: no answer of the store for %s; it is tried on", seq, c.opt.AttemptTimeout,
+				), time.Now()
 			}
 		})
 	})
@@ -74,10 +79,12 @@ func (c *Catalog) watch(seq uint64) (answered func()) {
 	}
 }
 
-// maxBatch is how many operations one commit takes: settling it deletes as many entries of the outbox in one transaction.
+// maxBatch is how many operations one commit takes: settling it deletes as many entries of the
+// outbox in one transaction.
 const maxBatch = 1000
 
-// nextBatch pins the longest prefix of the outbox that fits into a commit; nil when there is nothing to send. mu is held.
+// nextBatch pins the longest prefix of the outbox that fits into a commit; nil when there is
+// nothing to send. mu is held.
 func (c *Catalog) nextBatch() (*pin, error) {
 	if err := c.writable("append"); err != nil {
 		return nil, err
@@ -108,7 +115,8 @@ func (c *Catalog) nextBatch() (*pin, error) {
 			}
 			grown += len(op.changes[k].new)
 		}
-		// Values that differ from batch to batch are counted at their largest: deletions and replacements never overflow.
+		// Values that differ from batch to batch are counted at their largest: deletions and
+		// replacements never overflow.
 		if n == maxBatch || n > 0 && (len(order)+added > record.MaxCommitWrites || size+grown > record.MaxCommitBytes) {
 			break
 		}
@@ -149,15 +157,16 @@ func (c *Catalog) nextBatch() (*pin, error) {
 	return p, nil
 }
 
-// dropPin ends a pin whose number is occupied by somebody else, or lies before the newest checkpoint.
+// dropPin ends a pin whose number is occupied by somebody else, or lies before the newest
+// checkpoint.
 func (c *Catalog) dropPin() {
 	c.mu.Lock()
 	c.st.pin = nil
 	c.mu.Unlock()
 }
 
-// confirm applies our own commit, whose writes already show: the applied number moves on, the undo records follow it and the operations leave
-// the outbox, in one transaction. mu is held.
+// confirm applies our own commit, whose writes already show: the applied number moves on, the undo
+// records follow it and the operations leave the outbox, in one transaction. mu is held.
 func (c *Catalog) confirm(p *pin) error {
 	n := 0
 	for n < len(c.st.pending) && c.st.pending[n].number <= p.last {
@@ -216,7 +225,8 @@ func (c *Catalog) confirm(p *pin) error {
 	return nil
 }
 
-// follow is the catalog's goroutine: it appends what is in the outbox, reads the log when nothing happens, and starts checkpoints.
+// follow is the catalog's goroutine: it appends what is in the outbox, reads the log when nothing
+// happens, and starts checkpoints.
 func (c *Catalog) follow() {
 	defer c.done.Done()
 	poll := time.NewTicker(c.opt.PollInterval)
@@ -282,7 +292,8 @@ func (c *Catalog) follow() {
 	}
 }
 
-// backoff is the pause after a failure that waiting may not mend, with so many failures before it: it grows to 128 times RetryInterval, about a minute.
+// backoff is the pause after a failure that waiting may not mend, with so many failures before it:
+// it grows to 128 times RetryInterval, about a minute.
 func (c *Catalog) backoff(fails int) time.Duration {
 	return c.opt.RetryInterval << min(fails, 7)
 }

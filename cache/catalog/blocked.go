@@ -8,12 +8,12 @@ import (
 	"mediafs/remote"
 )
 
-// A log is blocked where it cannot be read on: the next object is no commit, it follows another commit
-// than the one that is applied, or commits are missing. That takes nothing away of what is known: the
-// catalog stays at the last commit that could be read, and takes no operations. It looks again and
-// again, and goes on by itself once the object is what it was, or is gone and was nobody's, or a
-// checkpoint does without it. Nothing is appended meanwhile, since nobody knows where the log ends, and
-// the outbox stays as it is.
+// A log is blocked where it cannot be read on: the next object is no commit, it follows another
+// commit than the one that is applied, or commits are missing. That takes nothing away of what is
+// known: the catalog stays at the last commit that could be read, and takes no operations. It looks
+// again and again, and goes on by itself once the object is what it was, or is gone and was
+// nobody's, or a checkpoint does without it. Nothing is appended meanwhile, since nobody knows
+// where the log ends, and the outbox stays as it is.
 
 // A Blocked tells why the log cannot be read on.
 type Blocked struct {
@@ -40,9 +40,9 @@ func blocking(err error) bool {
 	return errors.Is(err, remote.Corrupt) || errors.Is(err, remote.Stale)
 }
 
-// Blocked is why nothing is written for now, an error of kind ReadOnly with a hint; nil: the log can be
-// read to its end, as far as is known. It never blocks without Options.StayReadable while Open runs, and
-// may at any time after.
+// Blocked is why nothing is written for now, an error of kind ReadOnly with a hint; nil: the log
+// can be read to its end, as far as is known. It never blocks without Options.StayReadable while
+// Open runs, and may at any time after.
 func (c *Catalog) Blocked() error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -61,11 +61,12 @@ func (c *Catalog) Unblocked() <-chan struct{} {
 
 // blockedError is the error of what cannot be done while the log is blocked. mu is held.
 func (c *Catalog) blockedError(op string, kind remote.Kind) error {
-	return remote.E(op, "", kind, errors.New("it is read-only until its log can be read on: "+c.st.blocked.Why)).WithHint(c.st.blocked.Advice)
+	return remote.E(op, "", kind, errors.New("it is read-only until its log can be read on: "+c.st.blocked.Why)).
+		WithHint(c.st.blocked.Advice)
 }
 
-// block ends writing until the log can be read on. Callers that wait for an operation are answered; it
-// stays in the outbox. mu is held.
+// block ends writing until the log can be read on. Callers that wait for an operation are answered;
+// it stays in the outbox. mu is held.
 func (c *Catalog) block(err error) {
 	first := c.st.blocked == nil
 	why := err.Error()
@@ -77,18 +78,22 @@ func (c *Catalog) block(err error) {
 		return
 	}
 	c.unblocked = make(chan struct{})
-	c.log.WithError(err).Errorf("the log of the library cannot be read on after commit %d: it is read-only until that is mended (%s)", c.st.seq, blockedAdvice)
+	c.log.WithError(err).
+		Errorf("the log of the library cannot be read on after commit %d: it is read-only until that is mended (%s)", c.st.seq, blockedAdvice)
 	for _, op := range c.st.pending {
 		if op.done != nil {
-			op.finish(remote.E("update catalog", "", remote.Unavailable, errors.New("the log cannot be read on: "+err.Error())).
-				WithHint("the change is kept, and made when that is mended"))
+			op.finish(
+				remote.E("update catalog", "", remote.Unavailable, errors.New("the log cannot be read on: "+err.Error())).
+					WithHint("the change is kept, and made when that is mended"),
+			)
 			op.run = nil
 		}
 	}
 	c.drain.Broadcast()
 }
 
-// judgeFailure blocks the log when reading it has failed often enough, and counts how often in a row.
+// judgeFailure blocks the log when reading it has failed often enough, and counts how often in a
+// row.
 func (c *Catalog) judgeFailure(before int, err error) (unread int) {
 	if !blocking(err) {
 		return 0
@@ -101,8 +106,8 @@ func (c *Catalog) judgeFailure(before int, err error) (unread int) {
 	return before
 }
 
-// catchUpAtStart brings the catalog up to the store's state. With Options.StayReadable a log that cannot
-// be read on leaves it at the last commit that can be, blocked.
+// catchUpAtStart brings the catalog up to the store's state. With Options.StayReadable a log that
+// cannot be read on leaves it at the last commit that can be, blocked.
 func (c *Catalog) catchUpAtStart(ctx context.Context) error {
 	for unread := 0; ; {
 		err := c.catchUp(ctx)
@@ -119,7 +124,8 @@ func (c *Catalog) catchUpAtStart(ctx context.Context) error {
 			return err
 		}
 		if !known {
-			return remote.E("open catalog", "", remote.KindOf(err), err).WithHint("nothing of the library can be read; " + restoreAdvice)
+			return remote.E("open catalog", "", remote.KindOf(err), err).
+				WithHint("nothing of the library can be read; " + restoreAdvice)
 		}
 		if unread = c.judgeFailure(unread, err); unread >= blockedTries {
 			c.failed(err)

@@ -82,7 +82,8 @@ func stay(o *Options) { o.StayReadable = true }
 
 func reads(o *Options) { o.ReadOnly = true }
 
-// blockedAt waits until a catalog says that it is blocked after a commit, by which object, and tries it.
+// blockedAt waits until a catalog says that it is blocked after a commit, by which object, and
+// tries it.
 func (b *box) blockedAt(commit uint64, key string) {
 	b.t.Helper()
 	b.eventually("blocked", func() bool {
@@ -91,7 +92,8 @@ func (b *box) blockedAt(commit uint64, key string) {
 	})
 	err := b.word("add k 1000000")
 	var e *remote.Error
-	if !errors.Is(err, remote.ReadOnly) || !b.opt.ReadOnly && (!errors.As(err, &e) || e.Hint == "" || !strings.Contains(err.Error(), key)) {
+	if !errors.Is(err, remote.ReadOnly) ||
+		!b.opt.ReadOnly && (!errors.As(err, &e) || e.Hint == "" || !strings.Contains(err.Error(), key)) {
 		b.t.Errorf("an update: %v", err)
 	}
 	if err := b.Blocked(); !errors.Is(err, remote.ReadOnly) {
@@ -121,8 +123,8 @@ func (b *box) unblocked() {
 	}
 }
 
-// One bad object under the next number takes nothing away of what is known, on a machine that follows, one
-// that starts and one that is new, and they go on when it is mended.
+// One bad object under the next number takes nothing away of what is known, on a machine that
+// follows, one that starts and one that is new, and they go on when it is mended.
 func TestBlockedLog(t *testing.T) {
 	t.Parallel()
 	for name, bad := range newWorldWith(t, 6).notCommits(6) {
@@ -143,7 +145,10 @@ func TestBlockedLog(t *testing.T) {
 			author.Close()
 			w.overwrite(logKey(6), bad)
 			follower.bad.SetDown(false)
-			if _, err := w.try(t.TempDir()); !errors.Is(err, remote.Corrupt) || !strings.Contains(err.Error(), logKey(6)) {
+			if _, err := w.try(
+				t.TempDir(),
+			); !errors.Is(err, remote.Corrupt) ||
+				!strings.Contains(err.Error(), logKey(6)) {
 				t.Errorf("a catalog that does not stay readable opened: %v", err)
 			}
 			starts = w.open(starts.dir, stay)
@@ -194,7 +199,9 @@ func TestBlockedLogIsMendedByDeleting(t *testing.T) {
 	b.blockedAt(last, logKey(last+1))
 	a.must("add k 1000")
 	w.remove(logKey(last + 1))
-	b.eventually("the hole", func() bool { s := b.Status().Blocked; return s != nil && strings.Contains(s.Why, "missing") })
+	b.eventually(
+		"the hole", func() bool { s := b.Status().Blocked; return s != nil && strings.Contains(s.Why, "missing") },
+	)
 	b.blockedAt(last, logKey(last+1))
 	w.overwrite(logKey(last+1), good)
 	b.unblocked()
@@ -277,7 +284,8 @@ func TestWaitingForABlockedLog(t *testing.T) {
 	a.eventually("it waits", func() bool { return a.Status().Outbox == 1 })
 	w.overwrite(logKey(a.applied()+1), []byte("not a commit"))
 	a.bad.SetDown(false)
-	if err := <-answer; !errors.Is(err, remote.Unavailable) || errors.Is(err, remote.Corrupt) || !strings.Contains(err.Error(), logKey(a.applied()+1)) {
+	if err := <-answer; !errors.Is(err, remote.Unavailable) || errors.Is(err, remote.Corrupt) ||
+		!strings.Contains(err.Error(), logKey(a.applied()+1)) {
 		t.Errorf("answered with %v", err)
 	}
 	w.remove(logKey(a.applied() + 1))
@@ -384,7 +392,8 @@ func TestBadCommitAfterACheckpoint(t *testing.T) {
 	sameDump(t, "a fresh machine", a.dump(), w.open(t.TempDir(), reads).dump())
 }
 
-// What is damaged of the newest checkpoint, the one before it or the log stands in for, whoever loads.
+// What is damaged of the newest checkpoint, the one before it or the log stands in for, whoever
+// loads.
 func TestDamagedCheckpoints(t *testing.T) {
 	t.Parallel()
 	damage := map[string]func(w *world, newest string){

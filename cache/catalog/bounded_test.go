@@ -29,7 +29,8 @@ func TestJoinWithoutWriting(t *testing.T) {
 	}
 }
 
-// An operation that waits in vain for a store which has no room fails with that reason, and is made when there is room.
+// An operation that waits in vain for a store which has no room fails with that reason, and is made
+// when there is room.
 func TestUpdateOfAFullStore(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []remote.Kind{remote.Quota, remote.NoSpace} {

@@ -11,18 +11,19 @@ import (
 	"mediafs/remote"
 )
 
-// A bulk writes the records of a checkpoint, and what is derived from them, into a catalog from which
-// they were dropped. Replicated records come in order. Nothing of it counts before end.
+// A bulk writes the records of a checkpoint, and what is derived from them, into a catalog from
+// which they were dropped. Replicated records come in order. Nothing of it counts before end.
 type bulk interface {
 	set(key, value []byte) error
 	end() error
 	cancel() // after end: nothing
 }
 
-// bulk drops what is there and begins. In a directory that has not joined, and so knows nothing that
-// the store does not, everything goes into new tables of Badger's without passing its logs and its
-// levels, which takes a third of the time. Else the local records, which may be the only copy of a
-// change, must stay: then it is written in transactions. mu is held and the loading mark is set.
+// bulk drops what is there and begins. In a directory that has not joined, and so knows nothing
+// that the store does not, everything goes into new tables of Badger's without passing its logs and
+// its levels, which takes a third of the time. Else the local records, which may be the only copy
+// of a change, must stay: then it is written in transactions. mu is held and the loading mark is
+// set.
 func (c *Catalog) bulk() (bulk, error) {
 	kept, ok, err := c.expendable()
 	if err != nil {
@@ -55,7 +56,8 @@ const maxExpendable = 100
 func (c *Catalog) expendable() (kept []remote.Record, ok bool, err error) {
 	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
 	defer tx.discard()
-	if tx.get(localKey("identity")) != nil || tx.get(localKey("applied")) != nil || len(c.st.pending) > 0 || c.st.pin != nil {
+	if tx.get(localKey("identity")) != nil || tx.get(localKey("applied")) != nil || len(c.st.pending) > 0 ||
+		c.st.pin != nil {
 		return nil, false, tx.err
 	}
 	for k, v := range tx.scan([]byte{classLocal}, []byte{classLocal}, true) {
@@ -85,7 +87,13 @@ const (
 )
 
 func (c *Catalog) newTables(kept []remote.Record) (bulk, error) {
-	t := &tables{c: c, sw: c.db.NewStreamWriter(), buf: z.NewBuffer(2*tableBuffer, "load"), derived: newSorter(c.opt.Dir, sorterMemory), kept: kept}
+	t := &tables{
+		c:       c,
+		sw:      c.db.NewStreamWriter(),
+		buf:     z.NewBuffer(2*tableBuffer, "load"),
+		derived: newSorter(c.opt.Dir, sorterMemory),
+		kept:    kept,
+	}
 	if err := t.sw.Prepare(); err != nil { // drops everything
 		t.cancel()
 		return nil, local("load checkpoint", c.opt.Dir, err)
@@ -98,7 +106,9 @@ func (t *tables) set(key, value []byte) error {
 		return t.derived.add(key, value)
 	}
 	if bytes.Compare(t.last, key) >= 0 {
-		return remote.E("load checkpoint", fmt.Sprintf("%q", key[1:]), remote.Corrupt, fmt.Errorf("it comes after %q", t.last[1:]))
+		return remote.E(
+			"load checkpoint", fmt.Sprintf("%q", key[1:]), remote.Corrupt, fmt.Errorf("it comes after %q", t.last[1:]),
+		)
 	}
 	t.last = append(t.last[:0], key...)
 	return t.put(key, value)

@@ -28,40 +28,48 @@ type Options struct {
 	Store    remote.Log // the log that is followed
 	Library  string     // identity of the library; a directory that belongs to another is refused
 	ReadOnly bool       // follow only: no client number is taken, Update fails with ReadOnly
-	// StayReadable opens a catalog also when the log cannot be read on, at the last commit that can be:
-	// see Blocked. Without it Open fails then.
+	// StayReadable opens a catalog also when the log cannot be read on, at the last commit that can
+	// be: see Blocked. Without it Open fails then.
 	StayReadable bool
 
-	// Machine tells this machine and the file system of Dir from others; when it changes, a new client number is taken.
+	// Machine tells this machine and the file system of Dir from others; when it changes, a new
+	// client number is taken.
 	Machine []byte
 	Host    string // for people
 
 	// Init gives the records of an empty library's first commit.
 	Init func() []remote.Record
-	// Run runs an intent from the outbox again when its caller is gone. The function that was given to Update is used while it waits.
+	// Run runs an intent from the outbox again when its caller is gone. The function that was given
+	// to Update is used while it waits.
 	Run func(tx *Tx, intent []byte) error
-	// Changed is told the replicated keys whose values changed other than through an Update of this process that is unaffected. It is called from
-	// the catalog's goroutine with no lock held.
+	// Changed is told the replicated keys whose values changed other than through an Update of this
+	// process that is unaffected. It is called from the catalog's goroutine with no lock held.
 	Changed func(keys [][]byte)
-	// Reloaded is told that the replicated catalog was replaced by the store's newest checkpoint, so that any key may have changed. It is called
-	// from the catalog's goroutine with no lock held; Open does not call it.
+	// Reloaded is told that the replicated catalog was replaced by the store's newest checkpoint,
+	// so that any key may have changed. It is called from the catalog's goroutine with no lock
+	// held; Open does not call it.
 	Reloaded func()
-	// Mended is called when a log that was blocked can be read to its end, before Blocked ends, in the
-	// catalog's goroutine with no lock held; it may be before Open returns. Its error keeps the log blocked.
+	// Mended is called when a log that was blocked can be read to its end, before Blocked ends, in
+	// the catalog's goroutine with no lock held; it may be before Open returns. Its error keeps the
+	// log blocked.
 	Mended func() error
-	// Referenced tells whether a node is looked up or open here, so that its record must outlive its deletion as an orphan. It is
-	// called under the catalog's lock.
+	// Referenced tells whether a node is looked up or open here, so that its record must outlive
+	// its deletion as an orphan. It is called under the catalog's lock.
 	Referenced func(node uint64) bool
 	// HashName gives the place of a name in a folder's listing; nil: a keyed hash.
 	HashName func(name string) uint64
-	// NoIndex leaves out the index under which media are found. When the directory is opened without it, the index is made anew.
+	// NoIndex leaves out the index under which media are found. When the directory is opened
+	// without it, the index is made anew.
 	NoIndex bool
 
-	PollInterval    time.Duration // how often the log is read when nothing happens; default 2 s
-	AppendTimeout   time.Duration // how long Update waits for the log; default 5 min
-	DeferDelay      time.Duration // after which a deferred operation goes to the log by itself; default 1 s; below 0: Defer is Update
-	AttemptTimeout  time.Duration // how long the log may try before status tells of it; default 10 s
-	RetryInterval   time.Duration // pause after a failure; the first of those that grow up to 128 times as long; default 500 ms
+	PollInterval  time.Duration // how often the log is read when nothing happens; default 2 s
+	AppendTimeout time.Duration // how long Update waits for the log; default 5 min
+	// after which a deferred operation goes to the log by itself; default 1 s; below 0: Defer is
+	// Update
+	DeferDelay     time.Duration
+	AttemptTimeout time.Duration // how long the log may try before status tells of it; default 10 s
+	// pause after a failure; the first of those that grow up to 128 times as long; default 500 ms
+	RetryInterval   time.Duration
 	CheckpointBytes int64         // log since the newest checkpoint that makes one due, at least; default 16 MiB
 	CheckpointDelay time.Duration // longest random wait for another machine's checkpoint; default 20 s
 	// CommitCost is what a commit of the log counts at least towards the next checkpoint, in bytes:
@@ -77,7 +85,8 @@ type Options struct {
 
 	Log *logrus.Entry
 
-	// Step is called at named points of appending and applying, for tests that stop the world there.
+	// Step is called at named points of appending and applying, for tests that stop the world
+	// there.
 	Step func(point string)
 }
 
@@ -92,8 +101,8 @@ type Catalog struct {
 	ballast *ballast
 	hashes  nameHash
 
-	// mu is the catalog's one lock: View holds it shared, whatever changes the catalog exclusively (and lets go with unlock), nobody
-	// across a call to the store.
+	// mu is the catalog's one lock: View holds it shared, whatever changes the catalog exclusively
+	// (and lets go with unlock), nobody across a call to the store.
 	mu sync.RWMutex
 	st struct {
 		seq      uint64 // applied commit
@@ -118,7 +127,8 @@ type Catalog struct {
 		index    indexState
 	}
 
-	// snap is held shared by who reads a snapshot for long, exclusively by who drops records; taken before mu.
+	// snap is held shared by who reads a snapshot for long, exclusively by who drops records; taken
+	// before mu.
 	snap sync.RWMutex
 
 	status  statusBox
@@ -136,13 +146,15 @@ type Catalog struct {
 	ctx       context.Context
 }
 
-// SetAppendTimeout changes Options.AppendTimeout, which must be positive, for updates that begin after it.
+// SetAppendTimeout changes Options.AppendTimeout, which must be positive, for updates that begin
+// after it.
 func (c *Catalog) SetAppendTimeout(d time.Duration) { c.patience.Store(int64(d)) }
 
 func (c *Catalog) appendTimeout() time.Duration { return time.Duration(c.patience.Load()) }
 
-// Open opens or makes the catalog in opt.Dir and brings it up to the store's newest commit. It fails with Busy when another process has the
-// directory, and with the store's error when the store cannot be reached before ctx ends.
+// Open opens or makes the catalog in opt.Dir and brings it up to the store's newest commit. It
+// fails with Busy when another process has the directory, and with the store's error when the store
+// cannot be reached before ctx ends.
 func Open(ctx context.Context, opt Options) (*Catalog, error) {
 	if opt.PollInterval == 0 {
 		opt.PollInterval = 2 * time.Second
@@ -173,7 +185,13 @@ func Open(ctx context.Context, opt Options) (*Catalog, error) {
 		l.SetOutput(io.Discard)
 		opt.Log = logrus.NewEntry(l)
 	}
-	c := &Catalog{opt: opt, log: opt.Log, store: opt.Store, wake: make(chan struct{}, 1), reindexed: make(chan struct{}, 1)}
+	c := &Catalog{
+		opt:       opt,
+		log:       opt.Log,
+		store:     opt.Store,
+		wake:      make(chan struct{}, 1),
+		reindexed: make(chan struct{}, 1),
+	}
 	c.patience.Store(int64(opt.AppendTimeout))
 	c.drain = sync.NewCond(&c.mu)
 	c.unblocked = make(chan struct{})
@@ -225,8 +243,9 @@ func (c *Catalog) openDir() error {
 		f.Close()
 		return err
 	}
-	// A transaction takes 15 % of a memtable and an entry for each 96 bytes of that. The largest commit (1,000 names of 255 bytes that change
-	// their nodes, 1,000 operations that leave the outbox) needs 1.4 MB and 8,000 entries.
+	// A transaction takes 15 % of a memtable and an entry for each 96 bytes of that. The largest
+	// commit (1,000 names of 255 bytes that change their nodes, 1,000 operations that leave the
+	// outbox) needs 1.4 MB and 8,000 entries.
 	bo := badger.DefaultOptions(filepath.Join(dir, "badger")).
 		WithLogger(badgerLog{c.log}).
 		WithMemTableSize(12 << 20).WithNumMemtables(2).
@@ -236,8 +255,8 @@ func (c *Catalog) openDir() error {
 		WithNumCompactors(2).
 		WithCompression(options.ZSTD).WithZSTDCompressionLevel(1).
 		WithMetricsEnabled(false)
-	// Tables of one size in all levels: a compaction has a dozen in memory, twice, and those of the lower
-	// levels would have up to 64 MiB.
+	// Tables of one size in all levels: a compaction has a dozen in memory, twice, and those of the
+	// lower levels would have up to 64 MiB.
 	bo.TableSizeMultiplier = 1
 	// A pinned batch (one value of up to 512 KiB) stays in the tree: the value log is never used.
 	bo = bo.WithValueThreshold(min(bo.MemTableSize*15/100, 1<<20))
@@ -292,14 +311,15 @@ func (c *Catalog) start(ctx context.Context) error {
 	if err := c.checkFeatures(); err != nil {
 		return err
 	}
-	if c.opt.ReadOnly || c.Blocked() != nil { // blocked, it may have written more than it can read: it joins when it can
+	if c.opt.ReadOnly ||
+		c.Blocked() != nil { // blocked, it may have written more than it can read: it joins when it can
 		return nil
 	}
 	return c.enter(ctx)
 }
 
-// Close stops following, also in the middle of a request, and closes the directory. Operations that are not in the log stay in the
-// outbox; call Flush first to wait for them.
+// Close stops following, also in the middle of a request, and closes the directory. Operations that
+// are not in the log stay in the outbox; call Flush first to wait for them.
 func (c *Catalog) Close() error {
 	c.cancel(errClosed) // first: who holds mu may be loading a checkpoint, and gives up
 	c.mu.Lock()
@@ -319,7 +339,9 @@ func (c *Catalog) Close() error {
 	return c.closeDir()
 }
 
-var errClosed = errors.New("the library is being unmounted; the operation stays in the outbox and happens at the next mount")
+var errClosed = errors.New(
+	"the library is being unmounted; the operation stays in the outbox and happens at the next mount",
+)
 
 // Client is this machine's client number; 0 when the catalog is read-only.
 func (c *Catalog) Client() uint32 {
@@ -334,7 +356,8 @@ func (c *Catalog) readable(op string) error {
 	case c.st.closed:
 		return remote.E(op, "", remote.Unavailable, errClosed)
 	case c.st.loading != nil:
-		return remote.E(op, "", remote.Unavailable, c.st.loading).WithHint("it is loaded from the store again and again until that works; look at the free space of the catalog directory")
+		return remote.E(op, "", remote.Unavailable, c.st.loading).
+			WithHint("it is loaded from the store again and again until that works; look at the free space of the catalog directory")
 	}
 	return nil
 }

@@ -36,7 +36,8 @@ func TestUpdateIsInTheLogWhenItReturns(t *testing.T) {
 	sameDump(t, "both machines", a.dump(), b.dump())
 }
 
-// Several machines add to one number at once: every addition happens exactly once, whatever order the log gives them.
+// Several machines add to one number at once: every addition happens exactly once, whatever order
+// the log gives them.
 func TestManyWriters(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -88,7 +89,8 @@ func TestManyWriters(t *testing.T) {
 	}
 }
 
-// A lost answer, a request that never arrived and one that arrives late: each addition still happens once.
+// A lost answer, a request that never arrived and one that arrives late: each addition still
+// happens once.
 func TestFaultyAppends(t *testing.T) {
 	t.Parallel()
 	for _, action := range []storetest.Action{storetest.FailBefore, storetest.FailAfter} {
@@ -108,7 +110,8 @@ func TestFaultyAppends(t *testing.T) {
 	}
 }
 
-// The store goes away: the caller gets an error in time, the change stays visible here and happens when the store is back.
+// The store goes away: the caller gets an error in time, the change stays visible here and happens
+// when the store is back.
 func TestOutage(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -145,7 +148,8 @@ func TestOutage(t *testing.T) {
 	sameDump(t, "machines", a.dump(), b.dump())
 }
 
-// An operation whose caller was told of an outage is not refused later: the name it made gets another one.
+// An operation whose caller was told of an outage is not refused later: the name it made gets
+// another one.
 func TestLateOperationKeepsWhatItMade(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -166,8 +170,9 @@ func TestLateOperationKeepsWhatItMade(t *testing.T) {
 	sameDump(t, "machines", a.dump(), b.dump())
 }
 
-// The process dies at every step of an append; what it left is taken up, and every operation happens exactly once, also
-// when another machine wrote meanwhile and when the request that was under way arrives after the crash.
+// The process dies at every step of an append; what it left is taken up, and every operation
+// happens exactly once, also when another machine wrote meanwhile and when the request that was
+// under way arrives after the crash.
 func TestCrashes(t *testing.T) {
 	t.Parallel()
 	for _, point := range []string{"pinned", "appended"} {
@@ -176,7 +181,9 @@ func TestCrashes(t *testing.T) {
 				w := newWorld(t)
 				dir := t.TempDir()
 				step, there := stopAt(t, point, 3)
-				a, err := (&world{t: t, mem: w.mem, leaky: true}).try(dir, func(o *Options) { o.Step, o.DeferDelay = step, time.Hour })
+				a, err := (&world{t: t, mem: w.mem, leaky: true}).try(
+					dir, func(o *Options) { o.Step, o.DeferDelay = step, time.Hour },
+				)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -218,7 +225,9 @@ func TestCrashDuringRebase(t *testing.T) {
 			w := newWorld(t)
 			dir := t.TempDir()
 			step, there := stopAt(t, point, map[string]int{"undo": 1, "applied": 2, "rerun": 1}[point])
-			a, err := (&world{t: t, mem: w.mem, leaky: true}).try(dir, func(o *Options) { o.Step, o.PollInterval, o.DeferDelay = step, time.Hour, time.Hour })
+			a, err := (&world{t: t, mem: w.mem, leaky: true}).try(
+				dir, func(o *Options) { o.Step, o.PollInterval, o.DeferDelay = step, time.Hour, time.Hour },
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -283,7 +292,8 @@ func TestCheckpoint(t *testing.T) {
 	b.must("name 1 later 5000")
 }
 
-// trim deletes the log before a commit, as garbage collection will: the commit of a checkpoint stays.
+// trim deletes the log before a commit, as garbage collection will: the commit of a checkpoint
+// stays.
 func trim(t *testing.T, w *world, before uint64) {
 	t.Helper()
 	for seq := uint64(1); seq < before; seq++ {
@@ -293,7 +303,8 @@ func trim(t *testing.T, w *world, before uint64) {
 	}
 }
 
-// A machine that slept past the trimming of the log starts again from the newest checkpoint, and its outbox goes on.
+// A machine that slept past the trimming of the log starts again from the newest checkpoint, and
+// its outbox goes on.
 func TestSleptPastTheHorizon(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -452,7 +463,8 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
-// Random operations by two machines whose requests fail at random: the machines agree, and the sums are right.
+// Random operations by two machines whose requests fail at random: the machines agree, and the sums
+// are right.
 func TestRandomFaults(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(3) {
@@ -464,7 +476,14 @@ func TestRandomFaults(t *testing.T) {
 			b := boxes[rnd.IntN(2)]
 			if rnd.IntN(3) == 0 {
 				actions := []storetest.Action{storetest.FailBefore, storetest.FailAfter}
-				b.bad.Fail(storetest.Fault{Prefix: "log/", Nth: 1 + rnd.IntN(4), Times: 1 + rnd.IntN(2), Action: actions[rnd.IntN(2)]})
+				b.bad.Fail(
+					storetest.Fault{
+						Prefix: "log/",
+						Nth:    1 + rnd.IntN(4),
+						Times:  1 + rnd.IntN(2),
+						Action: actions[rnd.IntN(2)],
+					},
+				)
 			}
 			n := rnd.IntN(100)
 			if rnd.IntN(2) == 0 {
@@ -488,8 +507,8 @@ func TestRandomFaults(t *testing.T) {
 	}
 }
 
-// Several callers on two machines fight over few names, with faults, impatient callers and checkpoints: the machines agree with a fresh one, and nothing
-// is left over.
+// Several callers on two machines fight over few names, with faults, impatient callers and
+// checkpoints: the machines agree with a fresh one, and nothing is left over.
 func TestFightWithFaults(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2) {
@@ -518,7 +537,9 @@ func TestFightWithFaults(t *testing.T) {
 			b.catches(fresh.applied())
 			b.mu.RLock()
 			if len(b.st.undo) > 0 || len(b.st.pending) > 0 || b.st.pin != nil {
-				t.Errorf("left over: %d undo records, %d operations, batch %v", len(b.st.undo), len(b.st.pending), b.st.pin)
+				t.Errorf(
+					"left over: %d undo records, %d operations, batch %v", len(b.st.undo), len(b.st.pending), b.st.pin,
+				)
 			}
 			b.mu.RUnlock()
 			b.view(func(tx *Tx) {
@@ -535,7 +556,9 @@ func TestFightWithFaults(t *testing.T) {
 func (b *box) scuffle(rnd *rand.Rand) {
 	if rnd.IntN(4) == 0 {
 		actions := []storetest.Action{storetest.FailBefore, storetest.FailAfter}
-		b.bad.Fail(storetest.Fault{Prefix: "log/", Nth: 1 + rnd.IntN(4), Times: 1 + rnd.IntN(2), Action: actions[rnd.IntN(2)]})
+		b.bad.Fail(
+			storetest.Fault{Prefix: "log/", Nth: 1 + rnd.IntN(4), Times: 1 + rnd.IntN(2), Action: actions[rnd.IntN(2)]},
+		)
 	}
 	if rnd.IntN(40) == 0 {
 		_ = b.Checkpoint(b.t.Context())
@@ -553,7 +576,8 @@ func (b *box) scuffle(rnd *rand.Rand) {
 	ctx, cancel := context.WithTimeout(b.t.Context(), patience)
 	defer cancel()
 	if rnd.IntN(3) == 0 {
-		if n, _ := b.Defer(ctx, []byte(word), func(tx *Tx) error { return runWord(tx, []byte(word)) }, nil); n > 0 && rnd.IntN(3) == 0 {
+		if n, _ := b.Defer(ctx, []byte(word), func(tx *Tx) error { return runWord(tx, []byte(word)) }, nil); n > 0 &&
+			rnd.IntN(3) == 0 {
 			_ = b.Await(ctx, n)
 		}
 		return

@@ -56,8 +56,8 @@ func (o *Options) commitCost(size int64) int64 { return max(size, o.CommitCost) 
 // due reports whether a checkpoint is due. mu is held.
 func (c *Catalog) due() bool { return c.st.ckpt.since > max(c.opt.CheckpointBytes, c.st.ckpt.size/4) }
 
-// Checkpoint writes the replicated catalog as it is at the applied commit, unless the store has a newer one. Operations of the outbox
-// are not in it. It runs beside everything else, on a snapshot.
+// Checkpoint writes the replicated catalog as it is at the applied commit, unless the store has a
+// newer one. Operations of the outbox are not in it. It runs beside everything else, on a snapshot.
 func (c *Catalog) Checkpoint(ctx context.Context) error { return c.checkpoint(ctx, false) }
 
 // checkpoint is Checkpoint; ifDue writes nothing when another machine did so meanwhile and the log
@@ -67,7 +67,8 @@ func (c *Catalog) checkpoint(ctx context.Context, ifDue bool) error {
 	defer cancel()
 	defer context.AfterFunc(c.ctx, cancel)() // Close waits for who reads a snapshot
 	known, err := c.store.OpenCheckpoint(ctx)
-	if err != nil && !errors.Is(err, remote.NotExist) && !errors.Is(err, remote.Corrupt) { // of those a new one is the way out
+	if err != nil && !errors.Is(err, remote.NotExist) &&
+		!errors.Is(err, remote.Corrupt) { // of those a new one is the way out
 		return err
 	}
 	bad := c.damaged.Load()
@@ -115,7 +116,8 @@ type undone struct {
 	value []byte // nil: absent
 }
 
-// snapshot yields the replicated records of a transaction with undo records laid over them, ascending.
+// snapshot yields the replicated records of a transaction with undo records laid over them,
+// ascending.
 func snapshot(txn *badger.Txn, undo []undone, size *int64) iter.Seq2[remote.Record, error] {
 	return func(yield func(remote.Record, error) bool) {
 		*size = 0

@@ -11,27 +11,35 @@ import (
 // A deferred operation is one that its caller does not wait for: it shows on this machine at once,
 // and goes to the log with the next operation that somebody waits for, or by itself after
 // Options.DeferDelay. The outbox keeps its order, so that nothing overtakes it and it overtakes
-// nothing; what a row of changes makes is then one commit and not one each. From its first run on it
-// is late, as every operation whose caller has been answered: what another machine commits before it
-// is not what its user saw (seen.go).
+// nothing; what a row of changes makes is then one commit and not one each. From its first run on
+// it is late, as every operation whose caller has been answered: what another machine commits
+// before it is not what its user saw (seen.go).
 
-// maxDeferred is how long the intent of a deferred operation is at most, in bytes. Together with the
-// number of those that wait it bounds the outbox.
+// maxDeferred is how long the intent of a deferred operation is at most, in bytes. Together with
+// the number of those that wait it bounds the outbox.
 const maxDeferred = 16 << 10
 
 // Defer runs an operation and returns when it shows on this machine and is in the outbox, where a
 // kill of the process leaves it, and a loss of power after Sync. run and intent are as for Update.
 // An error of the first run is returned and nothing happens. number is what Await waits for; 0: the
-// operation wrote nothing, or the log has not kept up (more than DeferDelay behind, not reached, or a
-// very long intent), and Defer has waited for it as Update does.
+// operation wrote nothing, or the log has not kept up (more than DeferDelay behind, not reached, or
+// a very long intent), and Defer has waited for it as Update does.
 //
-// failed is called when the operation runs again and cannot be made any more, with the error, in the
-// transaction that takes it out of the outbox. What it returns is counted and listed in the status
-// as any late change that is not made; nil: all is well, what was meant has been done otherwise. It
-// is called under the catalog's lock and may be called again after a failure of the disk. In a later
-// process nobody is called.
-func (c *Catalog) Defer(ctx context.Context, intent []byte, run func(*Tx) error, failed func(tx *Tx, why error) error) (number uint64, err error) {
-	op := &operation{intent: intent, run: run, failed: failed, deferred: len(intent) <= maxDeferred, done: make(chan error, 1)}
+// failed is called when the operation runs again and cannot be made any more, with the error, in
+// the transaction that takes it out of the outbox. What it returns is counted and listed in the
+// status as any late change that is not made; nil: all is well, what was meant has been done
+// otherwise. It is called under the catalog's lock and may be called again after a failure of the
+// disk. In a later process nobody is called.
+func (c *Catalog) Defer(
+	ctx context.Context, intent []byte, run func(*Tx) error, failed func(tx *Tx, why error) error,
+) (number uint64, err error) {
+	op := &operation{
+		intent:   intent,
+		run:      run,
+		failed:   failed,
+		deferred: len(intent) <= maxDeferred,
+		done:     make(chan error, 1),
+	}
 	done := op.done
 	number, deferred, err := c.submit(op) // from here on op is the catalog's
 	if number == 0 || deferred {
@@ -40,8 +48,8 @@ func (c *Catalog) Defer(ctx context.Context, intent []byte, run func(*Tx) error,
 	return 0, c.wait(ctx, op, done)
 }
 
-// behind reports whether the log does not keep up with the outbox: then who changes something waits,
-// so that the outbox stays short and an outage shows. mu is held.
+// behind reports whether the log does not keep up with the outbox: then who changes something
+// waits, so that the outbox stays short and an outage shows. mu is held.
 func (c *Catalog) behind() bool {
 	switch n := len(c.st.pending); {
 	case c.opt.DeferDelay < 0 || n >= 2*maxBatch || c.st.fatal != nil:
@@ -60,8 +68,8 @@ func (c *Catalog) unreached() bool {
 	return c.status.s.Error != ""
 }
 
-// queue puts an operation that has run into the outbox, and notes when it is to go to the log. mu is
-// held.
+// queue puts an operation that has run into the outbox, and notes when it is to go to the log. mu
+// is held.
 func (c *Catalog) queue(op *operation) {
 	op.deferred = op.deferred && !c.behind()
 	op.since = time.Now()
@@ -146,18 +154,23 @@ func (c *Catalog) flush(ctx context.Context, last func() uint64) error {
 			return c.st.fatal
 		}
 		if c.st.blocked != nil {
-			return c.blockedError(fmt.Sprintf("flush catalog: %d changes are kept here", len(c.st.pending)), remote.Corrupt)
+			return c.blockedError(
+				fmt.Sprintf("flush catalog: %d changes are kept here", len(c.st.pending)), remote.Corrupt,
+			)
 		}
 		if err := ctx.Err(); err != nil {
-			return remote.E("flush catalog", "", remote.KindOf(err), fmt.Errorf("%d changes are not in the store yet: %w", len(c.st.pending), err))
+			return remote.E(
+				"flush catalog", "", remote.KindOf(err),
+				fmt.Errorf("%d changes are not in the store yet: %w", len(c.st.pending), err),
+			)
 		}
 		c.drain.Wait()
 	}
 	return nil
 }
 
-// drop takes an operation that cannot be made any more out of the outbox, and tells who deferred it,
-// or people, about it. mu is held.
+// drop takes an operation that cannot be made any more out of the outbox, and tells who deferred
+// it, or people, about it. mu is held.
 func (c *Catalog) drop(op *operation, why error) error {
 	left := why
 	err := c.updateLocal(func(tx *Tx) error {

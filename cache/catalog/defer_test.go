@@ -30,8 +30,8 @@ func (b *box) deferredTo(failed func(tx *Tx, why error) error, format string, a 
 // patient are the options of a catalog whose deferred operations wait for ever for company.
 func patient(o *Options) { o.DeferDelay = time.Hour }
 
-// A row of deferred operations is one commit with what is waited for after it, or with who waits for
-// one of them; their order is that in which they were made.
+// A row of deferred operations is one commit with what is waited for after it, or with who waits
+// for one of them; their order is that in which they were made.
 func TestDeferredShareACommit(t *testing.T) {
 	t.Parallel()
 	for what, confirm := range map[string]func(b *box, number uint64) error{
@@ -88,8 +88,8 @@ func TestDeferredGoesByItself(t *testing.T) {
 	}
 }
 
-// An operation that is deferred is late at once: what another machine committed before it stays, and
-// who deferred it is told; nil from there says that all is well.
+// An operation that is deferred is late at once: what another machine committed before it stays,
+// and who deferred it is told; nil from there says that all is well.
 func TestDeferredMeetsAnother(t *testing.T) {
 	t.Parallel()
 	for _, settled := range []bool{false, true} {
@@ -140,10 +140,15 @@ func TestDeferredMeetsAnother(t *testing.T) {
 func TestDeferredFailsAtOnce(t *testing.T) {
 	t.Parallel()
 	a := newWorld(t).open(t.TempDir(), patient)
-	n, err := a.Defer(t.Context(), []byte("unname 1 x"), func(tx *Tx) error { return runWord(tx, []byte("unname 1 x")) }, func(*Tx, error) error {
-		t.Error("it was told to who deferred it as well")
-		return nil
-	})
+	n, err := a.Defer(
+		t.Context(),
+		[]byte("unname 1 x"),
+		func(tx *Tx) error { return runWord(tx, []byte("unname 1 x")) },
+		func(*Tx, error) error {
+			t.Error("it was told to who deferred it as well")
+			return nil
+		},
+	)
 	if s := a.Status(); n != 0 || !errors.Is(err, remote.NotExist) || s.Outbox != 0 || s.Dropped != 0 {
 		t.Errorf("%d, %v, %+v", n, err, s)
 	}
@@ -202,7 +207,9 @@ func TestNothingIsDeferredBehind(t *testing.T) {
 	w := newWorld(t)
 	a := w.open(t.TempDir(), patient, func(o *Options) { o.AppendTimeout = 20 * time.Millisecond })
 	add := func() (uint64, error) {
-		return a.Defer(t.Context(), []byte("add x 1"), func(tx *Tx) error { return runWord(tx, []byte("add x 1")) }, nil)
+		return a.Defer(
+			t.Context(), []byte("add x 1"), func(tx *Tx) error { return runWord(tx, []byte("add x 1")) }, nil,
+		)
 	}
 	for range 2 * maxBatch {
 		if n, err := add(); n == 0 || err != nil {

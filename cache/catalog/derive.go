@@ -12,8 +12,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Derived records follow from replicated ones and are written in the same transaction. The order of the writes of a commit does not
-// matter to them.
+// Derived records follow from replicated ones and are written in the same transaction. The order of
+// the writes of a commit does not matter to them.
 //
 //	R C <folder>                       Counts: names and folders in a folder
 //	R L <node>                         number of names of a node; absent for none
@@ -131,8 +131,9 @@ func (tx *Tx) flushUsage() {
 		u.Versions+uint64(d.versions), u.Contents+uint64(d.contents)))
 }
 
-// FirstPlace is the least place that a name gets in a listing. Below it are the start, "." and "..", and room for entries that somebody who
-// shows the folder adds to it. A catalog that was made when names could be there has one with a chance of 2^-43 for each.
+// FirstPlace is the least place that a name gets in a listing. Below it are the start, "." and
+// "..", and room for entries that somebody who shows the folder adds to it. A catalog that was made
+// when names could be there has one with a chance of 2^-43 for each.
 const FirstPlace = 1 << 20
 
 // nameHash places names in listings: 63 bits, from FirstPlace on.
@@ -169,7 +170,8 @@ type Listed struct {
 	Hash uint64 // place in the order
 }
 
-// List yields a folder's entries whose place is greater than after, in the listing's order. Entries with equal places follow each other.
+// List yields a folder's entries whose place is greater than after, in the listing's order. Entries
+// with equal places follow each other.
 func (tx *Tx) List(folder, after uint64) iter.Seq[Listed] {
 	return func(yield func(Listed) bool) {
 		prefix := listingPrefix(folder)
@@ -204,7 +206,8 @@ func (tx *Tx) Names(node uint64) iter.Seq[Name] {
 	}
 }
 
-// keyedHash makes the hash of listings from a seed that this catalog keeps: nobody can choose names that collide.
+// keyedHash makes the hash of listings from a seed that this catalog keeps: nobody can choose names
+// that collide.
 func keyedHash(seed uint64) nameHash {
 	return func(name string) uint64 {
 		d := xxhash.NewWithSeed(seed)
@@ -213,7 +216,8 @@ func keyedHash(seed uint64) nameHash {
 	}
 }
 
-// placeOf makes a place of a hash: the sign stays free, since programs keep places as signed offsets.
+// placeOf makes a place of a hash: the sign stays free, since programs keep places as signed
+// offsets.
 func placeOf(hash uint64) uint64 { return max(hash>>1, FirstPlace) }
 
 func (c *Catalog) loadHash() error {

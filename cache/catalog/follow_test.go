@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// An append that takes longer than AttemptTimeout is not begun again: status tells of it until it is through.
+// An append that takes longer than AttemptTimeout is not begun again: status tells of it until it
+// is through.
 func TestSlowAppendIsLeftAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -62,7 +63,8 @@ func TestCloseEndsAnAppend(t *testing.T) {
 	}
 }
 
-// While the library is mounted, commits of others are applied a few at a time, so that nobody waits long for the lock.
+// While the library is mounted, commits of others are applied a few at a time, so that nobody waits
+// long for the lock.
 func TestCommitsAreAppliedAFewAtATime(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -142,7 +144,8 @@ func TestFailingCheckpointBacksOff(t *testing.T) {
 	}
 }
 
-// A log that does not even continue the newest checkpoint is asked for ever more seldom, and nothing is dropped for it.
+// A log that does not even continue the newest checkpoint is asked for ever more seldom, and
+// nothing is dropped for it.
 func TestGapBehindTheNewestCheckpoint(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -197,7 +200,8 @@ func TestNothingRunsAfterClose(t *testing.T) {
 	}
 }
 
-// Listings that miss what is being appended cost nobody anything: machines open and follow, and none starts again from a checkpoint.
+// Listings that miss what is being appended cost nobody anything: machines open and follow, and
+// none starts again from a checkpoint.
 func TestListingsBesideAppends(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote"
 )
 
-// The decoders of what only this machine has. What they take is what an encoder makes; anything else is refused or counts as absent, and never as something else.
+// The decoders of what only this machine has. What they take is what an encoder makes; anything
+// else is refused or counts as absent, and never as something else.
 
 func FuzzPin(f *testing.F) {
 	for _, p := range []pin{{seq: 1, first: 2, last: 3, body: []byte("a batch")}, {seq: 1 << 63, last: 1<<64 - 1}} {
@@ -73,7 +74,8 @@ func FuzzApplied(f *testing.F) {
 			}
 			return
 		}
-		if again := encodeApplied(c.st.seq, c.st.ckpt, c.st.hash); !bytes.HasPrefix(b, again[:56]) || len(b) >= 64 && !bytes.HasPrefix(b, again) {
+		if again := encodeApplied(c.st.seq, c.st.ckpt, c.st.hash); !bytes.HasPrefix(b, again[:56]) ||
+			len(b) >= 64 && !bytes.HasPrefix(b, again) {
 			t.Errorf("%x is taken for %x", b, again)
 		}
 	})
@@ -100,7 +102,8 @@ func FuzzUndo(f *testing.F) {
 	})
 }
 
-// An outbox with an entry that cannot be one is refused, with all that it has: nothing of it is dropped. What has the form of one is run, and what makes no sense then is dropped alone.
+// An outbox with an entry that cannot be one is refused, with all that it has: nothing of it is
+// dropped. What has the form of one is run, and what makes no sense then is dropped alone.
 func FuzzOutbox(f *testing.F) {
 	prefix := string(localKey("outbox/"))
 	key := binary.BigEndian.AppendUint64([]byte(prefix), reserved-1)

@@ -14,9 +14,10 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A directory's identity is its client number. Node ids are made of it, so two directories that write under one number would
-// give two nodes one id. It happens when a directory is copied, or comes back from an image or a backup. Then the number belongs to whoever wrote
-// last, and this directory takes another (see join) or stops.
+// A directory's identity is its client number. Node ids are made of it, so two directories that
+// write under one number would give two nodes one id. It happens when a directory is copied, or
+// comes back from an image or a backup. Then the number belongs to whoever wrote last, and this
+// directory takes another (see join) or stops.
 type identity struct {
 	Library string `json:"library"`
 	Client  uint32 `json:"client"`
@@ -50,8 +51,9 @@ func (c *Catalog) vouched(session []byte) bool {
 	return false
 }
 
-// vouch stores, synced, that this directory appends under a session, before it does so for the first time. Sessions before that of the newest commit of
-// ours are over and are forgotten. The sync also settles on disk that their operations have left the outbox. mu is held.
+// vouch stores, synced, that this directory appends under a session, before it does so for the
+// first time. Sessions before that of the newest commit of ours are over and are forgotten. The
+// sync also settles on disk that their operations have left the outbox. mu is held.
 func (c *Catalog) vouch(session []byte) error {
 	if c.vouched(session) {
 		return nil
@@ -77,7 +79,8 @@ func (c *Catalog) vouch(session []byte) error {
 	return err
 }
 
-// readAuthored reads how far the log has got with a client's operations; ok is false when the client is not in the library.
+// readAuthored reads how far the log has got with a client's operations; ok is false when the
+// client is not in the library.
 func (c *Catalog) readAuthored(client uint32) (a authored, ok bool, err error) {
 	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
 	defer tx.discard()
@@ -86,7 +89,8 @@ func (c *Catalog) readAuthored(client uint32) (a authored, ok bool, err error) {
 	return authored{cl.Session, cl.LastOperation}, ok, tx.err
 }
 
-// contained counts the operations at the head of the outbox that are in the log when it has got to an operation of a session. mu is held.
+// contained counts the operations at the head of the outbox that are in the log when it has got to
+// an operation of a session. mu is held.
 func (c *Catalog) contained(session []byte, last uint64) int {
 	n := 0
 	for n < len(c.st.pending) && bytes.Equal(c.st.pending[n].session, session) && c.st.pending[n].number <= last {
@@ -114,7 +118,8 @@ func (c *Catalog) settle(n int) {
 	c.drain.Broadcast()
 }
 
-// settleTo drops the operations that are in the log from the outbox. It may be done again after a crash. mu is held.
+// settleTo drops the operations that are in the log from the outbox. It may be done again after a
+// crash. mu is held.
 func (c *Catalog) settleTo(a authored) error {
 	n := c.contained(a.session, a.last)
 	err := c.inPieces(func(set func(key, value []byte) error) error {
@@ -132,8 +137,9 @@ func (c *Catalog) settleTo(a authored) error {
 	return nil
 }
 
-// judge settles the outbox after commits under our number came in other ways than one by one: the log says how far it has got with our operations. When that
-// is neither where we were nor our pinned batch, somebody else writes as us. mu is held.
+// judge settles the outbox after commits under our number came in other ways than one by one: the
+// log says how far it has got with our operations. When that is neither where we were nor our
+// pinned batch, somebody else writes as us. mu is held.
 func (c *Catalog) judge() error {
 	a, ok, err := c.readAuthored(c.st.client)
 	if err != nil {
@@ -157,9 +163,10 @@ func (c *Catalog) impostor() error {
 		WithHint("unmount here and mount with a new catalog directory")
 }
 
-// takeUp takes the client number of an earlier start, unless it is not this directory's any more: it came from another machine, or somebody
-// else has written under the number, which shows in a session that this directory never appended under, or in an operation
-// beyond those it has numbers for. Then stranger tells why.
+// takeUp takes the client number of an earlier start, unless it is not this directory's any more:
+// it came from another machine, or somebody else has written under the number, which shows in a
+// session that this directory never appended under, or in an operation beyond those it has numbers
+// for. Then stranger tells why.
 func (c *Catalog) takeUp() (taken bool, stranger string, err error) {
 	c.mu.Lock()
 	defer c.unlock()
@@ -180,7 +187,10 @@ func (c *Catalog) takeUp() (taken bool, stranger string, err error) {
 		return false, "", err
 	}
 	if !ok || !c.vouched(a.session) || a.last >= c.st.ops.limit {
-		return false, fmt.Sprintf("somebody else has written as client %d: the directory was copied, or is an old state that was restored", id.Client), nil
+		return false, fmt.Sprintf(
+			"somebody else has written as client %d: the directory was copied, or is an old state that was restored",
+			id.Client,
+		), nil
 	}
 	c.st.client, c.st.own = id.Client, a
 	return true, "", nil
@@ -208,7 +218,8 @@ func (c *Catalog) join(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		// A commit that is in doubt when the time is over is another client's to everybody, the next try of this one included.
+		// A commit that is in doubt when the time is over is another client's to everybody, the
+		// next try of this one included.
 		joining, cancel := context.WithTimeout(ctx, c.opt.AppendTimeout)
 		err = c.store.Append(joining, c.applied()+1, body)
 		cancel()
@@ -245,7 +256,8 @@ func (c *Catalog) join(ctx context.Context) error {
 	}
 }
 
-// joinCommit builds the commit that takes the next client number; in an empty library it also makes the first records.
+// joinCommit builds the commit that takes the next client number; in an empty library it also makes
+// the first records.
 func (c *Catalog) joinCommit() (client uint32, body []byte, err error) {
 	commit := &record.Commit{Session: c.st.session}
 	err = c.View(func(tx *Tx) error {
@@ -268,7 +280,9 @@ func (c *Catalog) joinCommit() (client uint32, body []byte, err error) {
 		return 0, nil, remote.E("join library", "", remote.TooLarge, errors.New("all client numbers are taken"))
 	}
 	now := c.now()
-	cl, err := proto.Marshal(&record.Client{Session: c.st.session, Machine: c.opt.Machine, Host: c.opt.Host, Joined: now})
+	cl, err := proto.Marshal(
+		&record.Client{Session: c.st.session, Machine: c.opt.Machine, Host: c.opt.Host, Joined: now},
+	)
 	if err != nil {
 		return 0, nil, err
 	}

@@ -10,7 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// A directory that comes back from an image must not give the ids again that were given after the image was taken.
+// A directory that comes back from an image must not give the ids again that were given after the
+// image was taken.
 func TestRestoredDirectoryTakesANewNumber(t *testing.T) {
 	t.Parallel()
 	t.Run("of an earlier mount", func(t *testing.T) {
@@ -69,7 +70,8 @@ func newNumber(t *testing.T, w *world, b *box, used uint64) {
 	sameDump(t, "a fresh machine", b.dump(), fresh.dump())
 }
 
-// With changes in it such a directory is refused: their ids are not to be trusted, and they are not thrown away.
+// With changes in it such a directory is refused: their ids are not to be trusted, and they are not
+// thrown away.
 func TestRestoredDirectoryWithChangesIsRefused(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -95,7 +97,8 @@ func TestRestoredDirectoryWithChangesIsRefused(t *testing.T) {
 	}
 }
 
-// Of two running copies of a directory, the one that sees the other's commit stops: it appends nothing more and answers who waits.
+// Of two running copies of a directory, the one that sees the other's commit stops: it appends
+// nothing more and answers who waits.
 func TestTwinStops(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -173,8 +176,8 @@ func sleepThrough(t *testing.T, w *world, x *box) {
 	w.boot.Add(int64(11 * time.Minute))
 }
 
-// A batch that was on its way when the process died is applied by a read-only mount; the next writing one does not take it for its
-// own work, nor for somebody else's.
+// A batch that was on its way when the process died is applied by a read-only mount; the next
+// writing one does not take it for its own work, nor for somebody else's.
 func TestPinAppliedByAReadOnlyMount(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -197,7 +200,8 @@ func TestPinAppliedByAReadOnlyMount(t *testing.T) {
 	}
 }
 
-// Power is lost after the batch was synced, and Badger has lost the operation: the batch goes to the log all the same, and is known as ours.
+// Power is lost after the batch was synced, and Badger has lost the operation: the batch goes to
+// the log all the same, and is known as ours.
 func TestPowerLossLeavesOnlyThePin(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -223,7 +227,8 @@ func TestPowerLossLeavesOnlyThePin(t *testing.T) {
 	}
 }
 
-// The sessions that a directory remembers are those that may still come back, however often it is mounted.
+// The sessions that a directory remembers are those that may still come back, however often it is
+// mounted.
 func TestSessionsAreForgotten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

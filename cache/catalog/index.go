@@ -15,13 +15,16 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// The index of media: derived records under which they are found (package index). Wherever a replicated record of the catalog gets another value, by an operation, by a commit or by
-// an undo, reindex takes its postings from the old value's to the new one's, in the same transaction.
+// The index of media: derived records under which they are found (package index). Wherever a
+// replicated record of the catalog gets another value, by an operation, by a commit or by an undo,
+// reindex takes its postings from the old value's to the new one's, in the same transaction.
 //
-// Postings are no part of what is undone by value: where the index is not built yet they are not there, and putting back what was there would be wrong once it
-// is. An undo sets records and reindexes them instead.
+// Postings are no part of what is undone by value: where the index is not built yet they are not
+// there, and putting back what was there would be wrong once it is. An undo sets records and
+// reindexes them instead.
 //
-// At any time the postings are exactly those of the records that the builder has passed (index_build.go), and some of those of the others, and no more.
+// At any time the postings are exactly those of the records that the builder has passed
+// (index_build.go), and some of those of the others, and no more.
 //
 //	D i <kind> <term> <node> <source>  nothing
 //	D m <media id> <node>              nothing
@@ -29,16 +32,18 @@ import (
 //	L postings/<n>                     journal: changes of postings that do not fit the transaction of the change they follow from
 //	L postings                         present when the journal counts
 
-// More than so many changes of postings of a transaction go through the journal. The largest commit takes 1.4 MB and 8,000 entries of a transaction that holds 1.8 MB
-// and 19,000; what an operation of a program changes is far below.
+// More than so many changes of postings of a transaction go through the journal. The largest commit
+// takes 1.4 MB and 8,000 entries of a transaction that holds 1.8 MB and 19,000; what an operation
+// of a program changes is far below.
 const (
 	maxInline      = 4000
 	maxInlineBytes = 240 << 10
 	journalPiece   = 256 << 10
 )
 
-// A reindexer is what one transaction knows of the index: the changes it makes, and a look at the catalog as it was before it, through iterators that a
-// transaction that writes could not have several of.
+// A reindexer is what one transaction knows of the index: the changes it makes, and a look at the
+// catalog as it was before it, through iterators that a transaction that writes could not have
+// several of.
 type reindexer struct {
 	changes     map[string]bool              // full key → set or deleted
 	size        int                          // bytes of their keys
@@ -51,7 +56,11 @@ type reindexer struct {
 }
 
 func newReindexer() *reindexer {
-	return &reindexer{changes: make(map[string]bool), mapped: make(map[string]map[uint64]bool), attachments: make(map[string]map[string][]byte)}
+	return &reindexer{
+		changes:     make(map[string]bool),
+		mapped:      make(map[string]map[uint64]bool),
+		attachments: make(map[string]map[string][]byte),
+	}
 }
 
 func (x *reindexer) close() {
@@ -88,8 +97,9 @@ func (tx *Tx) iterator(it **badger.Iterator, prefix []byte) *badger.Iterator {
 	return *it
 }
 
-// reindex changes the postings that follow from a replicated record, from those of its old value to those of its new one (nil: absent). What other records
-// decide is read as it is in the transaction now, so that whichever of two records changes last settles what follows from both.
+// reindex changes the postings that follow from a replicated record, from those of its old value to
+// those of its new one (nil: absent). What other records decide is read as it is in the transaction
+// now, so that whichever of two records changes last settles what follows from both.
 func (tx *Tx) reindex(key, old, value []byte) {
 	if tx.c.opt.NoIndex || (old == nil) == (value == nil) && bytes.Equal(old, value) {
 		return
@@ -243,7 +253,8 @@ func (tx *Tx) nodesOf(media []byte) (nodes []uint64) {
 	return nodes
 }
 
-// attachedTo gives what is attached to a media as the transaction has it now, as far as it is posted.
+// attachedTo gives what is attached to a media as the transaction has it now, as far as it is
+// posted.
 func (tx *Tx) attachedTo(media []byte) map[string][]byte {
 	var all map[string][]byte
 	set := func(key string, value []byte) {
@@ -256,7 +267,10 @@ func (tx *Tx) attachedTo(media []byte) map[string][]byte {
 	it := tx.iterator(&tx.index.attached, []byte{classRecord, record.KeyAttached})
 	for it.Seek(prefix); it.ValidForPrefix(prefix); it.Next() {
 		key := it.Item().Key()[1:]
-		if _, kind, _, ok := splitAttached(key); !ok || kind != record.AttachedFavorite && kind != record.AttachedComment {
+		if _, kind, _, ok := splitAttached(
+			key,
+		); !ok ||
+			kind != record.AttachedFavorite && kind != record.AttachedComment {
 			continue
 		}
 		v, err := it.Item().ValueCopy(nil)
@@ -276,8 +290,8 @@ func (tx *Tx) attachedTo(media []byte) map[string][]byte {
 	return all
 }
 
-// flushIndex puts the changes of postings into the transaction, or into the journal when they are many; owed then tells that settleJournal must follow the
-// commit. mu is held.
+// flushIndex puts the changes of postings into the transaction, or into the journal when they are
+// many; owed then tells that settleJournal must follow the commit. mu is held.
 func (tx *Tx) flushIndex() (owed bool, err error) {
 	x := tx.index
 	if x == nil || len(x.changes) == 0 {
@@ -316,8 +330,9 @@ func (tx *Tx) flushIndex() (owed bool, err error) {
 	return true, tx.err
 }
 
-// oweJournal carries out the journal of a change that has just been written. When that does not work, the disk being full say, the change stands all the same; the builder
-// and the next change that needs the index try again. mu is held.
+// oweJournal carries out the journal of a change that has just been written. When that does not
+// work, the disk being full say, the change stands all the same; the builder and the next change
+// that needs the index try again. mu is held.
 func (c *Catalog) oweJournal() {
 	c.st.index.owed = true
 	if err := c.settleJournal(); err != nil {
@@ -338,7 +353,8 @@ func appendChange(piece []byte, key string, set bool) []byte {
 	return append(piece, key...)
 }
 
-// settleJournal carries out what the journal has, if it counts, and ends it. It may be repeated: a crash in the middle costs nothing but time. mu is held.
+// settleJournal carries out what the journal has, if it counts, and ends it. It may be repeated: a
+// crash in the middle costs nothing but time. mu is held.
 func (c *Catalog) settleJournal() error {
 	tx := &Tx{c: c, txn: c.db.NewTransaction(false)}
 	defer tx.discard()

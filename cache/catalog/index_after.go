@@ -8,7 +8,8 @@ import (
 	"mediafs/remote/terms"
 )
 
-// PostingsAfter yields the nodes of one term that are greater than after, ascending, each once. It costs one seek and then a step a node. Look at Err after it.
+// PostingsAfter yields the nodes of one term that are greater than after, ascending, each once. It
+// costs one seek and then a step a node. Look at Err after it.
 func (tx *Tx) PostingsAfter(kind terms.Kind, term string, after uint64) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		prefix := index.Prefix([]byte{classDerived, index.PostingLetter}, kind, term)

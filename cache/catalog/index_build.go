@@ -9,13 +9,16 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// The builder makes the index of records that were there before it: in a catalog of a version without one, after a checkpoint was loaded, and when what is
-// posted became another. It goes through the names, the facts and the nodes in the order of their keys, behind, some at a time under the lock; what is said of a media id is
-// posted with the node that carries it. Its position is on disk with the postings up to it: after a crash it goes on there. Posting again what is posted changes nothing, so
-// records that change before it reaches them need no notice.
+// The builder makes the index of records that were there before it: in a catalog of a version
+// without one, after a checkpoint was loaded, and when what is posted became another. It goes
+// through the names, the facts and the nodes in the order of their keys, behind, some at a time
+// under the lock; what is said of a media id is posted with the node that carries it. Its position
+// is on disk with the postings up to it: after a crash it goes on there. Posting again what is
+// posted changes nothing, so records that change before it reaches them need no notice.
 //
-// A load does not index in its own pass: its records come ordered by their letters, what is said of a media before the nodes that say whose it is, so that it would need a
-// second pass while nobody can read. Behind, the library is there at once, and searches tell that they are not complete yet.
+// A load does not index in its own pass: its records come ordered by their letters, what is said of
+// a media before the nodes that say whose it is, so that it would need a second pass while nobody
+// can read. Behind, the library is there at once, and searches tell that they are not complete yet.
 
 // A step of the builder ends with so many postings or records: about 5 ms under the lock.
 const (
@@ -50,7 +53,8 @@ func decodeIndexState(b []byte) (s indexState, ok bool) {
 	return indexState{ready: b[1] == 1, done: binary.BigEndian.Uint64(b[2:]), at: b[10:]}, true
 }
 
-// openIndex reads how far the index is, and drops one of another version. Nobody else uses the catalog yet.
+// openIndex reads how far the index is, and drops one of another version. Nobody else uses the
+// catalog yet.
 func (c *Catalog) openIndex() error {
 	c.mu.Lock()
 	defer c.unlock()
@@ -109,7 +113,8 @@ func (c *Catalog) build() {
 	for {
 		began := time.Now()
 		more, err := c.buildStep()
-		// Who waits for the lock gets it between two steps. The pause leaves some of the machine to others.
+		// Who waits for the lock gets it between two steps. The pause leaves some of the machine to
+		// others.
 		pause := time.Since(began) / 4
 		switch {
 		case err != nil:
@@ -166,7 +171,8 @@ func (c *Catalog) buildStep() (more bool, err error) {
 	if tx.err != nil {
 		return false, tx.err
 	}
-	// The map of media ids first: a change of what is posted for a media id finds its nodes there, also after a crash in the middle of this.
+	// The map of media ids first: a change of what is posted for a media id finds its nodes there,
+	// also after a crash in the middle of this.
 	err = c.inPieces(func(set func(key, value []byte) error) error {
 		for _, mapped := range []bool{true, false} {
 			for k := range tx.index.changes {
@@ -186,7 +192,8 @@ func (c *Catalog) buildStep() (more bool, err error) {
 	return !s.ready, err
 }
 
-// build notes the postings of the records after s.at, until they are enough for a step; whole tells that no records are left.
+// build notes the postings of the records after s.at, until they are enough for a step; whole tells
+// that no records are left.
 func (tx *Tx) build(s *indexState) (whole bool) {
 	n := 0
 	for _, letter := range built {

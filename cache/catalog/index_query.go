@@ -12,11 +12,12 @@ import (
 	"mediafs/remote/terms"
 )
 
-// Asking the index works in a View only: in a transaction that writes, what that changes does not show. What is
-// found must be looked at: a posting may come from a value that another record overrides, and from a media in the trash. Nothing is missing once the
-// index is ready.
+// Asking the index works in a View only: in a transaction that writes, what that changes does not
+// show. What is found must be looked at: a posting may come from a value that another record
+// overrides, and from a media in the trash. Nothing is missing once the index is ready.
 
-// IndexReady tells how far the index is: of about total records, done are indexed. While it is not ready, searches miss media.
+// IndexReady tells how far the index is: of about total records, done are indexed. While it is not
+// ready, searches miss media.
 func (c *Catalog) IndexReady() (done, total uint64, ready bool) {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -42,7 +43,8 @@ func postingPrefix(kind terms.Kind) []byte {
 	return append(make([]byte, 0, 64), classDerived, index.PostingLetter, byte(kind))
 }
 
-// Terms yields the terms of a kind that begin with prefix, ascending, each once. It costs a seek a term, however many media the term has. Look at Err after it.
+// Terms yields the terms of a kind that begin with prefix, ascending, each once. It costs a seek a
+// term, however many media the term has. Look at Err after it.
 func (tx *Tx) Terms(kind terms.Kind, prefix string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		within := append(postingPrefix(kind), prefix...)
@@ -64,8 +66,9 @@ func (tx *Tx) Terms(kind terms.Kind, prefix string) iter.Seq[string] {
 	}
 }
 
-// Postings yields the nodes of the terms of a kind from one term to another, both included: by term, and of each term by node, ascending, no pair twice. A node that has
-// several of the terms comes several times. Look at Err after it.
+// Postings yields the nodes of the terms of a kind from one term to another, both included: by
+// term, and of each term by node, ascending, no pair twice. A node that has several of the terms
+// comes several times. Look at Err after it.
 func (tx *Tx) Postings(kind terms.Kind, from, to string) iter.Seq2[string, uint64] {
 	return tx.postings(kind, from, to, false)
 }
@@ -125,8 +128,9 @@ type cursor struct {
 	any    bool // there was a question
 }
 
-// Cursor gives a function that finds the least node of a term that is not below at; ok is false when there is none. Asked in ascending order it moves on; back it can go as
-// well. It is good until the View ends, and keeps an iterator of the database open until then. Look at Err after it.
+// Cursor gives a function that finds the least node of a term that is not below at; ok is false
+// when there is none. Asked in ascending order it moves on; back it can go as well. It is good
+// until the View ends, and keeps an iterator of the database open until then. Look at Err after it.
 func (tx *Tx) Cursor(kind terms.Kind, term string) func(at uint64) (node uint64, ok bool) {
 	prefix := index.Prefix([]byte{classDerived, index.PostingLetter}, kind, term)
 	c := &cursor{it: tx.txn.NewIterator(keysUnder(prefix)), prefix: prefix}
@@ -179,7 +183,8 @@ func (tx *Tx) Nodes(from uint64) iter.Seq[uint64] {
 	}
 }
 
-// MediaNodes yields the nodes that carry a media id, ascending: one but for copies that somebody else's program made. Look at Err after it.
+// MediaNodes yields the nodes that carry a media id, ascending: one but for copies that somebody
+// else's program made. Look at Err after it.
 func (tx *Tx) MediaNodes(media []byte) iter.Seq[uint64] {
 	return func(yield func(uint64) bool) {
 		prefix := append([]byte{classDerived, index.MediaLetter}, media...)

@@ -111,7 +111,8 @@ func sameIndex(t *testing.T, want, have map[string]bool) {
 	}
 }
 
-// runMedia runs "media SEED", which makes some random changes of few media on the state that it finds, besides the words of runWord.
+// runMedia runs "media SEED", which makes some random changes of few media on the state that it
+// finds, besides the words of runWord.
 func runMedia(tx *Tx, intent []byte) error {
 	word, ok := strings.CutPrefix(string(intent), "media ")
 	if !ok {
@@ -154,11 +155,22 @@ func mediaChange(tx *Tx, rnd *rand.Rand) {
 			tx.Delete(record.NodeKey(node))
 		}
 	case 5:
-		f := &record.Facts{Head: index.HeadSum(&record.Head{Size: uint64(rnd.IntN(3))}), Model: pick("", "X100", "Leica M"), Keywords: []string{pick("sea", "sun")},
-			Type: "image/jpeg", Class: "image", Taken: &record.Date{Time: &record.Time{Seconds: int64(rnd.IntN(5))}}}
+		f := &record.Facts{
+			Head:     index.HeadSum(&record.Head{Size: uint64(rnd.IntN(3))}),
+			Model:    pick("", "X100", "Leica M"),
+			Keywords: []string{pick("sea", "sun")},
+			Type:     "image/jpeg",
+			Class:    "image",
+			Taken:    &record.Date{Time: &record.Time{Seconds: int64(rnd.IntN(5))}},
+		}
 		tx.Store(record.FactsKey(node), f)
 	case 6:
-		m := &record.Media{Title: pick("", "sun and sea", "Sea"), Hidden: rnd.IntN(3) == 0, Rating: proto.Uint32(uint32(rnd.IntN(3))), Tags: &record.Tags{Tag: []string{pick("sea", "moon")}}}
+		m := &record.Media{
+			Title:  pick("", "sun and sea", "Sea"),
+			Hidden: rnd.IntN(3) == 0,
+			Rating: proto.Uint32(uint32(rnd.IntN(3))),
+			Tags:   &record.Tags{Tag: []string{pick("sea", "moon")}},
+		}
 		tx.Store(record.MediaKey(media), m)
 	case 7:
 		key := record.AttachedKey(media, record.AttachedFavorite, []byte(pick("ann", "bob"))...)
@@ -193,14 +205,18 @@ func (b *box) runs(format string, a ...any) {
 
 func medias(o *Options) { o.Run = runMedia }
 
-// Several callers on two machines change few media at random, with faults, callers who give up, checkpoints and other people's commits: at the end, and in
-// between, each machine's index is what one made from scratch would be; so is that of a machine that reads the log, of one that loads a checkpoint, and of one
-// that had no index.
+// Several callers on two machines change few media at random, with faults, callers who give up,
+// checkpoints and other people's commits: at the end, and in between, each machine's index is what
+// one made from scratch would be; so is that of a machine that reads the log, of one that loads a
+// checkpoint, and of one that had no index.
 func TestIndexOfRandomChanges(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(2) {
 		w := newWorld(t)
-		boxes := []*box{w.open(t.TempDir(), medias), w.open(t.TempDir(), medias), w.open(t.TempDir(), medias, func(o *Options) { o.NoIndex = true })}
+		boxes := []*box{
+			w.open(t.TempDir(), medias), w.open(t.TempDir(), medias),
+			w.open(t.TempDir(), medias, func(o *Options) { o.NoIndex = true }),
+		}
 		var wg sync.WaitGroup
 		for i, b := range boxes {
 			for j := range 2 {
@@ -247,7 +263,9 @@ func TestIndexOfRandomChanges(t *testing.T) {
 func (b *box) mediaScuffle(rnd *rand.Rand) {
 	if rnd.IntN(4) == 0 {
 		actions := []storetest.Action{storetest.FailBefore, storetest.FailAfter}
-		b.bad.Fail(storetest.Fault{Prefix: "log/", Nth: 1 + rnd.IntN(4), Times: 1 + rnd.IntN(2), Action: actions[rnd.IntN(2)]})
+		b.bad.Fail(
+			storetest.Fault{Prefix: "log/", Nth: 1 + rnd.IntN(4), Times: 1 + rnd.IntN(2), Action: actions[rnd.IntN(2)]},
+		)
 	}
 	if rnd.IntN(40) == 0 {
 		_ = b.Checkpoint(b.t.Context())
@@ -262,7 +280,8 @@ func (b *box) mediaScuffle(rnd *rand.Rand) {
 	_ = b.Update(ctx, word, func(tx *Tx) error { return runMedia(tx, word) })
 }
 
-// A crash at any step of settling a conflict, of a journal and of the builder leaves an index that becomes what one made from scratch would be.
+// A crash at any step of settling a conflict, of a journal and of the builder leaves an index that
+// becomes what one made from scratch would be.
 func TestIndexAfterCrashes(t *testing.T) {
 	t.Parallel()
 	for _, point := range []string{"undo", "applied", "rerun", "appended", "postings", "indexed"} {
@@ -296,9 +315,18 @@ func TestIndexAfterCrashes(t *testing.T) {
 			if point == "postings" || point == "indexed" {
 				a.write(func(tx *Tx) { // more than one step of the builder, and than a transaction
 					for i := range uint64(900) {
-						tx.Store(record.NodeKey(1000+i), &record.Node{Mode: 0o100644, MediaId: binary.BigEndian.AppendUint64(make([]byte, 8), 1000+i)})
+						tx.Store(
+							record.NodeKey(1000+i),
+							&record.Node{
+								Mode:    0o100644,
+								MediaId: binary.BigEndian.AppendUint64(make([]byte, 8), 1000+i),
+							},
+						)
 						if i < 70 {
-							tx.Store(record.DentryKey(1, strings.Repeat("word", int(i%7))+manyWords(i)), &record.Dentry{Node: 1000 + i, Kind: 8})
+							tx.Store(
+								record.DentryKey(1, strings.Repeat("word", int(i%7))+manyWords(i)),
+								&record.Dentry{Node: 1000 + i, Kind: 8},
+							)
 						}
 					}
 				})
@@ -313,7 +341,9 @@ func TestIndexAfterCrashes(t *testing.T) {
 					t.Fatal(err)
 				}
 			} else {
-				go b.Update(t.Context(), []byte("media 3000"), func(tx *Tx) error { return runMedia(tx, []byte("media 3000")) })
+				go b.Update(
+					t.Context(), []byte("media 3000"), func(tx *Tx) error { return runMedia(tx, []byte("media 3000")) },
+				)
 			}
 			<-there
 			again := w.open(image(t, dir), medias)
@@ -342,7 +372,8 @@ func manyWords(i uint64) string {
 	return strings.Join(words, " ")
 }
 
-// The commits from which most postings follow, set and taken away again: their postings go through the journal, and each transaction holds.
+// The commits from which most postings follow, set and taken away again: their postings go through
+// the journal, and each transaction holds.
 func TestIndexOfTheLargestCommits(t *testing.T) {
 	t.Parallel()
 	text := func(n int) string { // as many words as fit
@@ -357,7 +388,13 @@ func TestIndexOfTheLargestCommits(t *testing.T) {
 			return record.FactsKey(1000 + i), &record.Facts{Title: text(160)}
 		},
 		"nodes": func(i uint64) ([]byte, proto.Message) {
-			return record.NodeKey(1000 + i), &record.Node{Mode: 0o100644, MediaId: binary.BigEndian.AppendUint64(make([]byte, 8), 1+i), Head: &record.Head{Size: i + 1}}
+			return record.NodeKey(
+					1000 + i,
+				), &record.Node{
+					Mode:    0o100644,
+					MediaId: binary.BigEndian.AppendUint64(make([]byte, 8), 1+i),
+					Head:    &record.Head{Size: i + 1},
+				}
 		},
 	}
 	for name, make := range worst {
@@ -401,7 +438,8 @@ func TestIndexOfTheLargestCommits(t *testing.T) {
 	}
 }
 
-// What the index tells: terms each once, the nodes of a term in order and once, forwards, backwards and from any place, and the nodes of a media.
+// What the index tells: terms each once, the nodes of a term in order and once, forwards, backwards
+// and from any place, and the nodes of a media.
 func TestAskingTheIndex(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -410,11 +448,16 @@ func TestAskingTheIndex(t *testing.T) {
 	a.write(func(tx *Tx) {
 		for i, name := range []string{"sun sea.jpg", "sun.jpg", "sea.png", "sunny.jpg"} {
 			n := uint64(10 + i)
-			tx.Store(record.NodeKey(n), &record.Node{Mode: 0o100644, MediaId: id(byte(i / 2)), Btime: &record.Time{Seconds: 100 - int64(i)}})
+			tx.Store(
+				record.NodeKey(n),
+				&record.Node{Mode: 0o100644, MediaId: id(byte(i / 2)), Btime: &record.Time{Seconds: 100 - int64(i)}},
+			)
 			tx.Store(record.DentryKey(1, name), &record.Dentry{Node: n, Kind: 8})
 			tx.Store(record.DentryKey(2, name), &record.Dentry{Node: n, Kind: 8}) // a second name
 		}
-		tx.Store(record.MediaKey(id(0)), &record.Media{Title: "Sun", Tags: &record.Tags{Tag: []string{"Sea", "Sea side"}}})
+		tx.Store(
+			record.MediaKey(id(0)), &record.Media{Title: "Sun", Tags: &record.Tags{Tag: []string{"Sea", "Sea side"}}},
+		)
 	})
 	if _, _, ready := w.open(t.TempDir()).IndexReady(); !ready {
 		t.Error("a machine that read the whole log has its index to make")
@@ -437,8 +480,14 @@ func TestAskingTheIndex(t *testing.T) {
 		equal("tags", slices.Collect(tx.Terms(terms.Tag, "")), "[Sea Sea side]")
 		equal("no terms", slices.Collect(tx.Terms(terms.Album, "")), "[]")
 		equal("fixed terms", len(slices.Collect(tx.Terms(terms.Added, ""))), "4")
-		equal("postings", list(tx.Postings(terms.Word, "sea", "sun")), "[sea 10 sea 11 sea 12 side 10 side 11 sun 10 sun 11]")
-		equal("down", list(tx.PostingsDown(terms.Word, "sea", "sun")), "[sun 11 sun 10 side 11 side 10 sea 12 sea 11 sea 10]")
+		equal(
+			"postings", list(tx.Postings(terms.Word, "sea", "sun")),
+			"[sea 10 sea 11 sea 12 side 10 side 11 sun 10 sun 11]",
+		)
+		equal(
+			"down", list(tx.PostingsDown(terms.Word, "sea", "sun")),
+			"[sun 11 sun 10 side 11 side 10 sea 12 sea 11 sea 10]",
+		)
 		var newest []uint64
 		for _, node := range tx.PostingsDown(terms.Added, terms.Time(0), terms.Time(99)) {
 			newest = append(newest, node)
@@ -469,7 +518,10 @@ func TestIndexOfAnotherVersion(t *testing.T) {
 	a := w.open(dir, medias)
 	a.write(func(tx *Tx) {
 		for i := range uint64(900) {
-			tx.Store(record.NodeKey(1000+i), &record.Node{Mode: 0o100644, MediaId: binary.BigEndian.AppendUint64(make([]byte, 8), 1000+i)})
+			tx.Store(
+				record.NodeKey(1000+i),
+				&record.Node{Mode: 0o100644, MediaId: binary.BigEndian.AppendUint64(make([]byte, 8), 1000+i)},
+			)
 		}
 	})
 	a.indexed(t)

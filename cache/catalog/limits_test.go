@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// endWord runs "end S", which deletes the name S of the root and its node with all attributes, besides the words of runWord.
+// endWord runs "end S", which deletes the name S of the root and its node with all attributes,
+// besides the words of runWord.
 func endWord(tx *Tx, intent []byte) error {
 	name, ok := strings.CutPrefix(string(intent), "end ")
 	if !ok {
@@ -54,7 +55,8 @@ func (b *box) write(fn func(tx *Tx)) {
 	}
 }
 
-// A node whose attributes are larger than a transaction can be deleted: at once, and also when they came while the deletion waited.
+// A node whose attributes are larger than a transaction can be deleted: at once, and also when they
+// came while the deletion waited.
 func TestDeletingLargeAttributes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -102,7 +104,8 @@ func TestUndoOfLargeAttributes(t *testing.T) {
 	sameDump(t, "undone", before, again.dump())
 }
 
-// An operation that is too large for good is refused, whoever waits; it never stands in the way of the others.
+// An operation that is too large for good is refused, whoever waits; it never stands in the way of
+// the others.
 func TestTooLargeOperation(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -194,7 +197,8 @@ func (w *world) append(b *box, commit *record.Commit) {
 	}
 }
 
-// The commit from which most follows: as many names as it takes, of the greatest length, in as many folders, change their nodes.
+// The commit from which most follows: as many names as it takes, of the greatest length, in as many
+// folders, change their nodes.
 func TestLargestCommit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -225,7 +229,8 @@ func TestLargestCommit(t *testing.T) {
 	}
 }
 
-// However little its operations write, a commit takes no more of them than can leave the outbox in one transaction.
+// However little its operations write, a commit takes no more of them than can leave the outbox in
+// one transaction.
 func TestManyOperationsOnOneKey(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -24,8 +24,8 @@ import (
 // A download is the library as the store has it: the newest checkpoint, whose parts are kept in a
 // folder of the catalog directory, and the log after it, checked, in a file there. Where there is a
 // catalog, nothing of it is given up before the download is there: a store that fails in the middle
-// costs a retry, and who reads never sees a part. What is kept is looked at by its checksums alone, so
-// that a load that is broken off, by whatever, goes on where it was.
+// costs a retry, and who reads never sees a part. What is kept is looked at by its checksums alone,
+// so that a load that is broken off, by whatever, goes on where it was.
 //
 // The file has no name, so that nothing is left of it when the process ends. It is a sequence of
 // commits: length, CRC-32C (4 bytes each, big endian), body.
@@ -61,11 +61,13 @@ func (d *download) close() {
 // kept is the folder with parts of a checkpoint that is being loaded.
 func (c *Catalog) kept() string { return filepath.Join(c.opt.Dir, "checkpoint") }
 
-// load replaces the replicated catalog by what the store has now; the outbox stays. loaded is false when the catalog is already what the newest
-// checkpoint says, so that loading it again would change nothing.
+// load replaces the replicated catalog by what the store has now; the outbox stays. loaded is false
+// when the catalog is already what the newest checkpoint says, so that loading it again would
+// change nothing.
 //
-// While the directory is opened and has no catalog, that is the checkpoint alone, as it comes: nobody
-// can read yet, and the log after it is applied like any other, so that it need not be read again.
+// While the directory is opened and has no catalog, that is the checkpoint alone, as it comes:
+// nobody can read yet, and the log after it is applied like any other, so that it need not be read
+// again.
 func (c *Catalog) load(ctx context.Context) (loaded bool, err error) {
 	c.mu.RLock()
 	first := !c.mounted && (c.st.seq == 0 || c.st.loading != nil)
@@ -80,7 +82,8 @@ func (c *Catalog) load(ctx context.Context) (loaded bool, err error) {
 		gains := d.last > c.st.seq || c.st.loading != nil && d.last == c.st.seq
 		c.mu.RUnlock()
 		if d.stop != nil && !gains {
-			return false, remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Corrupt, errors.New(d.stop.Error())).WithHint(lost)
+			return false, remote.E("load checkpoint", fmt.Sprint(d.seq), remote.Corrupt, errors.New(d.stop.Error())).
+				WithHint(lost)
 		}
 		if err := c.replace(ctx, d); err != nil {
 			return false, err
@@ -105,10 +108,11 @@ func (c *Catalog) forgetKept() error {
 
 const lost = "the store has lost objects of the library; restore them, or ask for help before anything is written"
 
-// fetch downloads the newest checkpoint and the log after it, or, at first, puts the checkpoint in place;
-// nil when the catalog is what that checkpoint says. One that vanishes while it is read may have been
-// deleted for a newer one. If there is no newer one, objects are missing. Where objects of it are missing
-// or damaged, the one before it will do, and in the end the log, if it is there from its beginning.
+// fetch downloads the newest checkpoint and the log after it, or, at first, puts the checkpoint in
+// place; nil when the catalog is what that checkpoint says. One that vanishes while it is read may
+// have been deleted for a newer one. If there is no newer one, objects are missing. Where objects
+// of it are missing or damaged, the one before it will do, and in the end the log, if it is there
+// from its beginning.
 func (c *Catalog) fetch(ctx context.Context, first bool) (*download, error) {
 	var damage *badCheckpoint // the newest
 	for below := newest; ; {
@@ -120,7 +124,8 @@ func (c *Catalog) fetch(ctx context.Context, first bool) (*download, error) {
 		switch {
 		case err == nil && damage != nil:
 			c.damaged.Store(damage)
-			c.log.WithError(damage).Errorf("the newest checkpoint cannot be read; the library is read from the one after commit %d and the log", seq)
+			c.log.WithError(damage).
+				Errorf("the newest checkpoint cannot be read; the library is read from the one after commit %d and the log", seq)
 			return d, nil
 		case !errors.As(err, &bad):
 			if err == nil && d != nil {
@@ -148,8 +153,8 @@ type badCheckpoint struct {
 
 func (b badCheckpoint) Unwrap() error { return b.error }
 
-// fetchTwice tries one of the checkpoints before commit below, 0: the log alone. It tells the number of
-// the one that it tried.
+// fetchTwice tries one of the checkpoints before commit below, 0: the log alone. It tells the
+// number of the one that it tried.
 func (c *Catalog) fetchTwice(ctx context.Context, first bool, below uint64) (*download, uint64, error) {
 	d, seq, err := c.fetchOnce(ctx, first, below)
 	if d != nil && errors.Is(d.stop, remote.Stale) { // the log may have been trimmed after a newer checkpoint
@@ -166,13 +171,15 @@ func (c *Catalog) fetchTwice(ctx context.Context, first bool, below uint64) (*do
 	}
 	d, again, err := c.fetchOnce(ctx, first, below)
 	if errors.Is(err, remote.Stale) && again == seq {
-		err = badCheckpoint{remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost), seq}
+		err = badCheckpoint{
+			remote.E("load checkpoint", fmt.Sprint(seq), remote.Corrupt, errors.New(err.Error())).WithHint(lost), seq,
+		}
 	}
 	return d, again, err
 }
 
-// openBefore fills in the checkpoint of a download: the newest before commit below. None is left when
-// the log is to be read from its beginning, where it must be there.
+// openBefore fills in the checkpoint of a download: the newest before commit below. None is left
+// when the log is to be read from its beginning, where it must be there.
 func (c *Catalog) openBefore(ctx context.Context, d *download, below uint64) error {
 	err := error(remote.E("load catalog", "", remote.NotExist, nil))
 	if below > 0 {
@@ -193,7 +200,9 @@ func (c *Catalog) openBefore(ctx context.Context, d *download, below uint64) err
 	}
 	oldest, err := c.store.Horizon(ctx)
 	if err == nil && oldest > 1 {
-		err = badCheckpoint{error: remote.E("load catalog", "", remote.Corrupt, fmt.Errorf("the log begins at commit %d", oldest))}
+		err = badCheckpoint{
+			error: remote.E("load catalog", "", remote.Corrupt, fmt.Errorf("the log begins at commit %d", oldest)),
+		}
 	}
 	return err
 }
@@ -208,7 +217,8 @@ func (c *Catalog) fetchOnce(ctx context.Context, first bool, below uint64) (*dow
 		return nil, 0, err
 	}
 	if d.ck == nil && below == newest && have > 0 && !loading {
-		return nil, 0, remote.E("load catalog", "", remote.Corrupt, errors.New("there is no checkpoint to start again from")).WithHint(lost)
+		return nil, 0, remote.E("load catalog", "", remote.Corrupt, errors.New("there is no checkpoint to start again from")).
+			WithHint(lost)
 	}
 	if !loading && have == d.seq && slices.Equal(hash, d.hash) {
 		return nil, d.seq, nil
@@ -242,7 +252,8 @@ func (c *Catalog) fetchOnce(ctx context.Context, first bool, below uint64) (*dow
 
 // lostCommits is the error of a store that has not all that this directory has had from it.
 func (c *Catalog) lostCommits(last, had uint64) error {
-	return remote.E("load checkpoint", c.opt.Dir, remote.Corrupt, fmt.Errorf("the log ends at commit %d, this machine has had commit %d", last, had)).WithHint(lost)
+	return remote.E("load checkpoint", c.opt.Dir, remote.Corrupt, fmt.Errorf("the log ends at commit %d, this machine has had commit %d", last, had)).
+		WithHint(lost)
 }
 
 // keep makes the checkpoint's download resumable; with only, nothing is fetched any more.
@@ -253,7 +264,8 @@ func (d *download) keep(dir string, only bool) error {
 	return nil
 }
 
-// fill brings the records of the checkpoint to this machine and the commits after it into the file, and checks all that replace relies on.
+// fill brings the records of the checkpoint to this machine and the commits after it into the file,
+// and checks all that replace relies on.
 func (c *Catalog) fill(ctx context.Context, d *download) error {
 	if d.ck != nil {
 		if err := d.keep(c.kept(), false); err != nil {
@@ -370,13 +382,15 @@ func (d *download) log(each func(body []byte) error) error {
 		}
 	}
 	if err != nil {
-		return remote.E("read downloaded log", d.f.Name(), remote.Other, err).WithHint("look at the disk of the catalog directory")
+		return remote.E("read downloaded log", d.f.Name(), remote.Other, err).
+			WithHint("look at the disk of the catalog directory")
 	}
 	return nil
 }
 
-// replace puts a download in the place of the replicated catalog. Who reads waits and then sees all of it, with the outbox on top. It is marked on disk while it runs: after
-// a crash or a failure of the disk there is no catalog to read until a load worked.
+// replace puts a download in the place of the replicated catalog. Who reads waits and then sees all
+// of it, with the outbox on top. It is marked on disk while it runs: after a crash or a failure of
+// the disk there is no catalog to read until a load worked.
 func (c *Catalog) replace(ctx context.Context, d *download) error {
 	if err := c.ballast.room(false); err != nil {
 		return err
@@ -419,8 +433,8 @@ func (c *Catalog) replace(ctx context.Context, d *download) error {
 	return nil
 }
 
-// install drops what is there and writes the download. mu is held and the loading mark is set. Undo records are dropped with what they belong
-// to: the outbox runs again on the new state.
+// install drops what is there and writes the download. mu is held and the loading mark is set. Undo
+// records are dropped with what they belong to: the outbox runs again on the new state.
 func (c *Catalog) install(ctx context.Context, d *download) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -500,8 +514,8 @@ func (c *Catalog) installRecords(ctx context.Context, d *download) error {
 	return c.installed(err, d)
 }
 
-// hadAll fails when the log, read to its end, lacks commits that this directory had before it gave up
-// its catalog.
+// hadAll fails when the log, read to its end, lacks commits that this directory had before it gave
+// up its catalog.
 func (c *Catalog) hadAll() error {
 	c.mu.RLock()
 	applied := c.st.seq
@@ -519,7 +533,8 @@ func (c *Catalog) hadAll() error {
 	})
 }
 
-// installRecord writes a record of a checkpoint with what is derived from it besides the counters, which are in the checkpoint.
+// installRecord writes a record of a checkpoint with what is derived from it besides the counters,
+// which are in the checkpoint.
 func (c *Catalog) installRecord(set func(key, value []byte) error, key, value []byte) error {
 	if err := set(full(classRecord, key), value); err != nil || key[0] != record.KeyDentry {
 		return err
@@ -529,10 +544,14 @@ func (c *Catalog) installRecord(set func(key, value []byte) error, key, value []
 		return err
 	}
 	folder, name, _ := record.NumberOf(key)
-	return errors.Join(set(c.listingKey(folder, string(name)), listingValue(&d)), set(parentKey(d.Node, folder, string(name)), []byte{}))
+	return errors.Join(
+		set(c.listingKey(folder, string(name)), listingValue(&d)),
+		set(parentKey(d.Node, folder, string(name)), []byte{}),
+	)
 }
 
-// installed ends the records of a download: the catalog is what it was after the checkpoint's commit, and a crash leaves it there.
+// installed ends the records of a download: the catalog is what it was after the checkpoint's
+// commit, and a crash leaves it there.
 func (c *Catalog) installed(err error, d *download) error {
 	if err != nil {
 		return local("load checkpoint", c.opt.Dir, err)

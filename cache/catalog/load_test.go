@@ -14,8 +14,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// asleep makes a machine with 50 names and no store that slept past the trimming of the log; meanwhile another machine made 5 names and a
-// checkpoint, and one more commit.
+// asleep makes a machine with 50 names and no store that slept past the trimming of the log;
+// meanwhile another machine made 5 names and a checkpoint, and one more commit.
 func asleep(t *testing.T, w *world, change ...func(*Options)) *box {
 	t.Helper()
 	a := w.open(t.TempDir(), change...)
@@ -46,12 +46,15 @@ func (b *box) eventually(what string, is func() bool) {
 	}
 }
 
-// A checkpoint that cannot be fetched whole takes nothing away: what was there is read, and operations are kept.
+// A checkpoint that cannot be fetched whole takes nothing away: what was there is read, and
+// operations are kept.
 func TestLoadThatFailsShowsNothingOfIt(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	a := asleep(t, w)
-	remove := a.bad.Fail(storetest.Fault{Op: storetest.Get, Prefix: "checkpoint/part", Times: -1, Action: storetest.FailBefore})
+	remove := a.bad.Fail(
+		storetest.Fault{Op: storetest.Get, Prefix: "checkpoint/part", Times: -1, Action: storetest.FailBefore},
+	)
 	before := a.dump()
 	a.bad.Reset()
 	a.bad.SetDown(false)
@@ -72,7 +75,8 @@ func TestLoadThatFailsShowsNothingOfIt(t *testing.T) {
 	sameDump(t, "after the load", a.dump(), fresh.dump())
 }
 
-// The same when the log after the checkpoint cannot be read: nobody sees the library as it was at the checkpoint.
+// The same when the log after the checkpoint cannot be read: nobody sees the library as it was at
+// the checkpoint.
 func TestLoadWaitsForTheTail(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -103,7 +107,8 @@ func cutDownload(t *testing.T, dir string) {
 	}
 }
 
-// The disk fails after the old catalog was dropped: until a load worked there is nothing to read or to write on.
+// The disk fails after the old catalog was dropped: until a load worked there is nothing to read or
+// to write on.
 func TestLoadThatBreaksIsNoCatalog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -197,7 +202,15 @@ func TestCloseWhileLoading(t *testing.T) {
 	release := make(chan struct{})
 	t.Cleanup(func() { close(release) })
 	a.bad.Reset()
-	a.bad.Fail(storetest.Fault{Op: storetest.Get, Prefix: "checkpoint/part", Times: -1, Action: storetest.Hold, Release: release})
+	a.bad.Fail(
+		storetest.Fault{
+			Op:      storetest.Get,
+			Prefix:  "checkpoint/part",
+			Times:   -1,
+			Action:  storetest.Hold,
+			Release: release,
+		},
+	)
 	a.bad.SetDown(false)
 	a.eventually("the load begins", func() bool {
 		for _, c := range a.bad.Calls() {
@@ -264,7 +277,8 @@ func TestStoreThatLostCommits(t *testing.T) {
 	sameDump(t, "what this machine has", before, a.dump())
 }
 
-// A reload tells that anything may have changed, and a node that is referenced here outlives its deletion as an orphan.
+// A reload tells that anything may have changed, and a node that is referenced here outlives its
+// deletion as an orphan.
 func TestReloadTellsAndKeepsOrphans(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -29,7 +29,8 @@ import (
 //	replaced/<key><n>  a record as it was before another machine's commit n; without a key:
 //	              checkpoint n took the place of all
 
-// counter hands out numbers; next is the next one, limit the first that is not reserved on disk yet.
+// counter hands out numbers; next is the next one, limit the first that is not reserved on disk
+// yet.
 type counter struct{ next, limit uint64 }
 
 const reserved = 4096 // numbers reserved ahead: one sync for so many
@@ -44,7 +45,8 @@ func (c *Catalog) updateLocal(fn func(tx *Tx) error) error {
 	return tx.commit()
 }
 
-// inPieces writes full keys (nil: deletes) in as many transactions as they need: a crash leaves some of them written. It takes no lock.
+// inPieces writes full keys (nil: deletes) in as many transactions as they need: a crash leaves
+// some of them written. It takes no lock.
 func (c *Catalog) inPieces(fn func(set func(key, value []byte) error) error) error {
 	wb := c.db.NewWriteBatch()
 	defer wb.Cancel()
@@ -102,7 +104,9 @@ func (c *Catalog) loadLocal() error {
 		if len(v) < 16 || len(k) != len(prefix)+8 {
 			return remote.E("open catalog", c.opt.Dir, remote.Corrupt, errors.New("malformed entry in the outbox"))
 		}
-		c.st.pending = append(c.st.pending, &operation{number: binary.BigEndian.Uint64(k[len(prefix):]), session: v[:16], intent: v[16:]})
+		c.st.pending = append(
+			c.st.pending, &operation{number: binary.BigEndian.Uint64(k[len(prefix):]), session: v[:16], intent: v[16:]},
+		)
 	}
 	c.loadBases(tx)
 	p, err := c.pins.load()
@@ -156,8 +160,9 @@ func decodeNumber(b []byte) uint64 {
 	return binary.BigEndian.Uint64(b)
 }
 
-// reserve stores, synced, how far both counters may go. They move on together: operations that use ids of a new block have numbers from a new
-// block, so that who reads an operation's number in the log knows whether this directory has given the ids it used (see judge). mu is held.
+// reserve stores, synced, how far both counters may go. They move on together: operations that use
+// ids of a new block have numbers from a new block, so that who reads an operation's number in the
+// log knows whether this directory has given the ids it used (see judge). mu is held.
 func (c *Catalog) reserve() error {
 	ids, ops := c.st.ids.next+reserved, c.st.ops.limit+reserved
 	err := c.updateLocal(func(tx *Tx) error {

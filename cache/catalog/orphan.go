@@ -11,12 +11,14 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// An orphan is a node that was deleted, here or by another machine, while it is looked up or open here: as on a local disk it goes on with its attributes,
-// which programs read and change through their descriptors, until nobody refers to it. It is kept in local records, which no log and no other machine
-// ever sees, and ends with the process.
+// An orphan is a node that was deleted, here or by another machine, while it is looked up or open
+// here: as on a local disk it goes on with its attributes, which programs read and change through
+// their descriptors, until nobody refers to it. It is kept in local records, which no log and no
+// other machine ever sees, and ends with the process.
 //
-// Orphans are no part of what is undone: an operation that deletes a node and runs again finds the orphan as programs have changed it since, and keeps it.
-// An orphan's records beside a node that is in the library after all mean nothing; they are not read, and dropped before the next undo.
+// Orphans are no part of what is undone: an operation that deletes a node and runs again finds the
+// orphan as programs have changed it since, and keeps it. An orphan's records beside a node that is
+// in the library after all mean nothing; they are not read, and dropped before the next undo.
 
 // orphanKey is the key of an orphan's node and the prefix of its attributes, whose names follow it.
 func orphanKey(id uint64) []byte {
@@ -59,7 +61,8 @@ func (tx *Tx) Xattr(node uint64, name string) *record.Xattr {
 	return nil
 }
 
-// Xattrs yields the extended attributes of a node, also of an orphan, ordered by name. Look at Err after it.
+// Xattrs yields the extended attributes of a node, also of an orphan, ordered by name. Look at Err
+// after it.
 func (tx *Tx) Xattrs(node uint64) iter.Seq2[string, *record.Xattr] {
 	prefix := full(classRecord, record.XattrKey(node, ""))
 	if tx.Orphan(node) {
@@ -79,7 +82,8 @@ func (tx *Tx) Xattrs(node uint64) iter.Seq2[string, *record.Xattr] {
 	}
 }
 
-// orphaned notes that a node was deleted whose record was node. Those that a commit of the log deletes were kept before it (makeOrphans).
+// orphaned notes that a node was deleted whose record was node. Those that a commit of the log
+// deletes were kept before it (makeOrphans).
 func (tx *Tx) orphaned(id uint64, node []byte) {
 	if tx.applying || tx.c.opt.Referenced == nil || !tx.c.opt.Referenced(id) {
 		return
@@ -90,7 +94,8 @@ func (tx *Tx) orphaned(id uint64, node []byte) {
 	tx.orphans[id] = node
 }
 
-// adopted notes that a node came. If it was an orphan it is none any more; an undo makes it one again.
+// adopted notes that a node came. If it was an orphan it is none any more; an undo makes it one
+// again.
 func (tx *Tx) adopted(id uint64) {
 	delete(tx.orphans, id)
 	if tx.get(orphanKey(id)) == nil {
@@ -105,8 +110,10 @@ func (tx *Tx) adopted(id uint64) {
 	}
 }
 
-// keepOrphans writes the orphans that an operation makes, with the attributes that it deleted with their nodes. anew tells that it runs for the first time: else
-// an orphan that is there counts. Many bytes go in transactions of their own, as undo records do: until the operation is written they are not read. mu is held.
+// keepOrphans writes the orphans that an operation makes, with the attributes that it deleted with
+// their nodes. anew tells that it runs for the first time: else an orphan that is there counts.
+// Many bytes go in transactions of their own, as undo records do: until the operation is written
+// they are not read. mu is held.
 func (c *Catalog) keepOrphans(tx *Tx, anew bool) error {
 	type pair struct{ key, value []byte }
 	var pairs []pair
@@ -146,8 +153,8 @@ func (c *Catalog) keepOrphans(tx *Tx, anew bool) error {
 	return write(tx.put)
 }
 
-// makeOrphans keeps the nodes that a commit deletes and that are referenced here. It does so in transactions of its own, before the commit's: all of them may
-// be more than one takes. mu is held.
+// makeOrphans keeps the nodes that a commit deletes and that are referenced here. It does so in
+// transactions of its own, before the commit's: all of them may be more than one takes. mu is held.
 func (c *Catalog) makeOrphans(commit *record.Commit) error {
 	if c.opt.Referenced == nil {
 		return nil
@@ -168,7 +175,8 @@ func (c *Catalog) makeOrphans(commit *record.Commit) error {
 	})
 }
 
-// keepReferenced makes orphans of all nodes that are referenced here, before the records go. mu is held.
+// keepReferenced makes orphans of all nodes that are referenced here, before the records go. mu is
+// held.
 func (c *Catalog) keepReferenced() error {
 	if c.opt.Referenced == nil {
 		return nil
@@ -190,7 +198,8 @@ func (c *Catalog) keepReferenced() error {
 	})
 }
 
-// copyOrphan makes an orphan of a node that is still there, with its attributes, unless it is one that was deleted here and is only undone for the moment.
+// copyOrphan makes an orphan of a node that is still there, with its attributes, unless it is one
+// that was deleted here and is only undone for the moment.
 func (tx *Tx) copyOrphan(id uint64, set func(key, value []byte) error) error {
 	node := tx.Get(record.NodeKey(id))
 	if node == nil || tx.get(orphanKey(id)) != nil {
@@ -218,7 +227,8 @@ func (c *Catalog) dropRestored() error {
 	return c.inPieces(func(set func(key, value []byte) error) error {
 		prefix := localKey("orphan/")
 		for k := range tx.scan(prefix, prefix, false) {
-			if len(k) >= orphanKeySize && tx.get(append([]byte{classRecord, record.KeyNode}, k[len(prefix):orphanKeySize]...)) == nil {
+			if len(k) >= orphanKeySize &&
+				tx.get(append([]byte{classRecord, record.KeyNode}, k[len(prefix):orphanKeySize]...)) == nil {
 				continue
 			}
 			if err := set(append([]byte(nil), k...), nil); err != nil {
@@ -229,7 +239,8 @@ func (c *Catalog) dropRestored() error {
 	})
 }
 
-// MakeOrphan makes a node that lives only here from its beginning, and as long as Options.Referenced says so: one without a name. id is of NewID.
+// MakeOrphan makes a node that lives only here from its beginning, and as long as
+// Options.Referenced says so: one without a name. id is of NewID.
 func (c *Catalog) MakeOrphan(id uint64, n *record.Node) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -266,8 +277,9 @@ func (c *Catalog) ChangeOrphan(id uint64, fn func(n *record.Node)) error {
 	return c.changeOrphan(func(tx *Tx) error { return tx.ChangeOrphan(id, fn) })
 }
 
-// ChangeOrphanXattrs changes the extended attributes of a node that lives only here, and the node with them: fn edits both in place, and nothing
-// happens when it fails. NotExist when the node does not live only here.
+// ChangeOrphanXattrs changes the extended attributes of a node that lives only here, and the node
+// with them: fn edits both in place, and nothing happens when it fails. NotExist when the node does
+// not live only here.
 func (c *Catalog) ChangeOrphanXattrs(id uint64, fn func(n *record.Node, xattrs map[string]*record.Xattr) error) error {
 	return c.changeOrphan(func(tx *Tx) error { return tx.ChangeOrphanXattrs(id, fn) })
 }

@@ -12,7 +12,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// runEnd is the operations of runWord besides "tag N NAME VALUE", "untag N NAME" and "end F S": the latter deletes a node with its attributes.
+// runEnd is the operations of runWord besides "tag N NAME VALUE", "untag N NAME" and "end F S": the
+// latter deletes a node with its attributes.
 func runEnd(tx *Tx, intent []byte) error {
 	var id, size uint64
 	var name, value string
@@ -114,7 +115,8 @@ func (b *box) tagOrphan(id uint64, name, value string) {
 	}
 }
 
-// The attributes of a node that this machine deletes while it is open are there until nobody refers to it, can be changed, and are nobody else's.
+// The attributes of a node that this machine deletes while it is open are there until nobody refers
+// to it, can be changed, and are nobody else's.
 func TestXattrsOfAnOrphan(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -126,7 +128,9 @@ func TestXattrsOfAnOrphan(t *testing.T) {
 		a.do("tag %d user.a one", id)
 		a.do("tag %d user.b two", id)
 	}
-	if err := a.ChangeOrphanXattrs(9, func(*record.Node, map[string]*record.Xattr) error { return nil }); !errors.Is(err, remote.NotExist) {
+	if err := a.ChangeOrphanXattrs(9, func(*record.Node, map[string]*record.Xattr) error { return nil }); !errors.Is(
+		err, remote.NotExist,
+	) {
 		t.Fatalf("changing a node of the library as an orphan: %v", err)
 	}
 	a.do("end 1 x")
@@ -188,8 +192,8 @@ func TestXattrsOfAnOrphanOfAnotherMachine(t *testing.T) {
 	sameDump(t, "machines", a.dump(), b.dump())
 }
 
-// A deletion that is undone because another machine was first, and runs again, leaves the orphan as programs changed it meanwhile; one that can no longer be
-// made leaves none.
+// A deletion that is undone because another machine was first, and runs again, leaves the orphan as
+// programs changed it meanwhile; one that can no longer be made leaves none.
 func TestUndoOfADeletion(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -255,7 +259,9 @@ func TestDroppedOperationsOnOrphans(t *testing.T) {
 		a.bad.SetDown(true)
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if err := a.Update(ctx, []byte(intent), func(tx *Tx) error { return runEnd(tx, []byte(intent)) }); !errors.Is(err, remote.Interrupted) {
+		if err := a.Update(ctx, []byte(intent), func(tx *Tx) error { return runEnd(tx, []byte(intent)) }); !errors.Is(
+			err, remote.Interrupted,
+		) {
 			t.Fatal(err)
 		}
 		meanwhile()
@@ -319,7 +325,8 @@ func TestManyLargeOrphans(t *testing.T) {
 	}
 }
 
-// A catalog that is read anew from a checkpoint keeps the attributes of nodes that are open here and were deleted elsewhere, and drops what it kept of others.
+// A catalog that is read anew from a checkpoint keeps the attributes of nodes that are open here
+// and were deleted elsewhere, and drops what it kept of others.
 func TestReloadKeepsXattrsOfOrphans(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

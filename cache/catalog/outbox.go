@@ -46,10 +46,12 @@ func (op *operation) finish(err error) {
 
 // Update runs an operation and returns when its commit is in the log.
 //
-// run makes its writes through the Tx and may be called again on a newer state; intent is what Options.Run needs to do the same in a
-// later process. An error of run is returned as it is and nothing happens; so does a run that writes nothing.
-// When the log cannot be reached in time the error is Unavailable (Quota or NoSpace when that is why), when ctx ends it is Interrupted: the operation then stays in the
-// outbox, visible on this machine, and still happens, also after a crash.
+// run makes its writes through the Tx and may be called again on a newer state; intent is what
+// Options.Run needs to do the same in a later process. An error of run is returned as it is and
+// nothing happens; so does a run that writes nothing. When the log cannot be reached in time the
+// error is Unavailable (Quota or NoSpace when that is why), when ctx ends it is Interrupted: the
+// operation then stays in the outbox, visible on this machine, and still happens, also after a
+// crash.
 func (c *Catalog) Update(ctx context.Context, intent []byte, run func(*Tx) error) error {
 	return c.update(ctx, &operation{intent: intent, run: run})
 }
@@ -128,11 +130,13 @@ func (c *Catalog) submit(op *operation) (number uint64, deferred bool, err error
 	return op.number, op.deferred, nil
 }
 
-// maxUndo is how many bytes of former values are written in the operation's own transaction: with the largest operation it fits. The attributes of a node that is
-// deleted may be many times as much.
+// maxUndo is how many bytes of former values are written in the operation's own transaction: with
+// the largest operation it fits. The attributes of a node that is deleted may be many times as
+// much.
 const maxUndo = 256 << 10
 
-// execute runs op on the present state in one transaction with its undo records and its entry in the outbox. mu is held.
+// execute runs op on the present state in one transaction with its undo records and its entry in
+// the outbox. mu is held.
 func (c *Catalog) execute(op *operation, number uint64) error {
 	tx := c.begin()
 	tx.late, tx.base = op.run == nil, op.base
@@ -147,8 +151,12 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 		return err
 	}
 	tx.flushUsage()
-	if tx.err == nil && len(tx.keys) > 0 && (len(tx.replicated()) > record.MaxCommitWrites || tx.cost > record.MaxCommitBytes-(16<<10)) {
-		tx.err = remote.E("update catalog", "", remote.TooLarge, fmt.Errorf("one operation writes %d records of %d bytes", len(tx.keys), tx.cost))
+	if tx.err == nil && len(tx.keys) > 0 &&
+		(len(tx.replicated()) > record.MaxCommitWrites || tx.cost > record.MaxCommitBytes-(16<<10)) {
+		tx.err = remote.E(
+			"update catalog", "", remote.TooLarge,
+			fmt.Errorf("one operation writes %d records of %d bytes", len(tx.keys), tx.cost),
+		)
 	}
 	if tx.err != nil || len(tx.keys) == 0 && op.number == 0 {
 		tx.discard()
@@ -175,7 +183,8 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 		return err
 	}
 	if size > maxUndo {
-		// Before the operation, and on their own: until it is written, an undo record holds what its key holds anyway.
+		// Before the operation, and on their own: until it is written, an undo record holds what
+		// its key holds anyway.
 		if err := c.inPieces(write); err != nil {
 			tx.discard()
 			return err
@@ -215,8 +224,9 @@ func replicatedKeys(order []string) []string {
 	return keys
 }
 
-// undoAll takes the catalog back to the state at the applied commit. The outbox keeps its intents. It runs in pieces, and
-// goes on after a crash: each piece restores keys and drops their undo records. mu is held.
+// undoAll takes the catalog back to the state at the applied commit. The outbox keeps its intents.
+// It runs in pieces, and goes on after a crash: each piece restores keys and drops their undo
+// records. mu is held.
 func (c *Catalog) undoAll() error {
 	for _, op := range c.st.pending {
 		op.changes, op.order = nil, nil // also if a piece fails: what they wrote does not show any more
@@ -250,17 +260,19 @@ func (c *Catalog) undoAll() error {
 	return nil
 }
 
-// rerun runs the intents of the outbox again, in order, on a state where none of them shows. An operation that fails now is answered
-// with its error when somebody waits, and else dropped and reported: Options.Run is written so that this happens
-// only when nothing is left to save. An intent that Options.Run does not know (Unsupported) stops it: a newer version
-// wrote it, and will carry it out. touched gets the keys they write. mu is held.
+// rerun runs the intents of the outbox again, in order, on a state where none of them shows. An
+// operation that fails now is answered with its error when somebody waits, and else dropped and
+// reported: Options.Run is written so that this happens only when nothing is left to save. An
+// intent that Options.Run does not know (Unsupported) stops it: a newer version wrote it, and will
+// carry it out. touched gets the keys they write. mu is held.
 func (c *Catalog) rerun(touched map[string]bool) error {
 	kept := c.st.pending[:0]
 	var failed error
 	for i, op := range c.st.pending {
 		err := c.execute(op, op.number)
 		if err != nil && (isLocalFailure(err) || op.since.IsZero() && errors.Is(err, remote.Unsupported)) {
-			// The disk, or an intent of a newer version, not the operation: keep what is left for the next try.
+			// The disk, or an intent of a newer version, not the operation: keep what is left for
+			// the next try.
 			kept = append(kept, c.st.pending[i:]...)
 			failed = err
 			break
@@ -293,7 +305,8 @@ func isLocalFailure(err error) bool {
 	return k == remote.NoSpace || k == remote.Other || k == remote.Corrupt || k == remote.Unavailable
 }
 
-// Sync makes the operations in the outbox survive a loss of power here. It costs nothing while all are in the log.
+// Sync makes the operations in the outbox survive a loss of power here. It costs nothing while all
+// are in the log.
 func (c *Catalog) Sync() error {
 	c.mu.RLock()
 	defer c.mu.RUnlock()

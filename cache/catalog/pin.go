@@ -13,9 +13,10 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A pin is a batch on its way: a commit's body and the number it goes to. It is on disk, synced, before its first PUT, and stays until
-// that number is known to be occupied: the same bytes go to the same number again, whatever happens to this process, so
-// that an operation is in the log exactly once.
+// A pin is a batch on its way: a commit's body and the number it goes to. It is on disk, synced,
+// before its first PUT, and stays until that number is known to be occupied: the same bytes go to
+// the same number again, whatever happens to this process, so that an operation is in the log
+// exactly once.
 type pin struct {
 	seq         uint64
 	first, last uint64 // operations
@@ -23,8 +24,9 @@ type pin struct {
 	fresh       bool // made by this process: the operations' writes are known to be the body's
 }
 
-// A pinFile keeps the newest pin, in a file that is overwritten in place: its sync costs a tenth of one of Badger's. A pin needs no
-// deletion: one whose number is not above the applied one is over. One that is torn never had its PUT.
+// A pinFile keeps the newest pin, in a file that is overwritten in place: its sync costs a tenth of
+// one of Badger's. A pin needs no deletion: one whose number is not above the applied one is over.
+// One that is torn never had its PUT.
 //
 //	version (1 byte) · number · first · last operation (8 each) · length of body · CRC-32C of all but itself (4 each) · body
 type pinFile struct{ f *os.File }

@@ -12,10 +12,12 @@ import (
 	"mediafs/remote"
 )
 
-// What survives a crash of the process is all that was written: Badger's logs are shared mappings. What survives a loss of power is what sync
-// wrote back, and of the rest any part: the kernel writes back a newer log of Badger's before an older one as it likes, so the applied number may be
-// there while records of commits before it are not. Hence a marker in the directory, with the boot of the kernel in which it is in use: who finds it with
-// another boot's id rebuilds all that follows from the store. Local records are synced wherever a promise rests on them, and stay.
+// What survives a crash of the process is all that was written: Badger's logs are shared mappings.
+// What survives a loss of power is what sync wrote back, and of the rest any part: the kernel
+// writes back a newer log of Badger's before an older one as it likes, so the applied number may be
+// there while records of commits before it are not. Hence a marker in the directory, with the boot
+// of the kernel in which it is in use: who finds it with another boot's id rebuilds all that
+// follows from the store. Local records are synced wherever a promise rests on them, and stay.
 
 // bootID tells this boot of the kernel; nil when it does not say.
 func (c *Catalog) bootID() []byte {
@@ -31,8 +33,8 @@ func (c *Catalog) bootID() []byte {
 
 func (c *Catalog) marker() string { return filepath.Join(c.opt.Dir, "in-use") }
 
-// distrust marks what was rebuilt from the store as lost if power may have been lost since the directory was last in use, and
-// leaves the marker of this boot.
+// distrust marks what was rebuilt from the store as lost if power may have been lost since the
+// directory was last in use, and leaves the marker of this boot.
 func (c *Catalog) distrust() error {
 	boot := c.bootID()
 	was, err := os.ReadFile(c.marker())
@@ -40,9 +42,13 @@ func (c *Catalog) distrust() error {
 		return local("open catalog", c.marker(), err)
 	}
 	if err == nil && (boot == nil || !bytes.Equal(was, boot)) {
-		c.log.Warn("the power was lost while the library was mounted, it seems; reading the catalog from the store again")
-		// This needs no sync: should the power go again before Badger has it on disk, the next boot finds the marker of a boot that is not its own, the one that
-		// is there or the one that follows here, and comes by here again. Only Close takes the marker away, after Badger's own end.
+		c.log.Warn(
+			"the power was lost while the library was mounted, it seems; reading the catalog from the store again",
+		)
+		// This needs no sync: should the power go again before Badger has it on disk, the next boot
+		// finds the marker of a boot that is not its own, the one that is there or the one that
+		// follows here, and comes by here again. Only Close takes the marker away, after Badger's
+		// own end.
 		err := c.updateLocal(func(tx *Tx) error {
 			tx.raw(localKey("loading"), []byte{1})
 			return nil
@@ -55,7 +61,8 @@ func (c *Catalog) distrust() error {
 	if err != nil {
 		return local("open catalog", c.marker(), err)
 	}
-	// The folder is synced for its name: ext4 and XFS have that with the file's own sync, others need not.
+	// The folder is synced for its name: ext4 and XFS have that with the file's own sync, others
+	// need not.
 	err = errors.Join(second(f.Write(boot)), f.Sync(), f.Close(), syncFile(c.opt.Dir))
 	if err != nil {
 		return local("open catalog", c.marker(), err)
@@ -64,8 +71,8 @@ func (c *Catalog) distrust() error {
 	return nil
 }
 
-// sync makes everything that was written survive a power loss. Badger's own Sync leaves out the logs of memtables that wait for being
-// flushed, which must come first: what is in them is older.
+// sync makes everything that was written survive a power loss. Badger's own Sync leaves out the
+// logs of memtables that wait for being flushed, which must come first: what is in them is older.
 func (c *Catalog) sync() error {
 	dir := filepath.Join(c.opt.Dir, "badger")
 	names, err := filepath.Glob(filepath.Join(dir, "*.mem"))

@@ -16,11 +16,13 @@ import (
 
 func boot(id string) func(*Options) { return func(o *Options) { o.BootID = id } }
 
-// punch takes records of older commits out of a catalog's directory and leaves its applied number, as a loss of power does when the newer of two
-// logs was written back.
+// punch takes records of older commits out of a catalog's directory and leaves its applied number,
+// as a loss of power does when the newer of two logs was written back.
 func punch(t *testing.T, dir string, keys ...[]byte) {
 	t.Helper()
-	db, err := badger.Open(badger.DefaultOptions(filepath.Join(dir, "badger")).WithLogger(nil).WithMemTableSize(8 << 20))
+	db, err := badger.Open(
+		badger.DefaultOptions(filepath.Join(dir, "badger")).WithLogger(nil).WithMemTableSize(8 << 20),
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +39,8 @@ func punch(t *testing.T, dir string, keys ...[]byte) {
 	}
 }
 
-// After a loss of power the catalog is what the store says, with the outbox on it, whether there is a checkpoint or not.
+// After a loss of power the catalog is what the store says, with the outbox on it, whether there is
+// a checkpoint or not.
 func TestPowerLossLeavesNoHoles(t *testing.T) {
 	t.Parallel()
 	for _, checkpoint := range []bool{false, true} {
@@ -74,7 +77,8 @@ func TestPowerLossLeavesNoHoles(t *testing.T) {
 	}
 }
 
-// What a rebuild was to do is not forgotten when the store is away at the first mount after the loss of power.
+// What a rebuild was to do is not forgotten when the store is away at the first mount after the
+// loss of power.
 func TestPowerLossIsRemembered(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -93,7 +97,8 @@ func TestPowerLossIsRemembered(t *testing.T) {
 	})
 }
 
-// After a clean end there is nothing to rebuild: the next boot reads the log's end and no commit of before.
+// After a clean end there is nothing to rebuild: the next boot reads the log's end and no commit of
+// before.
 func TestCleanEndIsTrusted(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -20,7 +20,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// The tests of this file cut the power of the disk below a catalog right after a point that one of its syncs is for, and each fails without that sync.
+// The tests of this file cut the power of the disk below a catalog right after a point that one of
+// its syncs is for, and each fails without that sync.
 
 // A powered is a file system in a file, whose power can be cut.
 type powered struct {
@@ -61,12 +62,14 @@ func (d *powered) mount(options, image string) (dir string) {
 	if out, err := exec.Command("mount", "-o", options, image, at).CombinedOutput(); err != nil {
 		d.t.Skipf("no %s can be mounted from a file here: %v: %s", d.kind, err, out)
 	}
-	// The catalog on it is never closed, as that of a machine without power is not: its descriptors last as long as this process.
+	// The catalog on it is never closed, as that of a machine without power is not: its descriptors
+	// last as long as this process.
 	d.t.Cleanup(func() { unix.Unmount(at, unix.MNT_DETACH) }) //nolint:errcheck // nothing more can be done
 	return filepath.Join(at, "catalog")
 }
 
-// cut has the disk keep what it has: from here on nothing more reaches it, neither what is in memory nor what the file system's own log has not.
+// cut has the disk keep what it has: from here on nothing more reaches it, neither what is in
+// memory nor what the file system's own log has not.
 func (d *powered) cut() {
 	const shutdown, noLogFlush = 0x8004587d, 2 // FS_IOC_SHUTDOWN
 	f, err := os.Open(d.dir)
@@ -103,7 +106,8 @@ func (d *powered) next() string {
 	return d.mount(options, copied)
 }
 
-// steps has a catalog do something at the nth passings of points: "point n" → what. What stands is never woken again.
+// steps has a catalog do something at the nth passings of points: "point n" → what. What stands is
+// never woken again.
 type atSteps map[string]func()
 
 func (s atSteps) use(o *Options) {
@@ -120,7 +124,8 @@ func (s atSteps) use(o *Options) {
 	}
 }
 
-// halted is where a catalog without power stands for ever, with its lock: nobody may touch Badger's memory maps any more, which is death by SIGBUS.
+// halted is where a catalog without power stands for ever, with its lock: nobody may touch Badger's
+// memory maps any more, which is death by SIGBUS.
 func (d *powered) halted(a **box) (halt func(), there chan struct{}) {
 	there = make(chan struct{})
 	return func() {
@@ -133,7 +138,8 @@ func (d *powered) halted(a **box) (halt func(), there chan struct{}) {
 	}, there
 }
 
-// runBlobs is "blobs K", which writes 480,000 bytes under eight settings, besides the words of runWord.
+// runBlobs is "blobs K", which writes 480,000 bytes under eight settings, besides the words of
+// runWord.
 func runBlobs(tx *Tx, intent []byte) error {
 	k, ok := strings.CutPrefix(string(intent), "blobs ")
 	if !ok {
@@ -147,8 +153,9 @@ func runBlobs(tx *Tx, intent []byte) error {
 
 func blobs(o *Options) { o.Run = runBlobs }
 
-// The pin is on the disk before its PUT: one that is still on its way when the power goes, and lands when the next process is about to append, is known as
-// this directory's. Without the sync the commit looks like one of a copy of the directory, and writing stops for good.
+// The pin is on the disk before its PUT: one that is still on its way when the power goes, and
+// lands when the next process is about to append, is known as this directory's. Without the sync
+// the commit looks like one of a copy of the directory, and writing stops for good.
 func TestPowerCutAfterPin(t *testing.T) {
 	onDisks(t, func(t *testing.T, d *powered) {
 		w := newWorld(t)
@@ -186,8 +193,9 @@ func TestPowerCutAfterPin(t *testing.T) {
 	})
 }
 
-// A session is on the disk before anything is appended under it, together with what has left the outbox before: else the directory takes its own commit for a
-// stranger's and refuses to be opened with what it has still to append, or does again what an earlier session had done.
+// A session is on the disk before anything is appended under it, together with what has left the
+// outbox before: else the directory takes its own commit for a stranger's and refuses to be opened
+// with what it has still to append, or does again what an earlier session had done.
 func TestPowerCutAfterVouching(t *testing.T) {
 	onDisks(t, func(t *testing.T, d *powered) {
 		w := newWorld(t)
@@ -232,7 +240,8 @@ func TestPowerCutAfterVouching(t *testing.T) {
 	})
 }
 
-// Numbers are reserved on the disk before one of them is given: a node of a pinned batch keeps its id for itself after a loss of power.
+// Numbers are reserved on the disk before one of them is given: a node of a pinned batch keeps its
+// id for itself after a loss of power.
 func TestPowerCutAfterReserving(t *testing.T) {
 	onDisks(t, func(t *testing.T, d *powered) {
 		w := newWorld(t)
@@ -268,7 +277,8 @@ func TestPowerCutAfterReserving(t *testing.T) {
 	})
 }
 
-// The marker of use is on the disk before the catalog changes: after a loss of power nobody trusts what is there.
+// The marker of use is on the disk before the catalog changes: after a loss of power nobody trusts
+// what is there.
 func TestPowerCutAfterOpening(t *testing.T) {
 	onDisks(t, func(t *testing.T, d *powered) {
 		w := newWorld(t)
@@ -280,7 +290,9 @@ func TestPowerCutAfterOpening(t *testing.T) {
 		d.settled()
 		var opening *box // there is none yet, and so nobody else
 		halt, there := d.halted(&opening)
-		go (&world{t: t, mem: w.mem, leaky: true}).try(d.dir, boot("two"), func(o *Options) { o.Store = unread{o.Store, halt} }) //nolint:errcheck // it never returns
+		go (&world{t: t, mem: w.mem, leaky: true}).try(
+			d.dir, boot("two"), func(o *Options) { o.Store = unread{o.Store, halt} },
+		) //nolint:errcheck // it never returns
 		<-there
 		b, err := os.ReadFile(filepath.Join(d.next(), "in-use"))
 		if err != nil || string(b) != "two" {
@@ -289,7 +301,8 @@ func TestPowerCutAfterOpening(t *testing.T) {
 	})
 }
 
-// unread is a log that does something when it is read for the first time, which is before anything of it is applied.
+// unread is a log that does something when it is read for the first time, which is before anything
+// of it is applied.
 type unread struct {
 	remote.Log
 	first func()

@@ -10,8 +10,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// How much of the log is read ahead before it is applied under the lock. While the library is mounted somebody waits for the lock: then it is little. But the
-// outbox runs again each time, so that a long one is worth a longer hold.
+// How much of the log is read ahead before it is applied under the lock. While the library is
+// mounted somebody waits for the lock: then it is little. But the outbox runs again each time, so
+// that a long one is worth a longer hold.
 const (
 	readCommits = 256
 	readBytes   = 32 << 20
@@ -38,7 +39,8 @@ type logged struct {
 	commit *record.Commit
 }
 
-// decode reads a commit before any lock is taken. One that turns on a feature that this program does not know ends all writing.
+// decode reads a commit before any lock is taken. One that turns on a feature that this program
+// does not know ends all writing.
 func (c *Catalog) decode(e remote.LogEntry) (logged, error) {
 	commit, err := record.DecodeCommit(e.Body)
 	if err != nil {
@@ -61,13 +63,16 @@ func (l logged) follows(seq uint64, hash []byte) error {
 		return remote.E("apply commit", fmt.Sprint(l.seq), remote.Stale, fmt.Errorf("commit %d was expected", seq+1))
 	}
 	if !bytes.Equal(l.commit.Previous, hash) {
-		return remote.E("apply commit", fmt.Sprint(l.seq), remote.Stale, fmt.Errorf("its predecessor is not commit %d as it is known here", seq))
+		return remote.E(
+			"apply commit", fmt.Sprint(l.seq), remote.Stale,
+			fmt.Errorf("its predecessor is not commit %d as it is known here", seq),
+		)
 	}
 	return nil
 }
 
-// catchUp applies every commit that the store has and this catalog has not. When the log no longer continues what
-// was applied, it starts again from the newest checkpoint.
+// catchUp applies every commit that the store has and this catalog has not. When the log no longer
+// continues what was applied, it starts again from the newest checkpoint.
 func (c *Catalog) catchUp(ctx context.Context) error {
 	err := c.tryCatchUp(ctx)
 	if errors.Is(err, remote.Unsupported) && c.mounted {
@@ -94,21 +99,24 @@ func (c *Catalog) tryCatchUp(ctx context.Context) error {
 	if !errors.Is(err, remote.Stale) {
 		return err
 	}
-	c.log.WithError(err).Warn("the log does not continue what this machine has; starting again from the newest checkpoint")
+	c.log.WithError(err).
+		Warn("the log does not continue what this machine has; starting again from the newest checkpoint")
 	switch loaded, lerr := c.load(ctx); {
 	case errors.Is(lerr, remote.Corrupt):
 		return remote.E("read log", "", remote.Corrupt, fmt.Errorf("%v; %v", err, lerr)).WithHint(lost)
 	case lerr != nil:
 		return lerr
 	case !loaded && begin:
-		return remote.E("read log", "", remote.Corrupt, errors.New(err.Error())).WithHint(lost) // a library without a checkpoint was never trimmed
+		// a library without a checkpoint was never trimmed
+		return remote.E("read log", "", remote.Corrupt, errors.New(err.Error())).WithHint(lost)
 	case !loaded:
 		return err // it does not continue the newest checkpoint either
 	}
 	return c.readLog(ctx)
 }
 
-// setFatal ends all writing: nothing is appended any more, and who waits is answered. What is in the outbox stays there. mu is held.
+// setFatal ends all writing: nothing is appended any more, and who waits is answered. What is in
+// the outbox stays there. mu is held.
 func (c *Catalog) setFatal(err error) {
 	if c.st.fatal != nil {
 		return
@@ -159,8 +167,8 @@ func (c *Catalog) readLog(ctx context.Context) error {
 	return nil
 }
 
-// apply applies commits of the log in order: the operations of the outbox are undone, the commits applied, and what
-// is still in the outbox runs again on the new state.
+// apply applies commits of the log in order: the operations of the outbox are undone, the commits
+// applied, and what is still in the outbox runs again on the new state.
 func (c *Catalog) apply(batch []logged) error {
 	touched := make(map[string]bool)
 	err := func() error {
@@ -212,8 +220,8 @@ func (c *Catalog) announce(touched map[string]bool) {
 	}
 }
 
-// applyCommit applies one commit in one transaction together with its number. No operation of the outbox shows. touched gets the keys it
-// changes, if it is not nil. mu is held.
+// applyCommit applies one commit in one transaction together with its number. No operation of the
+// outbox shows. touched gets the keys it changes, if it is not nil. mu is held.
 func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 	if err := l.follows(c.st.seq, c.st.hash); err != nil {
 		return err
@@ -235,7 +243,8 @@ func (c *Catalog) applyCommit(l logged, touched map[string]bool) error {
 		tx.discard()
 		return err
 	}
-	// A commit under our number is the batch that is pinned, or somebody else's. Where the log is read anew, judge does this at the end.
+	// A commit under our number is the batch that is pinned, or somebody else's. Where the log is
+	// read anew, judge does this at the end.
 	own := c.st.client != 0 && commit.Author == c.st.client && c.st.loading == nil
 	ours := own && c.st.pin != nil && c.st.pin.seq == l.seq && bytes.Equal(c.st.pin.body, l.body)
 	drop := 0

@@ -66,8 +66,8 @@ func (w *world) broken(dir, prefix string, after int, change ...func(*Options)) 
 	return gets(bad, prefix)
 }
 
-// A first load that is broken off goes on: no part is fetched twice, unless what is kept of it is not
-// whole.
+// A first load that is broken off goes on: no part is fetched twice, unless what is kept of it is
+// not whole.
 func TestLoadGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -108,7 +108,9 @@ func TestLoadGoesOn(t *testing.T) {
 			t.Fatal(err)
 		}
 		if len(page) < 12 || len(second) != len(page)-len(kept)+again {
-			t.Errorf("%s: of %d parts %d were kept, and %d were fetched again", damage, len(page), len(kept), len(second))
+			t.Errorf(
+				"%s: of %d parts %d were kept, and %d were fetched again", damage, len(page), len(kept), len(second),
+			)
 		}
 		sameDump(t, damage, a.dump(), b.dump())
 		if left, _ := filepath.Glob(filepath.Join(dir, "checkpoint*")); len(left) > 0 {
@@ -161,7 +163,8 @@ func TestKilledWhileLoadingFirst(t *testing.T) {
 	}
 }
 
-// A store that lost commits is found out also by a machine that had to give up its catalog, at each start.
+// A store that lost commits is found out also by a machine that had to give up its catalog, at each
+// start.
 func TestStoreThatLostCommitsAfterALossOfPower(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -219,8 +222,8 @@ func TestOpenTellsProgress(t *testing.T) {
 	}
 }
 
-// The checkpoint of a mounted library is loaded from what was downloaded before, and a part that cannot
-// be read any more is fetched for the next try.
+// The checkpoint of a mounted library is loaded from what was downloaded before, and a part that
+// cannot be read any more is fetched for the next try.
 func TestReloadGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

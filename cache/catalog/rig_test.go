@@ -27,8 +27,9 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// The operations of these tests: intents are words. "add K N" adds N to the number under setting K; "name F S N" gives node N the
-// name S in folder F and fails when the name is taken, or late takes the next free one.
+// The operations of these tests: intents are words. "add K N" adds N to the number under setting K;
+// "name F S N" gives node N the name S in folder F and fails when the name is taken, or late takes
+// the next free one.
 func runWord(tx *Tx, intent []byte) error {
 	var k, s string
 	var a, b uint64
@@ -148,12 +149,19 @@ func (w *world) store(bad *storetest.Faulty) *bucket.Store {
 func (w *world) catalog(dir string, change ...func(*Options)) Options {
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	opt := Options{Dir: dir, Machine: []byte("m"), Run: runWord,
-		PollInterval: 5 * time.Millisecond, RetryInterval: time.Millisecond, AttemptTimeout: 20 * time.Millisecond, Log: logrus.NewEntry(log),
+	opt := Options{
+		Dir:            dir,
+		Machine:        []byte("m"),
+		Run:            runWord,
+		PollInterval:   5 * time.Millisecond,
+		RetryInterval:  time.Millisecond,
+		AttemptTimeout: 20 * time.Millisecond,
+		Log:            logrus.NewEntry(log),
 		Init: func() []remote.Record {
 			b, _ := proto.Marshal(&record.Node{Mode: 0o40755})
 			return []remote.Record{{Key: record.NodeKey(record.Root), Value: b}}
-		}}
+		},
+	}
 	for _, f := range change {
 		f(&opt)
 	}
@@ -214,7 +222,8 @@ func (b *box) catches(seq uint64) {
 	}
 }
 
-// dump is everything replicated and derived, for comparisons. Places in listings differ from machine to machine and are left out; so is the index, which may be behind.
+// dump is everything replicated and derived, for comparisons. Places in listings differ from
+// machine to machine and are left out; so is the index, which may be behind.
 func (b *box) dump() map[string]string {
 	b.t.Helper()
 	m := make(map[string]string)
@@ -249,7 +258,8 @@ func sameDump(t *testing.T, what string, a, b map[string]string) {
 	}
 }
 
-// image copies a catalog's directory as a crash of its process would leave it: everything written is there, nothing was closed.
+// image copies a catalog's directory as a crash of its process would leave it: everything written
+// is there, nothing was closed.
 func image(t *testing.T, dir string) string {
 	t.Helper()
 	to := t.TempDir()
@@ -302,7 +312,8 @@ func copySparse(from, to string) error {
 	}
 }
 
-// stopAt makes a Step that blocks for ever, once, at the nth passing of a point, and tells when it is there.
+// stopAt makes a Step that blocks for ever, once, at the nth passing of a point, and tells when it
+// is there.
 func stopAt(t *testing.T, point string, nth int) (step func(string), there chan struct{}) {
 	there = make(chan struct{})
 	forever := make(chan struct{})

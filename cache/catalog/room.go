@@ -181,10 +181,12 @@ func (b *ballast) letGo() error {
 	return b.giveUp()
 }
 
-// closingRoom is what closing may take: the larger of Badger's memtable and its manifest, or, on a small disk, half of what is kept free there.
+// closingRoom is what closing may take: the larger of Badger's memtable and its manifest, or, on a
+// small disk, half of what is kept free there.
 func closingRoom(floor int64) int64 { return min(16<<20, floor/2) }
 
-// end gives all up, and tells whether Badger can be closed: with no room for its table it would end the process.
+// end gives all up, and tells whether Badger can be closed: with no room for its table it would end
+// the process.
 func (b *ballast) end() error {
 	if err := b.letGo(); err != nil {
 		return err

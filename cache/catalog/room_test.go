@@ -12,8 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// A disk that another program fills to the last byte: operations fail with NoSpace, the process lives on, and everything goes on when
-// there is room again.
+// A disk that another program fills to the last byte: operations fail with NoSpace, the process
+// lives on, and everything goes on when there is room again.
 func TestFullDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("a small disk is a tmpfs, which only root mounts")

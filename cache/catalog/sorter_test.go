@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A sorter gives all pairs in order, with no more in memory than it may have, whether they fit or not.
+// A sorter gives all pairs in order, with no more in memory than it may have, whether they fit or
+// not.
 func TestSorter(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{0, 1, 100, 20_000} {
@@ -29,7 +30,8 @@ func TestSorter(t *testing.T) {
 		}
 		next := 0
 		err := s.each(func(key, value []byte) error {
-			if string(key) != fmt.Sprintf("key %09d", next) || !bytes.Equal(value, bytes.Repeat([]byte{byte(next)}, next%200)) {
+			if string(key) != fmt.Sprintf("key %09d", next) ||
+				!bytes.Equal(value, bytes.Repeat([]byte{byte(next)}, next%200)) {
 				return fmt.Errorf("pair %d is %q with %d bytes", next, key, len(value))
 			}
 			next++

@@ -21,8 +21,8 @@ const (
 	classUndo    = 'U'
 )
 
-// A Tx is one look at the catalog, or one change of it: all of it happens or nothing. It is used by one goroutine and
-// not after its function returned. Slices it returns belong to the caller.
+// A Tx is one look at the catalog, or one change of it: all of it happens or nothing. It is used by
+// one goroutine and not after its function returned. Slices it returns belong to the caller.
 type Tx struct {
 	c       *Catalog
 	txn     *badger.Txn
@@ -99,7 +99,8 @@ func (tx *Tx) commit() error {
 // Err is the first error that the transaction met; iterators end early on one.
 func (tx *Tx) Err() error { return tx.err }
 
-// Late tells that the operation runs again after its caller was answered or is gone: what it meant must be saved, not refused.
+// Late tells that the operation runs again after its caller was answered or is gone: what it meant
+// must be saved, not refused.
 func (tx *Tx) Late() bool { return tx.late }
 
 // Writes is the number of replicated writes so far; a commit takes record.MaxCommitWrites.
@@ -186,7 +187,10 @@ func (tx *Tx) write(key, value []byte) {
 	}
 	if len(value) > record.MaxRecord || len(key) > record.MaxKey {
 		if tx.err == nil {
-			tx.err = remote.E("write record", fmt.Sprintf("%q", key), remote.TooLarge, fmt.Errorf("%d bytes, at most %d", len(value), record.MaxRecord))
+			tx.err = remote.E(
+				"write record", fmt.Sprintf("%q", key), remote.TooLarge,
+				fmt.Errorf("%d bytes, at most %d", len(value), record.MaxRecord),
+			)
 		}
 		return
 	}
@@ -199,7 +203,8 @@ func (tx *Tx) write(key, value []byte) {
 	tx.reindex(key, old, value)
 }
 
-// scan yields full keys with a prefix from a start on, ascending. The key is valid until the next step; the value is a copy.
+// scan yields full keys with a prefix from a start on, ascending. The key is valid until the next
+// step; the value is a copy.
 func (tx *Tx) scan(prefix, from []byte, values bool) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
 		opt := badger.DefaultIteratorOptions
@@ -223,7 +228,8 @@ func (tx *Tx) scan(prefix, from []byte, values bool) iter.Seq2[[]byte, []byte] {
 	}
 }
 
-// Records yields the replicated records whose keys begin with prefix, ascending, with copies of keys and values. Look at Err after it.
+// Records yields the replicated records whose keys begin with prefix, ascending, with copies of
+// keys and values. Look at Err after it.
 func (tx *Tx) Records(prefix []byte) iter.Seq2[[]byte, []byte] {
 	return func(yield func([]byte, []byte) bool) {
 		p := full(classRecord, prefix)
@@ -254,7 +260,8 @@ func (tx *Tx) Last(prefix []byte) (key, value []byte) {
 	p := full(classRecord, prefix)
 	it := tx.txn.NewIterator(opt)
 	defer it.Close()
-	// The greatest key with the prefix is below the prefix followed by more 0xff than any key has bytes.
+	// The greatest key with the prefix is below the prefix followed by more 0xff than any key has
+	// bytes.
 	seek := append([]byte(nil), p...)
 	for len(seek) < len(p)+32 {
 		seek = append(seek, 0xff)

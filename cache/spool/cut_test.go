@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// lost reopens what is in a spool as after a loss of power that left all of it on the disk, also what was never synced.
+// lost reopens what is in a spool as after a loss of power that left all of it on the disk, also
+// what was never synced.
 func lost(t *testing.T, dir string) *File {
 	t.Helper()
 	s, err := Open(dir)
@@ -23,7 +24,8 @@ func lost(t *testing.T, dir string) *File {
 	return files[0]
 }
 
-// What was synced of a file that was cut since ends where it was shortest: after that nobody knows which of its bytes have reached the disk.
+// What was synced of a file that was cut since ends where it was shortest: after that nobody knows
+// which of its bytes have reached the disk.
 func TestCutAfterSync(t *testing.T) {
 	for _, over := range []bool{false, true} {
 		dir := filepath.Join(t.TempDir(), "spool")

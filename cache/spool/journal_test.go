@@ -7,7 +7,8 @@ import (
 	"testing"
 )
 
-// A journal that is rewritten in the middle of a write that extends the file keeps the part beyond the old end.
+// A journal that is rewritten in the middle of a write that extends the file keeps the part beyond
+// the old end.
 func TestRewriteMapInAnExtendingWrite(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir)
@@ -37,7 +38,10 @@ func TestRewriteMapInAnExtendingWrite(t *testing.T) {
 		for got[i] == want[i] {
 			i++
 		}
-		t.Errorf("after the death of the process byte %d (of %d, the end was %d) is %q, %q was written", i, len(want), size, got[i], want[i])
+		t.Errorf(
+			"after the death of the process byte %d (of %d, the end was %d) is %q, %q was written", i, len(want), size,
+			got[i], want[i],
+		)
 	}
 }
 
@@ -60,7 +64,8 @@ func TestTruncateWithoutRecord(t *testing.T) {
 	}
 }
 
-// An overlay whose description did not survive a loss of power is kept aside: nobody can tell what it lies over.
+// An overlay whose description did not survive a loss of power is kept aside: nobody can tell what
+// it lies over.
 func TestOverlayWithoutDescription(t *testing.T) {
 	dir := t.TempDir()
 	s, err := Open(dir)

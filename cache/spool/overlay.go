@@ -12,17 +12,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An overlay is what a file knows of which of its bytes are its own. All others are those of the content that it lies over, and holes in the
-// file. It is kept in a journal beside the bytes, written so that killing the process at any moment leaves each byte as it was or as it was
-// being made, never a hole in the place of either:
+// An overlay is what a file knows of which of its bytes are its own. All others are those of the
+// content that it lies over, and holes in the file. It is kept in a journal beside the bytes,
+// written so that killing the process at any moment leaves each byte as it was or as it was being
+// made, never a hole in the place of either:
 //
-//   - inside of the file, bytes come first and their record second: without it they are not looked at;
-//   - beyond its end, the record comes first: it counts only as far as the file reaches, and so nothing of the content shows
-//     that had been cut off before;
+//   - inside of the file, bytes come first and their record second: without it they are not looked
+//     at;
+//   - beyond its end, the record comes first: it counts only as far as the file reaches, and so
+//     nothing of the content shows that had been cut off before;
 //   - cutting shortens the file first.
 //
-// A record has 24 bytes, big endian: offset, length (-1: everything from the offset on is cut; below that, -1-n: n bytes are the content's again), the
-// letters "map1", and CRC-32C of those 20 bytes.
+// A record has 24 bytes, big endian: offset, length (-1: everything from the offset on is cut;
+// below that, -1-n: n bytes are the content's again), the letters "map1", and CRC-32C of those 20
+// bytes.
 type overlay struct {
 	journal *os.File
 	records int
@@ -54,7 +57,8 @@ func appendRecord(b []byte, off, n int64) []byte {
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b[at:], castagnoli))
 }
 
-// decodeMap reads a journal up to its end or the first record that is not whole: what a crash cut off was not confirmed. size is the file's.
+// decodeMap reads a journal up to its end or the first record that is not whole: what a crash cut
+// off was not confirmed. size is the file's.
 func decodeMap(b []byte, size int64) (runs Ranges, records int) {
 	for ; len(b) >= mapRecord; b = b[mapRecord:] {
 		r := b[:mapRecord]
@@ -80,7 +84,8 @@ func decodeMap(b []byte, size int64) (runs Ranges, records int) {
 	return runs, records
 }
 
-// CreateOver makes a spool file of size bytes, all of them those of another content until they are written to.
+// CreateOver makes a spool file of size bytes, all of them those of another content until they are
+// written to.
 func (s *Spool) CreateOver(d Description, size int64) (*File, error) {
 	d.Overlay = true
 	return s.create(d, func(f *File) error {
@@ -110,7 +115,8 @@ func (f *File) openOver() error {
 	}
 	o := &overlay{journal: journal, size: st.Size}
 	o.runs, o.records = decodeMap(b, st.Size)
-	// What follows the last whole record would hide the next ones. A cut that was not recorded is, now.
+	// What follows the last whole record would hide the next ones. A cut that was not recorded is,
+	// now.
 	err = errors.Join(journal.Truncate(int64(o.records)*mapRecord), o.record(st.Size, cutAll))
 	if err != nil {
 		journal.Close()
@@ -151,8 +157,8 @@ func (f *File) cover(off, n int64) error {
 	return nil
 }
 
-// Over says where the content below has bytes and no holes, ascending; Shown counts from here on. It
-// does nothing to a file that is no overlay.
+// Over says where the content below has bytes and no holes, ascending; Shown counts from here on.
+// It does nothing to a file that is no overlay.
 func (f *File) Over(below []Segment) {
 	o := f.over
 	if o == nil {
@@ -190,7 +196,8 @@ func (o *overlay) shows(off, n int64) (sum int64) {
 	return sum
 }
 
-// rewriteMap replaces the journal by a short one that says the same. Of a file that was synced the bytes are, before, since it counts as synced as well.
+// rewriteMap replaces the journal by a short one that says the same. Of a file that was synced the
+// bytes are, before, since it counts as synced as well.
 func (f *File) rewriteMap() error {
 	o := f.over
 	if f.d.Synced {
@@ -347,8 +354,9 @@ func (f *File) Runs() int {
 	return f.over.runs.Runs()
 }
 
-// ReadOwn reads what of [off, off+len(p)) is the file's own into its place in p. It tells how many bytes lie before the end of the file,
-// and which of them are the content's: those of p it leaves as they are.
+// ReadOwn reads what of [off, off+len(p)) is the file's own into its place in p. It tells how many
+// bytes lie before the end of the file, and which of them are the content's: those of p it leaves
+// as they are.
 func (f *File) ReadOwn(p []byte, off int64) (n int, missing []Segment, err error) {
 	o := f.over
 	if o == nil {
@@ -376,8 +384,8 @@ func (f *File) ReadOwn(p []byte, off int64) (n int, missing []Segment, err error
 	return len(p), o.runs.Out(off, int64(len(p))), nil
 }
 
-// Hollow gives up the file's own bytes, which are those of another content now, and their room on the disk. d describes the file from here on: it names
-// that content. Nobody reads meanwhile.
+// Hollow gives up the file's own bytes, which are those of another content now, and their room on
+// the disk. d describes the file from here on: it names that content. Nobody reads meanwhile.
 func (f *File) Hollow(d Description) error {
 	st, err := f.Stat()
 	if err != nil {
@@ -387,7 +395,8 @@ func (f *File) Hollow(d Description) error {
 	if err != nil {
 		return err
 	}
-	// From here on both the file's bytes and the content's are right, until the journal says that there are none of the file's.
+	// From here on both the file's bytes and the content's are right, until the journal says that
+	// there are none of the file's.
 	d.Overlay = true
 	if err := f.Describe(d); err != nil {
 		if f.over == nil {
@@ -412,7 +421,8 @@ func (f *File) Hollow(d Description) error {
 	return wrap("empty spool file", f.path, err)
 }
 
-// overlaid gives the file's overlay, or a new one of a file that had all bytes, which lies there unused until the description says that it is an overlay.
+// overlaid gives the file's overlay, or a new one of a file that had all bytes, which lies there
+// unused until the description says that it is an overlay.
 func (f *File) overlaid(size int64, own []Segment) (*overlay, error) {
 	if f.over != nil {
 		return f.over, nil
@@ -436,8 +446,9 @@ func (f *File) overlaid(size int64, own []Segment) (*overlay, error) {
 	return o, wrap("write spool file", f.path, err)
 }
 
-// Splice makes [off, off+n) the content's, and the file as long as that; what it had there of its own it gives up. d describes the file from here on: it
-// names that content, which elsewhere is what was below before. Nobody reads meanwhile.
+// Splice makes [off, off+n) the content's, and the file as long as that; what it had there of its
+// own it gives up. d describes the file from here on: it names that content, which elsewhere is
+// what was below before. Nobody reads meanwhile.
 func (f *File) Splice(d Description, off, n int64) error {
 	st, err := f.Stat()
 	if err != nil {

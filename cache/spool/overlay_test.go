@@ -127,7 +127,9 @@ func TestOverlaySurvivesKills(t *testing.T) {
 				case op == 3:
 					extends = off > len(want)
 					err = f.Truncate(int64(off))
-					want = append(want[:min(off, len(want)):min(off, len(want))], make([]byte, max(off-len(want), 0))...)
+					want = append(
+						want[:min(off, len(want)):min(off, len(want))],
+						make([]byte, max(off-len(want), 0))...)
 				default:
 					err = f.Allocate(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, int64(off), int64(n))
 					if off < len(want) {
@@ -166,7 +168,8 @@ func snapshot(t *testing.T, path string) []byte {
 	return b
 }
 
-// check recovers a copy of f, with other bytes and another journal, and wants each byte to be one of two.
+// check recovers a copy of f, with other bytes and another journal, and wants each byte to be one
+// of two.
 func check(t *testing.T, f *File, data, journal, a, b []byte) {
 	t.Helper()
 	dir := t.TempDir()
@@ -200,7 +203,8 @@ func check(t *testing.T, f *File, data, journal, a, b []byte) {
 	}
 }
 
-// A file that leaves its bytes to the store takes no room, and lies over the new content from then on.
+// A file that leaves its bytes to the store takes no room, and lies over the new content from then
+// on.
 func TestHollow(t *testing.T) {
 	for _, over := range []bool{false, true} {
 		t.Run(fmt.Sprintf("overlay %v", over), func(t *testing.T) {
@@ -235,7 +239,8 @@ func TestHollow(t *testing.T) {
 			want := bytes.Repeat([]byte{under}, 100_000)
 			copy(want[50:], "new")
 			r := recoverOne(t, dir)
-			if !bytes.Equal(holds(t, f), want) || !bytes.Equal(holds(t, r), want) || string(r.Description().Under) != "the head" {
+			if !bytes.Equal(holds(t, f), want) || !bytes.Equal(holds(t, r), want) ||
+				string(r.Description().Under) != "the head" {
 				t.Errorf("it holds something else, over %q", r.Description().Under)
 			}
 			if err := r.Remove(); err != nil {

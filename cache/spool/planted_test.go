@@ -21,7 +21,9 @@ func TestPlantedDescription(t *testing.T) {
 		t.Fatal(err)
 	}
 	outside := filepath.Join(t.TempDir(), "outside")
-	if err := errors.Join(os.Rename(f.path+metaSuffix, outside), os.Symlink(outside, f.path+metaSuffix), f.Close()); err != nil {
+	if err := errors.Join(
+		os.Rename(f.path+metaSuffix, outside), os.Symlink(outside, f.path+metaSuffix), f.Close(),
+	); err != nil {
 		t.Fatal(err)
 	}
 	if files, _, err := s.Recover(); !errors.Is(err, unix.ELOOP) {

@@ -2,7 +2,8 @@ package spool
 
 import "slices"
 
-// Ranges is a set of byte offsets, as runs. The zero value is empty. It is not safe for concurrent use.
+// Ranges is a set of byte offsets, as runs. The zero value is empty. It is not safe for concurrent
+// use.
 type Ranges struct {
 	runs []Segment // ascending, neither overlapping nor touching, none empty
 }

@@ -15,11 +15,12 @@ import (
 	"mediafs/remote"
 )
 
-// Recover opens what an earlier process left: files with a description that says they are dirty. Others are removed: their bytes are in the
-// store. A description that cannot be read is an error that names it; nothing is removed then.
+// Recover opens what an earlier process left: files with a description that says they are dirty.
+// Others are removed: their bytes are in the store. A description that cannot be read is an error
+// that names it; nothing is removed then.
 //
-// lost are files of edits of which a loss of power has left no record of what was written: nobody can tell what they hold. They are set aside under
-// names that end in LostSuffix.
+// lost are files of edits of which a loss of power has left no record of what was written: nobody
+// can tell what they hold. They are set aside under names that end in LostSuffix.
 func (s *Spool) Recover() (files []*File, lost []string, err error) {
 	entries, err := os.ReadDir(s.dir)
 	if err != nil {
@@ -29,13 +30,15 @@ func (s *Spool) Recover() (files []*File, lost []string, err error) {
 		name := filepath.Join(s.dir, e.Name())
 		path, isData := strings.CutSuffix(name, dataSuffix)
 		if !isData {
-			// What a crash left of making, describing or removing a file: nothing without bytes is wanted.
+			// What a crash left of making, describing or removing a file: nothing without bytes is
+			// wanted.
 			base, isMeta := strings.CutSuffix(name, metaSuffix)
 			if !isMeta {
 				base, isMeta = strings.CutSuffix(name, mapSuffix)
 			}
 			_, err := os.Lstat(base + dataSuffix)
-			if isMeta && errors.Is(err, os.ErrNotExist) || strings.HasSuffix(name, tmpSuffix) || strings.HasSuffix(name, LinkSuffix) {
+			if isMeta && errors.Is(err, os.ErrNotExist) || strings.HasSuffix(name, tmpSuffix) ||
+				strings.HasSuffix(name, LinkSuffix) {
 				os.Remove(name)
 			}
 			continue
@@ -61,7 +64,8 @@ func (s *Spool) Recover() (files []*File, lost []string, err error) {
 			continue
 		}
 		if gone {
-			// The description did not survive a power loss. What the file was to replace is not known: nothing is.
+			// The description did not survive a power loss. What the file was to replace is not
+			// known: nothing is.
 			var d Description
 			if _, err := fmt.Sscanf(e.Name(), "%16x-", &d.Node); err == nil {
 				d.Format, d.Dirty = format, true
@@ -99,8 +103,8 @@ func (s *Spool) Recover() (files []*File, lost []string, err error) {
 	return files, lost, nil
 }
 
-// Waiting counts the files that an earlier process left and Recover has not opened yet, and their bytes,
-// holes not counted.
+// Waiting counts the files that an earlier process left and Recover has not opened yet, and their
+// bytes, holes not counted.
 func (s *Spool) Waiting() (files int, bytes int64, err error) {
 	names, err := filepath.Glob(filepath.Join(s.dir, "*"+dataSuffix))
 	if err != nil {
@@ -134,8 +138,9 @@ func setAside(path string) error {
 	return nil
 }
 
-// reopen brings a file that an earlier process left into the state that its description means. After a loss of power that is what was synced: what came
-// after at the end, and in the journal, may be there without its bytes.
+// reopen brings a file that an earlier process left into the state that its description means.
+// After a loss of power that is what was synced: what came after at the end, and in the journal,
+// may be there without its bytes.
 func (f *File) reopen() error {
 	if f.d.Synced && !f.SameBoot() {
 		st, err := f.Stat()

@@ -18,8 +18,8 @@ import (
 	"mediafs/remote"
 )
 
-// Description says what a spool file is for. It is stored beside the bytes as JSON; unknown fields of a newer version make
-// the file unreadable to this one rather than misunderstood.
+// Description says what a spool file is for. It is stored beside the bytes as JSON; unknown fields
+// of a newer version make the file unreadable to this one rather than misunderstood.
 type Description struct {
 	Format     int    `json:"format"`           // 1
 	Node       uint64 `json:"node"`             // whose bytes they are
@@ -28,13 +28,16 @@ type Description struct {
 	Mode       uint32 `json:"mode,omitempty"`
 	UID        uint32 `json:"uid"`
 	GID        uint32 `json:"gid"`
-	Media      []byte `json:"media,omitempty"`       // its media id
-	Dirty      bool   `json:"dirty"`                 // bytes are here that no head in the log has
-	Base       string `json:"base,omitempty"`        // the head that these bytes were to replace, in its owner's words
-	Generation int64  `json:"generation,omitempty"`  // of two files of one node the higher one is newer
-	Gone       bool   `json:"gone,omitempty"`        // the media was deleted here: nobody wants the bytes after this process
-	Boot       string `json:"boot,omitempty"`        // the kernel's boot id when the description was written
-	Synced     bool   `json:"synced,omitempty"`      // bytes and description survived a loss of power when they were like SyncedSize and SyncedMap tell
+	Media      []byte `json:"media,omitempty"`      // its media id
+	Dirty      bool   `json:"dirty"`                // bytes are here that no head in the log has
+	Base       string `json:"base,omitempty"`       // the head that these bytes were to replace, in its owner's words
+	Generation int64  `json:"generation,omitempty"` // of two files of one node the higher one is newer
+	// the media was deleted here: nobody wants the bytes after this process
+	Gone bool   `json:"gone,omitempty"`
+	Boot string `json:"boot,omitempty"` // the kernel's boot id when the description was written
+	// bytes and description survived a loss of power when they were like SyncedSize and SyncedMap
+	// tell
+	Synced     bool   `json:"synced,omitempty"`
 	SyncedSize int64  `json:"synced_size,omitempty"` // less, if the file was ever shorter since
 	SyncedMap  int    `json:"synced_map,omitempty"`  // records of the journal
 	Content    string `json:"content,omitempty"`     // id under which they are being uploaded
@@ -46,13 +49,15 @@ type Description struct {
 	Under   []byte `json:"under,omitempty"`   // with Overlay: the head below, in its owner's encoding
 	Target  string `json:"target,omitempty"`  // the head that these bytes are about to become, in its owner's words
 	Upload  string `json:"upload,omitempty"`  // the store's token for the upload of Content; it ends with Content
-	Size    int64  `json:"size,omitempty"`    // with Upload: the size that it was begun with, -1 for one that was not known
-	Stale   []int  `json:"stale,omitempty"`   // with Upload: chunks that were written to after they were sent
+	// with Upload: the size that it was begun with, -1 for one that was not known
+	Size  int64 `json:"size,omitempty"`
+	Stale []int `json:"stale,omitempty"` // with Upload: chunks that were written to after they were sent
 }
 
 const format = 1
 
-// A Spool is a directory of spool files, used by one process at a time (the catalog's lock sees to that).
+// A Spool is a directory of spool files, used by one process at a time (the catalog's lock sees to
+// that).
 type Spool struct {
 	dir    string
 	boot   string
@@ -86,8 +91,9 @@ func Open(dir string) (*Spool, error) {
 	return s, nil
 }
 
-// scarce fails when f has a descriptor that is needed for connections to the store, the catalog and the control socket: without those nothing that is
-// written could ever leave the spool. The kernel gives the lowest number that is free.
+// scarce fails when f has a descriptor that is needed for connections to the store, the catalog and
+// the control socket: without those nothing that is written could ever leave the spool. The kernel
+// gives the lowest number that is free.
 func (s *Spool) scarce(f *os.File) error {
 	if int(f.Fd()) < s.most {
 		return nil
@@ -96,8 +102,8 @@ func (s *Spool) scarce(f *os.File) error {
 		WithHint("each file that is open for writing or not uploaded yet takes a descriptor: wait for uploads, or raise the limit (LimitNOFILE, ulimit -n)")
 }
 
-// A File holds the bytes of one media. Reads and writes may be concurrent; Describe and Remove have one caller at a time, SetGone and SetMtime may be
-// called at any time.
+// A File holds the bytes of one media. Reads and writes may be concurrent; Describe and Remove have
+// one caller at a time, SetGone and SetMtime may be called at any time.
 type File struct {
 	spool *Spool
 	path  string // without extension
@@ -153,8 +159,9 @@ func (s *Spool) create(d Description, more func(*File) error) (*File, error) {
 	}
 }
 
-// Intact tells whether the bytes are what was written: no power was lost since, or they were synced before. What was written after a sync may then be there or
-// not, as on any disk, but for what it added to the end and to the journal: that is gone.
+// Intact tells whether the bytes are what was written: no power was lost since, or they were synced
+// before. What was written after a sync may then be there or not, as on any disk, but for what it
+// added to the end and to the journal: that is gone.
 func (f *File) Intact() bool { return f.d.Synced || f.SameBoot() }
 
 // SameBoot tells whether no power was lost since the file was described.
@@ -189,8 +196,8 @@ func (f *File) Description() Description {
 	return f.d
 }
 
-// Describe replaces the description, atomically. One that a later boot would trust, and that is not true any more, is replaced on the disk as well before it
-// returns.
+// Describe replaces the description, atomically. One that a later boot would trust, and that is not
+// true any more, is replaced on the disk as well before it returns.
 func (f *File) Describe(d Description) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -213,7 +220,8 @@ func (f *File) SetMtime(seconds int64, nanos uint32) error {
 	return f.describe(d)
 }
 
-// SetGone says whether the media is being deleted here: if it is gone later, nobody wants the bytes.
+// SetGone says whether the media is being deleted here: if it is gone later, nobody wants the
+// bytes.
 func (f *File) SetGone(gone bool) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -252,12 +260,17 @@ func (f *File) describe(d Description) error {
 	return nil
 }
 
-// stillTrue tells whether a description that a later boot will trust says nothing wrong once d is the newer one.
+// stillTrue tells whether a description that a later boot will trust says nothing wrong once d is
+// the newer one.
 func (d Description) stillTrue(was Description) bool {
-	return d.Synced == was.Synced && d.SyncedSize >= was.SyncedSize && d.Dirty == was.Dirty && d.Gone == was.Gone && d.MtimeSet == was.MtimeSet && d.Mtime == was.Mtime && d.MtimeNS == was.MtimeNS
+	return d.Synced == was.Synced && d.SyncedSize >= was.SyncedSize && d.Dirty == was.Dirty && d.Gone == was.Gone &&
+		d.MtimeSet == was.MtimeSet &&
+		d.Mtime == was.Mtime &&
+		d.MtimeNS == was.MtimeNS
 }
 
-// writeFile replaces a file's bytes; synced before it returns, so that a rename over another that is leaves one of the two after a loss of power.
+// writeFile replaces a file's bytes; synced before it returns, so that a rename over another that
+// is leaves one of the two after a loss of power.
 func writeFile(path string, b []byte, sync bool) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
@@ -270,8 +283,9 @@ func writeFile(path string, b []byte, sync bool) error {
 	return errors.Join(err, f.Close())
 }
 
-// Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside the spool needs to go on, and uploads to make
-// room again: 512 MiB, or a tenth of a small disk, or nearly a third of a tiny one; and 256 inodes, or an eighth of few.
+// Room fails with NoSpace when n more bytes would leave less of the disk than the catalog beside
+// the spool needs to go on, and uploads to make room again: 512 MiB, or a tenth of a small disk, or
+// nearly a third of a tiny one; and 256 inodes, or an eighth of few.
 func (s *Spool) Room(n int64) error {
 	d, err := s.disk()
 	if err != nil {
@@ -351,9 +365,11 @@ func (f *File) Truncate(size int64) error {
 	return nil
 }
 
-// forgetSynced has the disk know, before a file that was synced is cut, that no byte behind the cut counts as synced any more, whatever is written there next: the
-// end of that may reach the disk before what lies in front of it, which then reads as zeros. (ext4 and XFS keep a rename and the cut after it in order by themselves;
-// nothing promises that, so the description is synced.) It tells how much counted before; -1: as much as now.
+// forgetSynced has the disk know, before a file that was synced is cut, that no byte behind the cut
+// counts as synced any more, whatever is written there next: the end of that may reach the disk
+// before what lies in front of it, which then reads as zeros. (ext4 and XFS keep a rename and the
+// cut after it in order by themselves; nothing promises that, so the description is synced.) It
+// tells how much counted before; -1: as much as now.
 func (f *File) forgetSynced(size int64) (was int64, err error) {
 	f.mu.Lock()
 	synced := f.d.Synced && size < f.d.SyncedSize
@@ -412,7 +428,8 @@ type Segment struct{ Offset, Length int64 }
 // End is the offset after the run.
 func (s Segment) End() int64 { return s.Offset + s.Length }
 
-// Segments lists the data of the file, ascending; what lies between is zeros, or not the file's own.
+// Segments lists the data of the file, ascending; what lies between is zeros, or not the file's
+// own.
 func (f *File) Segments() ([]Segment, error) {
 	st, err := f.Stat()
 	if err != nil {
@@ -440,8 +457,8 @@ func (f *File) Segments() ([]Segment, error) {
 	return out, nil
 }
 
-// Extract writes runs of the media that the file is of, one after the other, to a file beside it, and returns where. Whoever asked for it removes it,
-// or the next Recover does.
+// Extract writes runs of the media that the file is of, one after the other, to a file beside it,
+// and returns where. Whoever asked for it removes it, or the next Recover does.
 func (f *File) Extract(media io.ReaderAt, runs []Segment) (string, error) {
 	path := f.path + dataSuffix + tmpSuffix
 	out, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|unix.O_NOFOLLOW, 0o600)
@@ -511,7 +528,8 @@ func (f *File) Remove() error {
 	return err
 }
 
-// remove deletes the description last, so that a crash in between leaves nothing that would be uploaded as empty.
+// remove deletes the description last, so that a crash in between leaves nothing that would be
+// uploaded as empty.
 func remove(path string) error {
 	for _, p := range []string{path + dataSuffix, path + mapSuffix, path + metaSuffix} {
 		if err := os.Remove(p); err != nil && !errors.Is(err, os.ErrNotExist) {

@@ -16,7 +16,18 @@ func TestRecover(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := Description{Node: 7, Parent: 1, Name: []byte("\xff name"), Mode: 0o640, UID: 5, Media: []byte{1, 2}, Dirty: true, MtimeSet: true, Mtime: -9, MtimeNS: 8}
+	d := Description{
+		Node:     7,
+		Parent:   1,
+		Name:     []byte("\xff name"),
+		Mode:     0o640,
+		UID:      5,
+		Media:    []byte{1, 2},
+		Dirty:    true,
+		MtimeSet: true,
+		Mtime:    -9,
+		MtimeNS:  8,
+	}
 	dirty, err := s.Create(d)
 	if err != nil {
 		t.Fatal(err)
@@ -72,7 +83,10 @@ func TestRecoverRefusesWhatItDoesNotKnow(t *testing.T) {
 			t.Fatal(err)
 		}
 		data := filepath.Join(dir, "0000000000000001-1.data")
-		if err := errors.Join(os.WriteFile(data, []byte("x"), 0o600), os.WriteFile(filepath.Join(dir, "0000000000000001-1.json"), []byte(meta), 0o600)); err != nil {
+		if err := errors.Join(
+			os.WriteFile(data, []byte("x"), 0o600),
+			os.WriteFile(filepath.Join(dir, "0000000000000001-1.json"), []byte(meta), 0o600),
+		); err != nil {
 			t.Fatal(err)
 		}
 		if _, _, err := s.Recover(); !errors.Is(err, remote.Corrupt) {

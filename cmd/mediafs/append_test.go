@@ -41,7 +41,10 @@ func TestShellAppends(t *testing.T) {
 			}
 		}
 		if len(contents) > lines || sent > 4*lines*size || fetched > lines*size {
-			t.Errorf("%s: %d lines of %d bytes made %d objects, sent %d bytes and fetched %d", name, lines, size, len(contents), sent, fetched)
+			t.Errorf(
+				"%s: %d lines of %d bytes made %d objects, sent %d bytes and fetched %d", name, lines, size,
+				len(contents), sent, fetched,
+			)
 		}
 		mustRead(t, filepath.Join(m.mnt, name), want)
 		third := w.machine()

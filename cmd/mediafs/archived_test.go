@@ -50,7 +50,8 @@ func mediaError(t *testing.T, name string) string {
 	return string(buf[:n])
 }
 
-// What no retry mends fails at once, with its reason in the attribute user.media.error and in status, until it works.
+// What no retry mends fails at once, with its reason in the attribute user.media.error and in
+// status, until it works.
 func TestFailuresThatNoRetryMends(t *testing.T) {
 	srv := fakes3.Start(t, fakes3.Habits{})
 	m := fakeMachine(t)
@@ -123,7 +124,8 @@ func TestFailuresThatNoRetryMends(t *testing.T) {
 		srv.Requests()
 		up := filepath.Join(m.mnt, "folder", r.code)
 		o := m.operate(runAsOperator, "create", up, filepath.Join(source, "photo"))
-		if e := o.errno(); e != r.errno && !(r.errno == "EINVAL" && strings.Contains(o.failed, "invalid argument")) || !strings.Contains(o.output, "written") {
+		if e := o.errno(); e != r.errno && !(r.errno == "EINVAL" && strings.Contains(o.failed, "invalid argument")) ||
+			!strings.Contains(o.output, "written") {
 			t.Errorf("%s: close fails with %q, want %s", r.code, o.failed, r.errno)
 		}
 		// One for the close, and maybe one when the file is let go of.
@@ -205,13 +207,16 @@ func TestRestoreArchived(t *testing.T) {
 		}
 	})
 	code, out, stderr = m.mediafs("restore-archived", "--days=3", filepath.Join(m.mnt, "d"))
-	if code != exitOK || len(days) != 2 || !strings.Contains(out, "2 media asked for; 0 can be read for now, 1 are in no archive") || !strings.Contains(out, m.mnt+"/d/e/two: archived (DEEP_ARCHIVE): the store is getting it back") {
+	if code != exitOK || len(days) != 2 ||
+		!strings.Contains(out, "2 media asked for; 0 can be read for now, 1 are in no archive") ||
+		!strings.Contains(out, m.mnt+"/d/e/two: archived (DEEP_ARCHIVE): the store is getting it back") {
 		t.Errorf("exit code %d, asked for %q\n%s%s", code, days, out, stderr)
 	}
 	for k := range archived {
 		srv.SetHeader(k, "X-Amz-Restore", `ongoing-request="true"`)
 	}
-	if code, out, _ := m.mediafs("restore-archived", one); code != exitOK || len(days) != 2 || !strings.Contains(out, "1 media asked for") {
+	if code, out, _ := m.mediafs("restore-archived", one); code != exitOK || len(days) != 2 ||
+		!strings.Contains(out, "1 media asked for") {
 		t.Errorf("asked for again: exit code %d, %q, %s", code, days, out)
 	}
 	if text := info(one); !strings.Contains(text, "the store is getting it back") {

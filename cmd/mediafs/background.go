@@ -18,7 +18,8 @@ import (
 	"mediafs/fs/daemon"
 )
 
-// readiness is what the daemon in the background tells the command that started it, through a pipe: why it waits, then once whether it is ready.
+// readiness is what the daemon in the background tells the command that started it, through a pipe:
+// why it waits, then once whether it is ready.
 type readiness struct {
 	Waiting string   `json:"waiting,omitempty"` // for another daemon's end; another line follows
 	Opening string   `json:"opening,omitempty"` // how far it is; another line follows
@@ -49,7 +50,8 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	child := exec.Command(self, append(args, m.again...)...)
 	child.Args[0] = "mediafs" // the program may have been called mount.mediafs, which reads its arguments differently
 	child.ExtraFiles = []*os.File{write}
-	// What fusermount3 has to say, and the runtime's last words, are on standard error, and nowhere else.
+	// What fusermount3 has to say, and the runtime's last words, are on standard error, and nowhere
+	// else.
 	said, err := lastWords()
 	if err != nil {
 		return err
@@ -62,10 +64,13 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	if err != nil {
 		return fmt.Errorf("start the daemon: %w", err)
 	}
-	// Whoever interrupts the command does not want the mount: the daemon is told, and answers when it has closed everything.
+	// Whoever interrupts the command does not want the mount: the daemon is told, and answers when
+	// it has closed everything.
 	ctx, uncatch := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer uncatch()
-	stop := context.AfterFunc(ctx, func() { child.Process.Signal(syscall.SIGTERM) }) //nolint:errcheck // it may have ended
+	stop := context.AfterFunc(
+		ctx, func() { child.Process.Signal(syscall.SIGTERM) },
+	) //nolint:errcheck // it may have ended
 	defer stop()
 	var r readiness
 	lines := json.NewDecoder(io.LimitReader(read, 64<<20)) // a line a second, for days
@@ -84,7 +89,9 @@ func (p *program) spawn(ctx context.Context, m *mounting, create bool) error {
 	if err != nil {
 		child.Wait() //nolint:errcheck // how it died is in the log
 		p.errorf("%s", printableLines(said, ""))
-		return fmt.Errorf("the daemon ended before the mount was ready (its log, if it came that far, is %s)", m.logPath)
+		return fmt.Errorf(
+			"the daemon ended before the mount was ready (its log, if it came that far, is %s)", m.logPath,
+		)
 	}
 	if r.Failed != "" {
 		child.Wait() //nolint:errcheck // it said why
@@ -110,7 +117,8 @@ func lastWords() (*os.File, error) {
 	return os.NewFile(uintptr(fd), "standard error"), nil
 }
 
-// printableLines is the beginning of a file, harmless to a terminal, but for what is in known already.
+// printableLines is the beginning of a file, harmless to a terminal, but for what is in known
+// already.
 func printableLines(f *os.File, known string) string {
 	b := make([]byte, 4<<10)
 	n, _ := f.ReadAt(b, 0)
@@ -123,7 +131,8 @@ func printableLines(f *os.File, known string) string {
 	return text.String()
 }
 
-// hidden keeps an error findable without its text, which the other process has put into its message.
+// hidden keeps an error findable without its text, which the other process has put into its
+// message.
 type hidden struct{ error }
 
 func (h hidden) Error() string { return "" }

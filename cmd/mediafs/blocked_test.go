@@ -20,8 +20,9 @@ func commitFile(t *testing.T, store string, after int) string {
 	return filepath.Join(store, "log", "0", fmt.Sprintf("%020d", len(names)+after))
 }
 
-// One bad object under the next number of the log stops no mount, neither of a machine that knows the library nor
-// of a new one: it is read-only, says which object and what can be done, and goes on by itself when that is done.
+// One bad object under the next number of the log stops no mount, neither of a machine that knows
+// the library nor of a new one: it is read-only, says which object and what can be done, and goes
+// on by itself when that is done.
 func TestMountBelowABlockedLog(t *testing.T) {
 	cases := map[string]struct {
 		ours bool // a commit was damaged, and is restored; otherwise the object is nobody's, and is deleted
@@ -87,7 +88,9 @@ func TestMountBelowABlockedLog(t *testing.T) {
 			mends := func(name string) {
 				t.Helper()
 				mend()
-				if !eventually(func() bool { return os.WriteFile(filepath.Join(m.mnt, name), []byte("new"), 0o644) == nil }) {
+				if !eventually(
+					func() bool { return os.WriteFile(filepath.Join(m.mnt, name), []byte("new"), 0o644) == nil },
+				) {
 					t.Fatalf("it does not go on: %+v", m.status())
 				}
 				if s := m.status(); s.Blocked != nil || s.ReadOnly {
@@ -105,7 +108,8 @@ func TestMountBelowABlockedLog(t *testing.T) {
 				},
 				"one that knows it": func() string { return m.mount(url) },
 			} {
-				if said := mount(); !strings.Contains(said, number) || !strings.Contains(said, "mediafs check") || !strings.Contains(said, "read-only") {
+				if said := mount(); !strings.Contains(said, number) || !strings.Contains(said, "mediafs check") ||
+					!strings.Contains(said, "read-only") {
 					t.Errorf("%s: mount says %q", who, said)
 				}
 				if !blocked() {
@@ -122,7 +126,8 @@ func TestMountBelowABlockedLog(t *testing.T) {
 						t.Errorf("%s: a change gets %v", who, err)
 					}
 				}
-				if _, out, _ := m.mediafs("status", m.mnt); !strings.Contains(out, "mounted, read-only for now") || !strings.Contains(out, number) {
+				if _, out, _ := m.mediafs("status", m.mnt); !strings.Contains(out, "mounted, read-only for now") ||
+					!strings.Contains(out, number) {
 					t.Errorf("status says\n%s", out)
 				}
 				m.umount()

@@ -21,7 +21,10 @@ func (p *program) checkCommand() *cobra.Command {
 			"media that hits and what can be done. Nothing is changed or repaired. With --data every byte of every content is read and compared with\n" +
 			"its checksums; without, only sizes are looked at.\n\n" +
 			"STORE is a URL or name as for mount, or a folder of a mounted library; without it, the library that mount takes without STORE.\n" +
-			fmt.Sprintf("The exit code says how it ended: %d sound, %d damaged, another: it could not be checked.", exitOK, exitDamage),
+			fmt.Sprintf(
+				"The exit code says how it ended: %d sound, %d damaged, another: it could not be checked.", exitOK,
+				exitDamage,
+			),
 		Example: "  mediafs check\n  mediafs check ~/Photos --data\n  mediafs check 's3://photos/family?endpoint=https://s3.example.org' --json",
 		Args:    args(0, 1),
 	}
@@ -49,14 +52,17 @@ func (p *program) checkCommand() *cobra.Command {
 			p.reportText(in, &report)
 		}
 		if err == nil && !report.Sound() {
-			err = &exitError{exitDamage, fmt.Errorf("the library is damaged in %s", count(report.Damaged, "place", "places"))}
+			err = &exitError{
+				exitDamage, fmt.Errorf("the library is damaged in %s", count(report.Damaged, "place", "places")),
+			}
 		}
 		return err
 	}
 	return cmd
 }
 
-// reportText writes a line for each finding and then what was looked at. Names and keys are made harmless to the terminal.
+// reportText writes a line for each finding and then what was looked at. Names and keys are made
+// harmless to the terminal.
 func (p *program) reportText(in *inspection, r *check.Report) {
 	shown := 0
 	for _, f := range r.Findings {
@@ -129,7 +135,10 @@ func (p *program) reportJSON(in *inspection, r *check.Report) error {
 	}
 	findings := []finding{}
 	for _, f := range r.Findings {
-		findings = append(findings, finding{f.Class, f.Class.Damage(), newPlaceJSON(f.Place), f.What, f.Why, f.Class.Means(), f.Class.Advice()})
+		findings = append(
+			findings,
+			finding{f.Class, f.Class.Damage(), newPlaceJSON(f.Place), f.What, f.Why, f.Class.Means(), f.Class.Advice()},
+		)
 	}
 	out := json.NewEncoder(p.stdout)
 	out.SetIndent("", "  ")
@@ -162,7 +171,8 @@ func (p *program) reportJSON(in *inspection, r *check.Report) error {
 		Parts       check.Tally `json:"checkpoint_parts"`
 		Findings    []finding   `json:"findings"`
 	}{
-		r.Library, in.store, r.Sound(), r.Damaged, r.Noted, r.Commit, r.Data, r.Nodes, r.Folders, r.Media, r.Versions, r.Trash, r.Contents, r.External,
-		r.Unused, r.Read, r.Objects, r.Garbage, r.Young, r.Unfinished, r.Foreign, r.Log, r.First, r.Last, r.Checkpoints, r.Parts, findings,
+		r.Library, in.store, r.Sound(), r.Damaged, r.Noted, r.Commit, r.Data, r.Nodes, r.Folders, r.Media, r.Versions,
+		r.Trash, r.Contents, r.External, r.Unused, r.Read, r.Objects, r.Garbage, r.Young, r.Unfinished, r.Foreign,
+		r.Log, r.First, r.Last, r.Checkpoints, r.Parts, findings,
 	})
 }

@@ -25,7 +25,8 @@ import (
 	"mediafs/remote/storetest/wiretap"
 )
 
-// A shelf is a library in a local directory, made without a mount: three media, of which one was edited an hour after it was made.
+// A shelf is a library in a local directory, made without a mount: three media, of which one was
+// edited an hour after it was made.
 type shelf struct {
 	t   *testing.T
 	dir string
@@ -50,8 +51,17 @@ func newShelf(t *testing.T) *shelf {
 	ok(err)
 	defer store.Close()
 	mine, now := t.TempDir(), time.Now().Add(-time.Hour)
-	lib, err := engine.Open(t.Context(), engine.Options{Store: store, Catalog: catalog.Options{Dir: filepath.Join(mine, "catalog"), Machine: []byte("m")},
-		Cache: block.Options{}, SpoolDir: filepath.Join(mine, "spool"), Trash: 24 * time.Hour, Now: func() time.Time { return now }})
+	lib, err := engine.Open(
+		t.Context(),
+		engine.Options{
+			Store:    store,
+			Catalog:  catalog.Options{Dir: filepath.Join(mine, "catalog"), Machine: []byte("m")},
+			Cache:    block.Options{},
+			SpoolDir: filepath.Join(mine, "spool"),
+			Trash:    24 * time.Hour,
+			Now:      func() time.Time { return now },
+		},
+	)
 	ok(err)
 	put := func(f vfs.File, data string) {
 		_, err := f.Write(t.Context(), []byte(data), 0, false)
@@ -104,14 +114,16 @@ func (s *shelf) bytes() map[string]string {
 	return all
 }
 
-// What check says, in words and JSON, with its exit code, of a library that is sound and of one that is not.
+// What check says, in words and JSON, with its exit code, of a library that is sound and of one
+// that is not.
 func TestCheck(t *testing.T) {
 	s, temp := newShelf(t), t.TempDir()
 	user := newSession(t)
 	user.env["TMPDIR"] = temp
 	before := s.bytes()
 	code, stdout, stderr := user.run(t, "check", s.url, "--data")
-	if code != exitOK || stderr != "" || !strings.Contains(stdout, "no damage, 0 notes\n") || !strings.Contains(stdout, "4 (") {
+	if code != exitOK || stderr != "" || !strings.Contains(stdout, "no damage, 0 notes\n") ||
+		!strings.Contains(stdout, "4 (") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
@@ -125,12 +137,16 @@ func TestCheck(t *testing.T) {
 	}
 
 	red, old := s.holding("content of "+spiteful), s.holding("content of b.txt")
-	if err := errors.Join(os.Chmod(red, 0o600), os.WriteFile(red, []byte("CONTENT of "+spiteful), 0o600), os.Remove(old)); err != nil {
+	if err := errors.Join(
+		os.Chmod(red, 0o600), os.WriteFile(red, []byte("CONTENT of "+spiteful), 0o600), os.Remove(old),
+	); err != nil {
 		t.Fatal(err)
 	}
 	write(t, filepath.Join(s.dir, "notes\n.txt"), "x")
 	code, stdout, stderr = user.run(t, "check", "--data", s.url)
-	if code != exitDamage || stderr != "mediafs: the library is damaged in 2 places\n" || strings.Contains(stdout, "\x1b") || strings.Contains(stdout, "\xff") {
+	if code != exitDamage || stderr != "mediafs: the library is damaged in 2 places\n" ||
+		strings.Contains(stdout, "\x1b") ||
+		strings.Contains(stdout, "\xff") {
 		t.Errorf("exit code %d\n%q\n%s", code, stdout, stderr)
 	}
 	for _, line := range []string{
@@ -164,7 +180,8 @@ func TestCheck(t *testing.T) {
 	if err := d.Decode(&doc); err != nil || d.More() || code != exitDamage {
 		t.Fatalf("exit code %d, %v\n%s", code, err, stdout)
 	}
-	if doc.Library == "" || doc.Sound || doc.Damaged != 2 || doc.Noted != 1 || doc.Commit == 0 || doc.Read.Count != 3 || len(doc.Findings) != 3 {
+	if doc.Library == "" || doc.Sound || doc.Damaged != 2 || doc.Noted != 1 || doc.Commit == 0 || doc.Read.Count != 3 ||
+		len(doc.Findings) != 3 {
 		t.Errorf("%+v", doc)
 	}
 	for _, f := range doc.Findings {
@@ -213,7 +230,9 @@ func TestCheckedLibrary(t *testing.T) {
 	} {
 		user.configure(t, tt.config)
 		code, stdout, stderr := user.run(t, strings.Fields(tt.args)...)
-		if code != tt.code || !strings.Contains(stderr, tt.says) || (code == exitOK) != (stdout != "") || strings.Contains(stderr, "secret") || strings.Contains(stderr, "--create") {
+		if code != tt.code || !strings.Contains(stderr, tt.says) || (code == exitOK) != (stdout != "") ||
+			strings.Contains(stderr, "secret") ||
+			strings.Contains(stderr, "--create") {
 			t.Errorf("%s: exit code %d\n%s%s", tt.args, code, stdout, stderr)
 		}
 	}
@@ -233,8 +252,10 @@ func TestGCDryRun(t *testing.T) {
 	}
 	before := s.bytes()
 	code, stdout, stderr := user.run(t, "gc", "--dry-run", "--list", s.url)
-	if code != exitOK || stderr != "" || !strings.Contains(stdout, "content          12 B  content/ab/ab000") || !strings.Contains(stdout, "content     1 (12 B)") ||
-		!strings.Contains(stdout, "commit      0 (0 B)") || !strings.HasSuffix(stdout, "nothing was deleted\n") {
+	if code != exitOK || stderr != "" || !strings.Contains(stdout, "content          12 B  content/ab/ab000") ||
+		!strings.Contains(stdout, "content     1 (12 B)") ||
+		!strings.Contains(stdout, "commit      0 (0 B)") ||
+		!strings.HasSuffix(stdout, "nothing was deleted\n") {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
 	var doc struct {
@@ -246,8 +267,11 @@ func TestGCDryRun(t *testing.T) {
 		}
 	}
 	code, stdout, _ = user.run(t, "gc", "--dry-run", "--list", "--json", s.url)
-	if err := json.Unmarshal([]byte(stdout), &doc); err != nil || code != exitOK || len(doc.Items) != 1 || doc.Items[0].Bytes != 12 || !doc.Items[0].Modified.Equal(old) ||
-		doc.Sums["content"].Bytes != 12 || len(doc.Sums) != 11 {
+	if err := json.Unmarshal(
+		[]byte(stdout), &doc,
+	); err != nil || code != exitOK || len(doc.Items) != 1 || doc.Items[0].Bytes != 12 || !doc.Items[0].Modified.Equal(old) ||
+		doc.Sums["content"].Bytes != 12 ||
+		len(doc.Sums) != 11 {
 		t.Errorf("exit code %d, %v\n%s", code, err, stdout)
 	}
 	code, stdout, _ = user.run(t, "gc", "--dry-run", "--json", s.url)
@@ -264,7 +288,8 @@ func TestGCDryRun(t *testing.T) {
 	if code, _, stderr := user.run(t, "gc", "--dry-run", s.url); code != exitDamage {
 		t.Errorf("of a log with a gap: exit code %d, %s", code, stderr)
 	}
-	if code, stdout, _ := user.run(t, "check", s.url); code != exitDamage || !strings.Contains(stdout, "damaged: log from commit 2 to 2: ") {
+	if code, stdout, _ := user.run(t, "check", s.url); code != exitDamage ||
+		!strings.Contains(stdout, "damaged: log from commit 2 to 2: ") {
 		t.Errorf("of a log with a gap: exit code %d\n%s", code, stdout)
 	}
 }
@@ -289,7 +314,8 @@ func TestCheckWhileMounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{url, m.mnt, filepath.Join(m.mnt, "folder")} {
-		if code, stdout, stderr := m.mediafs("check", "--data", name); code != exitOK || !strings.Contains(stdout, "no damage") {
+		if code, stdout, stderr := m.mediafs("check", "--data", name); code != exitOK ||
+			!strings.Contains(stdout, "no damage") {
 			t.Errorf("check %s: exit code %d\n%s%s", name, code, stdout, stderr)
 		}
 	}
@@ -304,7 +330,8 @@ func TestCheckWhileMounted(t *testing.T) {
 	if code != exitDamage || !strings.Contains(stdout, "damaged: "+filepath.Join(m.mnt, "folder/b.txt")+": ") {
 		t.Errorf("exit code %d\n%s", code, stdout)
 	}
-	if code, stdout, stderr := m.mediafs("gc", "--dry-run", m.mnt); code != exitOK || !strings.Contains(stdout, "nothing was deleted") {
+	if code, stdout, stderr := m.mediafs("gc", "--dry-run", m.mnt); code != exitOK ||
+		!strings.Contains(stdout, "nothing was deleted") {
 		t.Errorf("gc: exit code %d\n%s%s", code, stdout, stderr)
 	}
 	mustRead(t, filepath.Join(m.mnt, "a.txt"), "one")
@@ -326,7 +353,8 @@ func TestCheckInterrupted(t *testing.T) {
 	}
 	there := make(chan struct{}, 1)
 	defer w.tap.Fault(wiretap.Fault{BlackHole: true, Match: func(r *wiretap.Request) bool {
-		hit := r.Method == http.MethodGet && strings.HasPrefix(r.Key, "content/") || r.Kind() == "list" && strings.HasPrefix(r.Query.Get("prefix"), "content/")
+		hit := r.Method == http.MethodGet && strings.HasPrefix(r.Key, "content/") ||
+			r.Kind() == "list" && strings.HasPrefix(r.Query.Get("prefix"), "content/")
 		if hit {
 			select {
 			case there <- struct{}{}:
@@ -358,7 +386,8 @@ func TestCheckInterrupted(t *testing.T) {
 		t.Fatal(err)
 	}
 	var exit *exec.ExitError
-	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed || out.Len() > 0 || !strings.Contains(errs.String(), "interrupted") {
+	if err := cmd.Wait(); !errors.As(err, &exit) || exit.ExitCode() != exitFailed || out.Len() > 0 ||
+		!strings.Contains(errs.String(), "interrupted") {
 		t.Errorf("%v\n%s%s", err, &out, &errs)
 	}
 	if left, err := os.ReadDir(temp); err != nil || len(left) != 0 {
@@ -386,9 +415,14 @@ func TestCheckAtATerminal(t *testing.T) {
 		}
 	}()
 	var out bytes.Buffer
-	code := Main(t.Context(), []string{"mediafs", "check", "--data", s.url}, func(k string) string { return env[k] }, strings.NewReader(""), &out, program)
+	code := Main(
+		t.Context(), []string{"mediafs", "check", "--data", s.url}, func(k string) string { return env[k] },
+		strings.NewReader(""), &out, program,
+	)
 	fmt.Fprint(program, "#")
-	if text := <-said; code != exitOK || !strings.Contains(text, "\r\x1b[Kreading contents: 0 B of ") || !strings.HasSuffix(text, "\r\x1b[K#") || strings.Contains(out.String(), "\x1b") {
+	if text := <-said; code != exitOK || !strings.Contains(text, "\r\x1b[Kreading contents: 0 B of ") ||
+		!strings.HasSuffix(text, "\r\x1b[K#") ||
+		strings.Contains(out.String(), "\x1b") {
 		t.Errorf("exit code %d, %q", code, text)
 	}
 }

@@ -26,7 +26,8 @@ type modelNode struct {
 	xattr    map[string]string
 	children map[string]*modelNode
 
-	// states are what a file has held since it was last confirmed, the confirmed state first: any of them may be there after a loss of power.
+	// states are what a file has held since it was last confirmed, the confirmed state first: any
+	// of them may be there after a loss of power.
 	states [][]byte
 }
 
@@ -37,7 +38,8 @@ type modelFile struct {
 	wrote  bool // through this one, since it was last sent
 }
 
-// A model is a folder as its only user has left it. It is a file system on its own: apply does what an operation must do.
+// A model is a folder as its only user has left it. It is a file system on its own: apply does what
+// an operation must do.
 type model struct {
 	root    *modelNode
 	files   map[int]*modelFile
@@ -105,7 +107,8 @@ func (m *model) find(name string) (parent *modelNode, base string, n *modelNode)
 	return parent, base, parent.children[base]
 }
 
-// walk visits everything below the root, folders before what is in them, in the order of their names.
+// walk visits everything below the root, folders before what is in them, in the order of their
+// names.
 func (m *model) walk(visit func(name string, n *modelNode)) {
 	var down func(prefix string, n *modelNode)
 	down = func(prefix string, n *modelNode) {
@@ -173,7 +176,8 @@ func pattern(seed uint64, n int64) []byte {
 	return p
 }
 
-// apply does an operation that came to its end, or would have. It returns why it must fail, or for a call that only looks what it must tell.
+// apply does an operation that came to its end, or would have. It returns why it must fail, or for
+// a call that only looks what it must tell.
 func (m *model) apply(o *op) (errno syscall.Errno, tells int64) {
 	f := m.files[o.FD]
 	switch o.Do {
@@ -435,7 +439,8 @@ func readXattrs(name string) (map[string]string, error) {
 	return found, nil
 }
 
-// differs says in what a folder is not what the model says, or nothing. bytesOK judges the bytes of a file.
+// differs says in what a folder is not what the model says, or nothing. bytesOK judges the bytes of
+// a file.
 func (m *model) differs(is *model, bytesOK func(name string, want, is *modelNode) string) string {
 	wanted := map[string]*modelNode{}
 	m.walk(func(name string, n *modelNode) { wanted[name] = n })
@@ -489,7 +494,10 @@ func firstDifference(is, want []byte) string {
 	for i < len(is) && i < len(want) && is[i] == want[i] {
 		i++
 	}
-	return fmt.Sprintf("has %d bytes, not %d; differs from byte %d on: % x, not % x", len(is), len(want), i, is[i:min(len(is), i+8)], want[i:min(len(want), i+8)])
+	return fmt.Sprintf(
+		"has %d bytes, not %d; differs from byte %d on: % x, not % x", len(is), len(want), i, is[i:min(len(is), i+8)],
+		want[i:min(len(want), i+8)],
+	)
 }
 
 // eitherBytes tells whether each byte is the old or the new one.

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// runAsChurn as the value of runAsProgram makes the test binary a process that works in a mount at random and keeps a journal elsewhere.
+// runAsChurn as the value of runAsProgram makes the test binary a process that works in a mount at
+// random and keeps a journal elsewhere.
 const runAsChurn = "churn"
 
 func init() {
@@ -71,10 +72,19 @@ type op struct {
 	Err   string `json:"err,omitempty"`
 }
 
-// errnos are the failures that are answers. Any other means that the daemon is in trouble, and what was asked is in doubt.
+// errnos are the failures that are answers. Any other means that the daemon is in trouble, and what
+// was asked is in doubt.
 var errnos = map[syscall.Errno]bool{
-	syscall.ENOENT: true, syscall.EEXIST: true, syscall.ENOTDIR: true, syscall.EISDIR: true, syscall.ENOTEMPTY: true, syscall.EINVAL: true,
-	syscall.ENODATA: true, syscall.EPERM: true, syscall.ELOOP: true, syscall.EXDEV: true,
+	syscall.ENOENT:    true,
+	syscall.EEXIST:    true,
+	syscall.ENOTDIR:   true,
+	syscall.EISDIR:    true,
+	syscall.ENOTEMPTY: true,
+	syscall.EINVAL:    true,
+	syscall.ENODATA:   true,
+	syscall.EPERM:     true,
+	syscall.ELOOP:     true,
+	syscall.EXDEV:     true,
 }
 
 // inDoubt tells whether an operation may have happened or not.
@@ -90,7 +100,8 @@ func (o *op) inDoubt() bool {
 	return true
 }
 
-// readOps reads a journal; a last line that was cut off is an operation that had not begun, or not returned.
+// readOps reads a journal; a last line that was cut off is an operation that had not begun, or not
+// returned.
 func readOps(name string) ([]*op, error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -312,7 +323,12 @@ func (c *churn) choose() *op {
 	case x < 83: // over another one
 		return &op{Do: "rename", Path: pick(files), To: pick(files)}
 	case x < 85:
-		return &op{Do: "rename", Path: some(), To: some(), Flags: []int{unix.RENAME_EXCHANGE, unix.RENAME_NOREPLACE}[c.r.IntN(2)]}
+		return &op{
+			Do:    "rename",
+			Path:  some(),
+			To:    some(),
+			Flags: []int{unix.RENAME_EXCHANGE, unix.RENAME_NOREPLACE}[c.r.IntN(2)],
+		}
 	case x < 87:
 		return &op{Do: "link", Path: pick(files), To: fresh()}
 	case x < 89:
@@ -326,7 +342,12 @@ func (c *churn) choose() *op {
 	case x < 93:
 		return &op{Do: "symlink", Path: fresh(), Value: fmt.Sprint("to-", c.r.IntN(1000))}
 	case x < 95:
-		return &op{Do: "setxattr", Path: pick(files), Attr: fmt.Sprint("user.torture.", c.r.IntN(3)), Value: strings.Repeat("x", c.r.IntN(40))}
+		return &op{
+			Do:    "setxattr",
+			Path:  pick(files),
+			Attr:  fmt.Sprint("user.torture.", c.r.IntN(3)),
+			Value: strings.Repeat("x", c.r.IntN(40)),
+		}
 	case x < 96:
 		return &op{Do: "removexattr", Path: pick(files), Attr: fmt.Sprint("user.torture.", c.r.IntN(3))}
 	case x < 97:
@@ -392,7 +413,8 @@ func (c *churn) chooseOpen() *op {
 	return &op{Do: "close", FD: fd}
 }
 
-// large writes a file of some chunks from its beginning on, goes back in between, and copies a part of it.
+// large writes a file of some chunks from its beginning on, goes back in between, and copies a part
+// of it.
 func (c *churn) large() bool {
 	if !c.do(&op{Do: "unlink", Path: "large"}) {
 		return false
@@ -419,7 +441,9 @@ func (c *churn) large() bool {
 	if !c.do(&op{Do: "close", FD: fd}) || !c.do(c.utimens("large")) {
 		return false
 	}
-	from, to := c.opening("open", "large", os.O_RDWR), c.opening("create", fmt.Sprint("copy", c.r.IntN(3)), os.O_RDWR|os.O_CREATE|os.O_EXCL)
+	from, to := c.opening("open", "large", os.O_RDWR), c.opening(
+		"create", fmt.Sprint("copy", c.r.IntN(3)), os.O_RDWR|os.O_CREATE|os.O_EXCL,
+	)
 	if from == nil || to == nil {
 		return true
 	}
@@ -429,6 +453,15 @@ func (c *churn) large() bool {
 	if from.Err != "" || to.Err != "" {
 		return true
 	}
-	return c.do(&op{Do: "copy", FD: from.FD, To2: to.FD, Off: c.r.Int64N(8 << 20), Off2: c.r.Int64N(100_000), Len: 1<<20 + c.r.Int64N(1<<20)}) &&
+	return c.do(
+		&op{
+			Do:   "copy",
+			FD:   from.FD,
+			To2:  to.FD,
+			Off:  c.r.Int64N(8 << 20),
+			Off2: c.r.Int64N(100_000),
+			Len:  1<<20 + c.r.Int64N(1<<20),
+		},
+	) &&
 		c.do(&op{Do: "write", FD: from.FD, Off: c.r.Int64N(9 << 20), Len: 40_000, Seed: c.r.Uint64()})
 }

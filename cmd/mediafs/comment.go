@@ -70,24 +70,33 @@ func (p *program) commentCommand() *cobra.Command {
 		default:
 			return p.comments(cmd.Context(), s, given, asJSON)
 		}
-		return p.change(cmd.Context(), s, "commenting", given[:1], control.MediaRequest{Attach: []control.MediaAttach{c}})
+		return p.change(
+			cmd.Context(), s, "commenting", given[:1], control.MediaRequest{Attach: []control.MediaAttach{c}},
+		)
 	}
 	return cmd
 }
 
 func (p *program) comments(ctx context.Context, s *subject, paths []string, asJSON bool) error {
 	return p.aims(ctx, s, paths, func(ctx context.Context, a aim) error {
-		return p.ofEach(ctx, a, control.VerbInfo, "reading", control.MediaRequest{}, func(_ string, answer control.MediaAnswer) error {
-			for _, c := range answer.Media.Comments {
-				if asJSON {
-					if err := p.printLine(c); err != nil {
-						return err
+		return p.ofEach(
+			ctx,
+			a,
+			control.VerbInfo,
+			"reading",
+			control.MediaRequest{},
+			func(_ string, answer control.MediaAnswer) error {
+				for _, c := range answer.Media.Comments {
+					if asJSON {
+						if err := p.printLine(c); err != nil {
+							return err
+						}
+						continue
 					}
-					continue
+					p.printf("%s  %s\n", c.Time.Local().Format(time.DateTime), printable(commentText(c)))
 				}
-				p.printf("%s  %s\n", c.Time.Local().Format(time.DateTime), printable(commentText(c)))
-			}
-			return nil
-		})
+				return nil
+			},
+		)
 	})
 }

@@ -22,8 +22,9 @@ func (w *wire) commitsSince(mark int) (n int) {
 	return n
 }
 
-// What programs do to copy small files costs two commits a file, its name and then all the rest, and
-// a third for programs that rename what they copied; and what they set is there on another machine.
+// What programs do to copy small files costs two commits a file, its name and then all the rest,
+// and a third for programs that rename what they copied; and what they set is there on another
+// machine.
 func TestCommitsOfPrograms(t *testing.T) {
 	needs(t, "tar", "rsync", "unzip", "zip")
 	const files = 40
@@ -46,7 +47,9 @@ func TestCommitsOfPrograms(t *testing.T) {
 	if err := unix.UtimesNanoAt(unix.AT_FDCWD, source, whole, 0); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := run(t, "sh", "-ec", `cd "$1/.." && tar -cf source.tar source && zip -qr source.zip source`, "sh", source); err != nil {
+	if out, err := run(
+		t, "sh", "-ec", `cd "$1/.." && tar -cf source.tar source && zip -qr source.zip source`, "sh", source,
+	); err != nil {
 		t.Fatal(err, out)
 	}
 	w := newWire(t)
@@ -64,7 +67,8 @@ func TestCommitsOfPrograms(t *testing.T) {
 		mark, begin := w.settle(), time.Now()
 		m.sh(prog.script, source)
 		m.do("flush", m.mnt)
-		// What is deferred goes by itself after a second: at most one commit each, should the machine be that slow.
+		// What is deferred goes by itself after a second: at most one commit each, should the
+		// machine be that slow.
 		most := prog.each*files + 10 + int(time.Since(begin)/time.Second)
 		n := w.commitsSince(mark)
 		t.Logf("%s: %d commits for %d files in %s", prog.name, n, files, time.Since(begin).Round(time.Millisecond))

@@ -13,8 +13,8 @@ import (
 	"github.com/spf13/pflag"
 )
 
-// A section is what the configuration file may say of a library, or in [default] of every one. Its keys are the flags' names; create and
-// foreground are asked for at each mount and have none.
+// A section is what the configuration file may say of a library, or in [default] of every one. Its
+// keys are the flags' names; create and foreground are asked for at each mount and have none.
 type section struct {
 	Store           *word         `toml:"store"`
 	Mount           *path         `toml:"mount"`
@@ -37,21 +37,24 @@ type section struct {
 	LogFormat       *format       `toml:"log-format"`
 }
 
-// boxed is a setting whose type is a number. The decoder puts a bare number of the file straight into a field of such a kind, past the
-// type's own parser: trash = 90 would be 90 nanoseconds and not days.
+// boxed is a setting whose type is a number. The decoder puts a bare number of the file straight
+// into a field of such a kind, past the type's own parser: trash = 90 would be 90 nanoseconds and
+// not days.
 type boxed[T any] struct{ v T }
 
 func (b *boxed[T]) UnmarshalText(text []byte) error { return any(&b.v).(setting).UnmarshalText(text) }
 
 func (b *boxed[T]) String() string { return any(&b.v).(setting).String() }
 
-// A config is the configuration file. Secrets have no key in it: they come from the AWS environment and files.
+// A config is the configuration file. Secrets have no key in it: they come from the AWS environment
+// and files.
 type config struct {
 	Default section            `toml:"default"`
 	Library map[string]section `toml:"library"`
 }
 
-// readConfig reads the file at name; one that is not there is empty. Unknown keys and bad values are errors that name line and column.
+// readConfig reads the file at name; one that is not there is empty. Unknown keys and bad values
+// are errors that name line and column.
 func readConfig(name string) (*config, error) {
 	b, err := os.ReadFile(name)
 	switch {
@@ -67,7 +70,10 @@ func readConfig(name string) (*config, error) {
 		return nil, &exitError{exitUsage, fmt.Errorf("read the configuration: %w", locate(name, err))}
 	}
 	if c.Default.Mount != nil {
-		return nil, &exitError{exitUsage, fmt.Errorf("read the configuration: %s: [default] mount: a mount point belongs to one library", name)}
+		return nil, &exitError{
+			exitUsage,
+			fmt.Errorf("read the configuration: %s: [default] mount: a mount point belongs to one library", name),
+		}
 	}
 	return c, nil
 }
@@ -103,7 +109,8 @@ func locate(name string, err error) error {
 func looksSecret(key []string) bool {
 	last := strings.ToLower(key[len(key)-1])
 	return strings.Contains(last, "secret") || strings.Contains(last, "access-key") || strings.Contains(last, "access_key") ||
-		strings.Contains(last, "password") || strings.Contains(last, "token")
+		strings.Contains(last, "password") ||
+		strings.Contains(last, "token")
 }
 
 // names lists the configured libraries.
@@ -111,7 +118,8 @@ func (c *config) names() []string { return slices.Sorted(maps.Keys(c.Library)) }
 
 // each calls set for every value that s has, by its flag's name.
 func (s section) each(set func(name string, v setting)) {
-	// A nil pointer in an interface is not a nil interface, hence one line a field and no loop over a slice of settings.
+	// A nil pointer in an interface is not a nil interface, hence one line a field and no loop over
+	// a slice of settings.
 	put(set, "catalog-dir", s.CatalogDir)
 	put(set, "cache-dir", s.CacheDir)
 	put(set, "cache-size", s.CacheSize)
@@ -140,7 +148,8 @@ func put[T any, P interface {
 	}
 }
 
-// fromSection sets every flag that was not given, on the command line or by a stronger section, from s.
+// fromSection sets every flag that was not given, on the command line or by a stronger section,
+// from s.
 func fromSection(f *pflag.FlagSet, s section) error {
 	var failed error
 	s.each(func(name string, v setting) {

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Somebody deletes what a mount keeps on this machine. What is missing there never looks as if the user's own file were
-// missing: programs would take the loss for a fact, and make the file anew.
+// Somebody deletes what a mount keeps on this machine. What is missing there never looks as if the
+// user's own file were missing: programs would take the loss for a fact, and make the file anew.
 func TestCatalogDeletedUnderneath(t *testing.T) {
 	const script = `
 f() { printf '%s: ' "$1"; shift; timeout 60 "$@" 2>&1 && echo done; true; }

@@ -24,13 +24,15 @@ func fakeMachine(t *testing.T) *machine {
 	return newMachine(t, "AWS_ACCESS_KEY_ID=id", "AWS_SECRET_ACCESS_KEY=secret", "MEDIAFS_FACTS=off")
 }
 
-// A store that keeps parts wrongly is refused when a library is made there, and when it is opened by a machine that does not know the store.
+// A store that keeps parts wrongly is refused when a library is made there, and when it is opened
+// by a machine that does not know the store.
 func TestMountRefusesAStoreThatCorruptsParts(t *testing.T) {
 	srv := fakes3.Start(t, fakes3.Habits{Checksums: fakes3.Ignore})
 	srv.Change(frameParts)
 	m := fakeMachine(t)
 	code, _, stderr := m.mediafs("mount", srv.Store("library"), m.mnt)
-	if code == exitOK || m.mounted() || !strings.Contains(stderr, "the store has") || !strings.Contains(stderr, "changes what it stores") {
+	if code == exitOK || m.mounted() || !strings.Contains(stderr, "the store has") ||
+		!strings.Contains(stderr, "changes what it stores") {
 		t.Errorf("mount: exit code %d, %s", code, stderr)
 	}
 	m.mount(srv.Store("library"), "--read-only")
@@ -54,7 +56,8 @@ func TestMountRefusesAStoreThatCorruptsParts(t *testing.T) {
 	}
 	write(t, noted[0], file.Store+"\n")
 	srv.Change(frameParts)
-	if code, _, stderr := m.mediafs("mount", srv.Store("library"), m.mnt); code == exitOK || !strings.Contains(stderr, "changes what it stores") {
+	if code, _, stderr := m.mediafs("mount", srv.Store("library"), m.mnt); code == exitOK ||
+		!strings.Contains(stderr, "changes what it stores") {
 		t.Errorf("mount after an older version: exit code %d, %s", code, stderr)
 	}
 	// What this version found out is.
@@ -70,7 +73,8 @@ func TestMountRefusesAStoreThatCorruptsParts(t *testing.T) {
 	m.umount()
 }
 
-// A store that begins to corrupt what it is given is told as such at the close; the bytes stay on this machine until a store takes them.
+// A store that begins to corrupt what it is given is told as such at the close; the bytes stay on
+// this machine until a store takes them.
 func TestStoreBeginsToCorrupt(t *testing.T) {
 	srv := fakes3.Start(t, fakes3.Habits{Checksums: fakes3.Ignore})
 	m := fakeMachine(t)

@@ -15,7 +15,8 @@ import (
 	"mediafs/remote/object/open"
 )
 
-// sourceFiles is how many files of Go's source tree are copied: the crowd of small files that a real tree is.
+// sourceFiles is how many files of Go's source tree are copied: the crowd of small files that a
+// real tree is.
 const sourceFiles = 2000
 
 // repository is the root of this source tree.
@@ -49,7 +50,8 @@ func run(t *testing.T, name string, args ...string) (output string, err error) {
 	return string(out), err
 }
 
-// sourceTree makes the tree that is copied: part of Go's own, real media, and everything that copies get wrong.
+// sourceTree makes the tree that is copied: part of Go's own, real media, and everything that
+// copies get wrong.
 func sourceTree(t *testing.T) string {
 	t.Helper()
 	tree := filepath.Join(t.TempDir(), "tree")
@@ -90,7 +92,8 @@ func sourceTree(t *testing.T) string {
 	return tree
 }
 
-// TestMission is what all of this is for: people copy trees to the drive, and every machine that mounts it has them, exactly.
+// TestMission is what all of this is for: people copy trees to the drive, and every machine that
+// mounts it has them, exactly.
 func TestMission(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies thousands of files")

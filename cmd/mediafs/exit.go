@@ -13,7 +13,8 @@ import (
 	"mediafs/remote"
 )
 
-// The exit codes are part of the command line's interface: scripts test them. A number is never given a second meaning.
+// The exit codes are part of the command line's interface: scripts test them. A number is never
+// given a second meaning.
 const (
 	exitOK          = 0
 	exitFailed      = 1
@@ -36,9 +37,15 @@ var exitMeanings = []struct {
 	{exitOK, "done"},
 	{exitFailed, "failed for another reason"},
 	{exitUsage, "wrong arguments, flags, environment or configuration file"},
-	{exitMountPoint, "the mount point is missing, not a folder, not empty, in a folder of the library's own, or nothing of mediafs is mounted there"},
+	{
+		exitMountPoint,
+		"the mount point is missing, not a folder, not empty, in a folder of the library's own, or nothing of mediafs is mounted there",
+	},
 	{exitUnavailable, "the store or the daemon was not reached, or did not answer in time"},
-	{exitPermission, "permission denied: credentials, rights on the bucket, owner of a directory, a read-only file system"},
+	{
+		exitPermission,
+		"permission denied: credentials, rights on the bucket, owner of a directory, a read-only file system",
+	},
 	{exitNoLibrary, "no such bucket, or no library of mediafs is there"},
 	{exitVersion, "the library, store or daemon needs or lacks a feature that this version cannot do without"},
 	{exitBusy, "in use: files are open, already mounted there, or another daemon has the catalog directory"},

@@ -34,7 +34,9 @@ func (p *program) exportCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.SortFlags = false
-	f.VarP(flagValue{&output, "FILE"}, "output", "o", "where to write, made when all is there (default standard output)")
+	f.VarP(
+		flagValue{&output, "FILE"}, "output", "o", "where to write, made when all is there (default standard output)",
+	)
 	names := ch.flags(f)
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		rest, err := p.choose(ch, f, names, given)
@@ -68,7 +70,9 @@ func (p *program) export(ctx context.Context, ch *choice, folder, output string)
 	var summary transfer.ExportSummary
 	write := func(out io.Writer) error {
 		return p.inspect(ctx, &ch.in, func(ctx context.Context, opt check.Options) (err error) {
-			summary, err = transfer.Export(ctx, transfer.ExportOptions{Store: opt.Store, Folder: folder, Out: out, TempDir: opt.TempDir})
+			summary, err = transfer.Export(
+				ctx, transfer.ExportOptions{Store: opt.Store, Folder: folder, Out: out, TempDir: opt.TempDir},
+			)
 			return err
 		})
 	}
@@ -87,15 +91,20 @@ func (p *program) export(ctx context.Context, ch *choice, folder, output string)
 		if own.Path == ch.in.mount {
 			continue
 		}
-		if err := daemon.Inside("write the export", daemon.Site{What: "file", Path: file, Hint: "nothing but the library's own files belongs there"}, own); err != nil {
+		if err := daemon.Inside(
+			"write the export",
+			daemon.Site{What: "file", Path: file, Hint: "nothing but the library's own files belongs there"}, own,
+		); err != nil {
 			return err
 		}
 	}
 	if err := replaceFile(output, write); err != nil {
 		return err
 	}
-	p.errorf("%s of which %s, and %d in the trash, as after commit %d\n", count(int(summary.Nodes), "node,", "nodes,"), count(int(summary.Media), "is a media", "are media"),
-		summary.Trash, summary.Commit)
+	p.errorf(
+		"%s of which %s, and %d in the trash, as after commit %d\n", count(int(summary.Nodes), "node,", "nodes,"),
+		count(int(summary.Media), "is a media", "are media"), summary.Trash, summary.Commit,
+	)
 	return nil
 }
 
@@ -128,12 +137,15 @@ type choice struct {
 
 // flags defines those of an inspection and the one that names the store, and returns their names.
 func (ch *choice) flags(f *pflag.FlagSet) []string {
-	f.Var(flagValue{&ch.library, "STORE"}, "library", "URL of the store or name of a library in the configuration file, mounted or not")
+	f.Var(
+		flagValue{&ch.library, "STORE"}, "library",
+		"URL of the store or name of a library in the configuration file, mounted or not",
+	)
 	return ch.in.flags(f)
 }
 
-// choose finds out which library is meant and returns the arguments that do not say so. Without any that does it is the library that mount takes
-// without STORE.
+// choose finds out which library is meant and returns the arguments that do not say so. Without any
+// that does it is the library that mount takes without STORE.
 func (p *program) choose(ch *choice, f *pflag.FlagSet, names, given []string) (rest []string, err error) {
 	var named []string
 	switch rest = given; {

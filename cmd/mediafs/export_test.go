@@ -45,7 +45,8 @@ func readExport(t *testing.T, text string) exported {
 	return x
 }
 
-// A library in a local directory is exported without a mount, to standard output and to a file, all of it and a folder.
+// A library in a local directory is exported without a mount, to standard output and to a file, all
+// of it and a folder.
 func TestExport(t *testing.T) {
 	s, temp := newShelf(t), t.TempDir()
 	user := newSession(t)
@@ -55,7 +56,9 @@ func TestExport(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, stderr)
 	}
 	x := readExport(t, stdout)
-	if x.header["format"] != "mediafs-export/1" || x.header["library"] == "" || x.header["commit"].(float64) == 0 || x.header["store"] != s.url || x.header["folder"] != "/" {
+	if x.header["format"] != "mediafs-export/1" || x.header["library"] == "" || x.header["commit"].(float64) == 0 ||
+		x.header["store"] != s.url ||
+		x.header["folder"] != "/" {
 		t.Errorf("header %v", x.header)
 	}
 	red := base64.StdEncoding.EncodeToString([]byte("/" + spiteful))
@@ -63,12 +66,16 @@ func TestExport(t *testing.T) {
 		t.Fatalf("nodes %v", x.order)
 	}
 	a, b := x.nodes["/a.txt"], x.nodes["/b.txt"]
-	if a["type"] != "media" || a["mode"] != "0644" || a["size"].(float64) != float64(len("content of a.txt")) || a["mtime"] == "" || a["media"].(map[string]any)["id"] == "" {
+	if a["type"] != "media" || a["mode"] != "0644" || a["size"].(float64) != float64(len("content of a.txt")) ||
+		a["mtime"] == "" ||
+		a["media"].(map[string]any)["id"] == "" {
 		t.Errorf("a.txt is %v", a)
 	}
 	extents := a["head"].(map[string]any)["extents"].([]any)
 	contents := a["contents"].([]any)
-	if len(extents) != 1 || len(contents) != 1 || extents[0].(map[string]any)["content"] != contents[0].(map[string]any)["id"] || contents[0].(map[string]any)["crc32"] == nil {
+	if len(extents) != 1 || len(contents) != 1 ||
+		extents[0].(map[string]any)["content"] != contents[0].(map[string]any)["id"] ||
+		contents[0].(map[string]any)["crc32"] == nil {
 		t.Errorf("head %v, contents %v", extents, contents)
 	}
 	versions := b["versions"].([]any)
@@ -79,7 +86,8 @@ func TestExport(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "export.jsonl")
 	code, stdout, stderr = user.run(t, "export", "--library", s.url, "-o", file)
 	written, err := os.ReadFile(file)
-	if code != exitOK || stdout != "" || err != nil || len(readExport(t, string(written)).nodes) != 4 || !strings.HasPrefix(stderr, "4 nodes, of which 3 are media, and 0 in the trash") {
+	if code != exitOK || stdout != "" || err != nil || len(readExport(t, string(written)).nodes) != 4 ||
+		!strings.HasPrefix(stderr, "4 nodes, of which 3 are media, and 0 in the trash") {
 		t.Errorf("to a file: exit code %d, %q, %q, %v", code, stdout, stderr, err)
 	}
 	if left, err := filepath.Glob(filepath.Join(filepath.Dir(file), "*")); err != nil || len(left) != 1 {

@@ -6,7 +6,8 @@ import (
 	"mediafs/fs/facts"
 )
 
-// factsWorkerCommand is the child in which the daemon reads the facts of a media: nobody else runs it.
+// factsWorkerCommand is the child in which the daemon reads the facts of a media: nobody else runs
+// it.
 func (p *program) factsWorkerCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:    "facts-worker",

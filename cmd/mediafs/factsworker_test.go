@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// The child that reads facts keeps nothing open that its parent had: a file in the mount would keep that from being unmounted.
+// The child that reads facts keeps nothing open that its parent had: a file in the mount would keep
+// that from being unmounted.
 func TestFactsWorkerKeepsNothingOpen(t *testing.T) {
 	inherited, err := os.Create(filepath.Join(t.TempDir(), "in a mount"))
 	if err != nil {

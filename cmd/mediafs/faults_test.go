@@ -17,10 +17,12 @@ import (
 )
 
 const (
-	// faultsWhole has TestFaults run every operation in every fault, and name the file that gets the table; scripts/test leaves it empty.
+	// faultsWhole has TestFaults run every operation in every fault, and name the file that gets
+	// the table; scripts/test leaves it empty.
 	faultsWhole = "MEDIAFS_TEST_FAULTS"
 
-	// faultLimits are those of the daemons in TestFaults, far below what people have: a fault shall outlast them in a test's time.
+	// faultLimits are those of the daemons in TestFaults, far below what people have: a fault shall
+	// outlast them in a test's time.
 	faultLimits = "answer=2s,stall=1500ms,read=2s,retry=100ms,hang=60s,close=10s"
 
 	// brief is how long a fault lasts that ends while an operation waits.
@@ -30,7 +32,8 @@ const (
 	parallelFaults = 4
 )
 
-// A fault is a way in which the network or the store fails. begin makes it happen, and returns what ends it.
+// A fault is a way in which the network or the store fails. begin makes it happen, and returns what
+// ends it.
 type fault struct {
 	name  string
 	begin func(*wire) (end func())
@@ -52,7 +55,8 @@ var faults = []fault{
 	{name: "4 KiB/s", begin: tapped(wiretap.Fault{Rate: 4 << 10}), most: 8 * time.Second}, // what moves has no limit
 	{name: "black hole", begin: tapped(wiretap.Fault{BlackHole: true})},
 	{name: "403", begin: tapped(wiretap.Fault{Status: 403, Code: "AccessDenied"})},
-	{name: "requests come late", begin: tapped(wiretap.Fault{Late: 2500 * time.Millisecond})}, // after the client has given up
+	// after the client has given up
+	{name: "requests come late", begin: tapped(wiretap.Fault{Late: 2500 * time.Millisecond})},
 	{name: "answers get lost", begin: func(w *wire) func() {
 		never := make(chan struct{})
 		return w.tap.Fault(wiretap.Fault{Hold: never})
@@ -131,8 +135,10 @@ func allRows() []row {
 	return rows
 }
 
-// TestFaults has the network and the store fail under a copy, an edit, a read, changes of names, a listing and a mount. Each ends exact, or with an error within the
-// limits that were set; what was accepted is in the store when the fault is over; the daemon lives, and nobody reads a byte that was not written.
+// TestFaults has the network and the store fail under a copy, an edit, a read, changes of names, a
+// listing and a mount. Each ends exact, or with an error within the limits that were set; what was
+// accepted is in the store when the fault is over; the daemon lives, and nobody reads a byte that
+// was not written.
 func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("mounts two dozen times")
@@ -216,7 +222,8 @@ type trial struct {
 	writer, reader *machine
 	pid            int
 
-	// expected says of each path below the mount which contents it may have in the end; a folder has none.
+	// expected says of each path below the mount which contents it may have in the end; a folder
+	// has none.
 	expected map[string]func(got []byte) error
 	maybe    map[string]bool // paths that need not be there
 }
@@ -311,7 +318,8 @@ func (c *trial) try(op string) {
 	}
 }
 
-// begin makes the fault happen: at once, or in the middle of a copy, when the first bytes of a file are on their way. end may be called more than once.
+// begin makes the fault happen: at once, or in the middle of a copy, when the first bytes of a file
+// are on their way. end may be called more than once.
 func (c *trial) begin(inCopy bool) (end func()) {
 	var (
 		mu   sync.Mutex
@@ -364,7 +372,9 @@ func (c *trial) do(op string) outcome {
 		return c.doCopy(op)
 	case edit:
 		const words, times = "edited in the middle\n", 3000
-		o := c.writer.operate(runAsOperator, "edit", filepath.Join(from, "edit"), fmt.Sprint(faultEdit), words, fmt.Sprint(times))
+		o := c.writer.operate(
+			runAsOperator, "edit", filepath.Join(from, "edit"), fmt.Sprint(faultEdit), words, fmt.Sprint(times),
+		)
 		old, text := c.sourceFile("other/edit"), strings.Repeat(words, times)
 		edited := slices.Concat(old[:faultEdit], []byte(text), old[faultEdit+len(text):])
 		if strings.Contains(o.output, "written") {
@@ -470,7 +480,8 @@ func (c *trial) doMount() outcome {
 	return o
 }
 
-// verify compares the library, as a machine finds it that knows nothing but the store, with what must be there.
+// verify compares the library, as a machine finds it that knows nothing but the store, with what
+// must be there.
 func (c *trial) verify() {
 	t := c.t
 	m := newMachine(t, credentials(c.server)...)

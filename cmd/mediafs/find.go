@@ -124,7 +124,10 @@ func longText(path string, m *remote.Media) string {
 	if at.IsZero() {
 		at = m.Modified.Local()
 	}
-	text := fmt.Sprintf("%10s  %s  %-16s  %2s  %s", bytesText(m.Size), at.Format("2006-01-02 15:04"), cmp.Or(m.Type, "-"), strings.TrimPrefix(fmt.Sprint(m.Rating), "0"), path)
+	text := fmt.Sprintf(
+		"%10s  %s  %-16s  %2s  %s", bytesText(m.Size), at.Format("2006-01-02 15:04"), cmp.Or(m.Type, "-"),
+		strings.TrimPrefix(fmt.Sprint(m.Rating), "0"), path,
+	)
 	if m.Title != "" {
 		text += "  " + strconv.Quote(m.Title)
 	}

@@ -6,7 +6,8 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// drainTimeout is how long flush and umount bear that nothing moves: longer than a store's bad minute.
+// drainTimeout is how long flush and umount bear that nothing moves: longer than a store's bad
+// minute.
 const drainTimeout = 2 * time.Minute
 
 func (p *program) flushCommand() *cobra.Command {

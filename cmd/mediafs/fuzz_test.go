@@ -10,9 +10,14 @@ import (
 	"unicode/utf8"
 )
 
-// A configuration file is taken or refused with its name in the error, and what is taken can be set as flags.
+// A configuration file is taken or refused with its name in the error, and what is taken can be set
+// as flags.
 func FuzzConfig(f *testing.F) {
-	f.Add([]byte("[default]\ncache-size = \"1GiB\"\ntrash = 90\n[library.photos]\nstore = \"s3://a/b\"\nmount = \"~/p\"\nread-only = true\nupload = \"close\"\n"))
+	f.Add(
+		[]byte(
+			"[default]\ncache-size = \"1GiB\"\ntrash = 90\n[library.photos]\nstore = \"s3://a/b\"\nmount = \"~/p\"\nread-only = true\nupload = \"close\"\n",
+		),
+	)
 	f.Add([]byte("[default]\nmount = \"/x\"\n"))
 	f.Add([]byte("[library.\"a.b\"]\naws-secret-access-key = 1\n\"\" = 2\n"))
 	f.Add([]byte("[[library]]\n[library.x.y]\nstore = 1979-05-27\n"))
@@ -33,7 +38,10 @@ func FuzzConfig(f *testing.F) {
 		for _, library := range c.names() {
 			s := c.Library[library]
 			s.each(again(t))
-			if _, err := chooseTarget([]string{library, "/mnt"}, c, places{home: "/home/x"}); err == nil && s.Store == nil && !strings.Contains(library, "://") {
+			if _, err := chooseTarget(
+				[]string{library, "/mnt"}, c, places{home: "/home/x"},
+			); err == nil && s.Store == nil &&
+				!strings.Contains(library, "://") {
 				t.Errorf("%q: library %q has no store and is mounted", b, library)
 			}
 		}

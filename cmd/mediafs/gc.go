@@ -91,7 +91,9 @@ func (p *program) litterText(in *inspection, l check.Litter, listed bool) {
 	defer w.Flush()
 	fmt.Fprintf(w, "library\t%s\n", l.Library)
 	fmt.Fprintf(w, "store\t%s\n", printable(in.store))
-	fmt.Fprintf(w, "state\tafter commit %d, %s by the store's clock\n", l.Commit, l.Now.UTC().Format("2006-01-02 15:04:05 UTC"))
+	fmt.Fprintf(
+		w, "state\tafter commit %d, %s by the store's clock\n", l.Commit, l.Now.UTC().Format("2006-01-02 15:04:05 UTC"),
+	)
 	for _, c := range check.GarbageClasses() {
 		fmt.Fprintf(w, "%s\t%s\t%s\n", c, tallyText(l.Sums[c]), c.Means())
 	}

@@ -89,7 +89,8 @@ func storm(dir string) error {
 	return nil
 }
 
-// A Go program gets a signal for every goroutine that runs for long. None of them breaks a call on the mount, however long that waits for the store.
+// A Go program gets a signal for every goroutine that runs for long. None of them breaks a call on
+// the mount, however long that waits for the store.
 func TestSignalStorm(t *testing.T) {
 	w := newWire(t)
 	m := w.machine()
@@ -126,8 +127,8 @@ func TestSignalStorm(t *testing.T) {
 // forEver are limits that nothing in a test outlasts: what ends there is ended by something else.
 const forEver = "answer=1h,stall=1h,read=1h,retry=100ms,hang=1h,close=10s"
 
-// Whoever waits for a store that has fallen silent dies when it is killed, and what it had written is not lost. Who asks for nothing
-// but names is answered all along.
+// Whoever waits for a store that has fallen silent dies when it is killed, and what it had written
+// is not lost. Who asks for nothing but names is answered all along.
 func TestKilledInTheBlackHole(t *testing.T) {
 	w := newWire(t)
 	m := w.machine()
@@ -166,13 +167,17 @@ func TestKilledInTheBlackHole(t *testing.T) {
 			t.Fatalf("%s was killed and goes on\n%s", script, m.dump())
 		}
 	}
-	if out := m.sh("ls -lR"); !strings.Contains(out, "cold") || !strings.Contains(out, "copied") || !strings.Contains(out, "folder") {
+	if out := m.sh(
+		"ls -lR",
+	); !strings.Contains(out, "cold") || !strings.Contains(out, "copied") ||
+		!strings.Contains(out, "folder") {
 		t.Errorf("listed in the black hole: %s", out)
 	}
 	if code, _, stderr := m.mediafs("umount", "--timeout=300ms", m.mnt); code != exitPending || !m.mounted() {
 		t.Errorf("umount in the black hole: exit code %d, %s", code, stderr)
 	}
-	if said := m.do("umount", "--force", m.mnt); !strings.Contains(said, "not in the store yet") || m.mounted() || !dead(catalog) {
+	if said := m.do("umount", "--force", m.mnt); !strings.Contains(said, "not in the store yet") || m.mounted() ||
+		!dead(catalog) {
 		t.Errorf("umount --force in the black hole: %s; mounted %v, daemon dead %v", said, m.mounted(), dead(catalog))
 	}
 	silence()
@@ -186,7 +191,8 @@ func TestKilledInTheBlackHole(t *testing.T) {
 	m.umount()
 }
 
-// waitsInTheMount waits until a process stands in a call that a FUSE daemon has to answer, and stays there.
+// waitsInTheMount waits until a process stands in a call that a FUSE daemon has to answer, and
+// stays there.
 func waitsInTheMount(pid int) bool {
 	there := 0
 	return eventually(func() bool {
@@ -206,8 +212,9 @@ func waitsInTheMount(pid int) bool {
 	})
 }
 
-// When something in the daemon stands still for ever, callers get an error, the log says where it stands, the daemon ends, and the next mount
-// needs nobody's help and has everything that was written.
+// When something in the daemon stands still for ever, callers get an error, the log says where it
+// stands, the daemon ends, and the next mount needs nobody's help and has everything that was
+// written.
 func TestStuckDaemon(t *testing.T) {
 	for _, point := range []string{"spool written", "chunk", "complete", "pinned", "confirm"} {
 		t.Run(point, func(t *testing.T) {
@@ -217,7 +224,10 @@ func TestStuckDaemon(t *testing.T) {
 			m.sh("echo before > before")
 			m.umount()
 			env := m.env
-			m.env = append(env[:len(env):len(env)], blockAtPoint+"="+point, testLimits+"=answer=5s,stall=5s,read=5s,retry=100ms,hang=1s,close=1s")
+			m.env = append(
+				env[:len(env):len(env)], blockAtPoint+"="+point,
+				testLimits+"=answer=5s,stall=5s,read=5s,retry=100ms,hang=1s,close=1s",
+			)
 			m.mount(w.store, "--append-timeout=1h")
 			m.env = env
 			catalog := m.status().CatalogDir
@@ -237,7 +247,8 @@ func TestStuckDaemon(t *testing.T) {
 				t.Fatalf("logs %v, %v", logs, err)
 			}
 			text, err := os.ReadFile(logs[0])
-			if err != nil || !bytes.Contains(text, []byte("a request has had no answer for 1s")) || !bytes.Contains(text, []byte("mediafs.init.")) {
+			if err != nil || !bytes.Contains(text, []byte("a request has had no answer for 1s")) ||
+				!bytes.Contains(text, []byte("mediafs.init.")) {
 				t.Errorf("the log does not say where it stands (%v)", err)
 			}
 			for _, secret := range []string{w.server.SecretKey, w.server.AccessKey} {
@@ -268,7 +279,10 @@ func TestUmountOfAStuckDaemon(t *testing.T) {
 	w := newWire(t)
 	m := w.machine()
 	env := m.env
-	m.env = append(env[:len(env):len(env)], blockAtPoint+"=spool written", testLimits+"=answer=1h,stall=1h,read=1h,retry=100ms,hang=1h,close=500ms")
+	m.env = append(
+		env[:len(env):len(env)], blockAtPoint+"=spool written",
+		testLimits+"=answer=1h,stall=1h,read=1h,retry=100ms,hang=1h,close=500ms",
+	)
 	m.mount(w.store, "--append-timeout=1h")
 	m.env = env
 	catalog := m.status().CatalogDir
@@ -317,7 +331,8 @@ func TestForceFreesFromAStoppedDaemon(t *testing.T) {
 	if !waitsInTheMount(cmd.Process.Pid) {
 		t.Fatal("it does not wait")
 	}
-	if said := m.do("umount", "--force", "--timeout=100ms", m.mnt); !strings.Contains(said, "still runs") || m.mounted() {
+	if said := m.do("umount", "--force", "--timeout=100ms", m.mnt); !strings.Contains(said, "still runs") ||
+		m.mounted() {
 		t.Errorf("umount --force said %q; mounted %v", said, m.mounted())
 	}
 	ended := make(chan error, 1)
@@ -348,8 +363,11 @@ func TestMountOverADeadOneInUse(t *testing.T) {
 	_, url := m.localStore()
 	m.mount(url)
 	write(t, filepath.Join(m.mnt, "x"), "y")
-	// It sits there with its folder, an open file and a mapping, and says when, and later what it sees.
-	sitter := exec.CommandContext(deadline(t), "sh", "-c", `exec 3<x && echo there && read go && { ls; cat <&3; } 2>&1; pwd -P 2>&1; true`)
+	// It sits there with its folder, an open file and a mapping, and says when, and later what it
+	// sees.
+	sitter := exec.CommandContext(
+		deadline(t), "sh", "-c", `exec 3<x && echo there && read go && { ls; cat <&3; } 2>&1; pwd -P 2>&1; true`,
+	)
 	sitter.Dir = m.mnt
 	in, err := sitter.StdinPipe()
 	if err != nil {

@@ -23,7 +23,8 @@ import (
 	"mediafs/remote/object/dir"
 )
 
-// A forger writes commits into the log of a library in a directory that no mediafs would write. Everything in them is well formed as bytes.
+// A forger writes commits into the log of a library in a directory that no mediafs would write.
+// Everything in them is well formed as bytes.
 type forger struct {
 	t      *testing.T
 	store  *bucket.Store
@@ -79,8 +80,10 @@ func (f *forger) name(folder uint64, name string, id uint64, mode uint32) {
 // commit appends what was put.
 func (f *forger) commit() {
 	f.t.Helper()
-	body, err := record.EncodeCommit(&record.Commit{Author: 77, Session: make([]byte, 16), FirstOperation: 1, LastOperation: 1,
-		Previous: f.before, Time: &record.Time{Seconds: time.Now().Unix()}, Writes: f.writes})
+	body, err := record.EncodeCommit(
+		&record.Commit{Author: 77, Session: make([]byte, 16), FirstOperation: 1, LastOperation: 1,
+			Previous: f.before, Time: &record.Time{Seconds: time.Now().Unix()}, Writes: f.writes},
+	)
 	if err == nil {
 		err = f.store.Append(f.t.Context(), f.next, body)
 	}
@@ -91,14 +94,19 @@ func (f *forger) commit() {
 }
 
 const (
-	escapes   = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\u202e\x9b1m\xff" // rings, clears the screen, colours it, turns the direction of writing
+	// rings, clears the screen, colours it, turns the direction of writing
+	escapes   = "\x1b]0;owned\x07\x1b[2J\x1b[31mred\u202e\x9b1m\xff"
 	outsideIs = "not a byte of the library"
 )
 
 // hostileNames are names that no file has.
-var hostileNames = []string{"..", ".", "a/b", "../escaped", "/etc/passwd", "nul\x00name", "", strings.Repeat("n", 256), strings.Repeat("m", 1000), ".media"}
+var hostileNames = []string{
+	"..", ".", "a/b", "../escaped", "/etc/passwd", "nul\x00name", "", strings.Repeat("n", 256),
+	strings.Repeat("m", 1000), ".media",
+}
 
-// forgeEverything fills a library with what a hostile store might say. outside is a file that is not in it.
+// forgeEverything fills a library with what a hostile store might say. outside is a file that is
+// not in it.
 func forgeEverything(f *forger, outside string) {
 	const first = 77 << record.ClientShift
 	id := func() func() uint64 {
@@ -170,7 +178,10 @@ func forgeEverything(f *forger, outside string) {
 	huge := content(3, &record.Content{Size: 1 << 50})
 	negative := content(4, &record.Content{Size: 1 << 63})
 	wrongSums := content(5, &record.Content{Size: 1 << 20, BlockSums: []byte{1, 2, 3}})
-	stolen := content(6, &record.Content{Size: uint64(len(outsideIs)), External: &record.External{Key: "../" + filepath.Base(outside)}})
+	stolen := content(
+		6,
+		&record.Content{Size: uint64(len(outsideIs)), External: &record.External{Key: "../" + filepath.Base(outside)}},
+	)
 	absolute := content(7, &record.Content{Size: uint64(len(outsideIs)), External: &record.External{Key: outside}})
 	elsewhere := content(8, &record.Content{Size: 10, Location: "file:///etc"})
 	sideless := content(9, &record.Content{Size: 100 << 20, SideSum: make([]byte, 32)})
@@ -227,9 +238,23 @@ func forgeEverything(f *forger, outside string) {
 		f.put(record.XattrKey(n, name), &record.Xattr{Value: []byte(escapes)})
 	}
 	f.put(record.XattrKey(n, "user.large"), &record.Xattr{Value: make([]byte, 60<<10)})
-	f.put(record.VersionKey([]byte("short"), math.MaxUint64), &record.Version{Node: 1 << 63, Time: &record.Time{Seconds: math.MaxInt64}})
-	f.put(record.TrashKey(id()), &record.TrashEntry{Node: record.Root, Parent: 1 << 63, Name: []byte("../" + escapes), Deleted: &record.Time{Seconds: 1}})
-	f.put(record.TrashKey(id()), &record.TrashEntry{Node: 99, Name: []byte("/"), Deleted: &record.Time{Seconds: math.MinInt64}})
+	f.put(
+		record.VersionKey([]byte("short"), math.MaxUint64),
+		&record.Version{Node: 1 << 63, Time: &record.Time{Seconds: math.MaxInt64}},
+	)
+	f.put(
+		record.TrashKey(id()),
+		&record.TrashEntry{
+			Node:    record.Root,
+			Parent:  1 << 63,
+			Name:    []byte("../" + escapes),
+			Deleted: &record.Time{Seconds: 1},
+		},
+	)
+	f.put(
+		record.TrashKey(id()),
+		&record.TrashEntry{Node: 99, Name: []byte("/"), Deleted: &record.Time{Seconds: math.MinInt64}},
+	)
 	f.put(record.SettingKey(escapes), &record.Setting{Value: []byte(escapes)})
 	f.put(record.FeatureKey(record.FeatureCompatible, escapes), &record.Feature{Note: strings.ToValidUTF8(escapes, "")})
 	f.put([]byte("n"), &record.Node{}) // keys that are too short, and of a letter that nobody knows
@@ -275,8 +300,9 @@ timeout 60 rm -rf -- * >/dev/null 2>&1
 exit 0
 `
 
-// TestHostileStore mounts a library whose log says what it likes. Nothing crashes or hangs, nothing leads out of the mount, names that cannot be are not
-// shown, and what is told to a person does nothing to the terminal.
+// TestHostileStore mounts a library whose log says what it likes. Nothing crashes or hangs, nothing
+// leads out of the mount, names that cannot be are not shown, and what is told to a person does
+// nothing to the terminal.
 func TestHostileStore(t *testing.T) {
 	needs(t, "setfattr", "getfattr", "find")
 	m := newMachine(t)
@@ -321,7 +347,10 @@ func TestHostileStore(t *testing.T) {
 				t.Errorf("%s: %q", name, b)
 			}
 		}
-		if b, err := beginning(filepath.Join(m.mnt, "many-extents")); err == nil && string(b) != strings.Repeat("inlined.", 1800) {
+		if b, err := beginning(
+			filepath.Join(m.mnt, "many-extents"),
+		); err == nil &&
+			string(b) != strings.Repeat("inlined.", 1800) {
 			t.Errorf("many extents: %d bytes", len(b))
 		}
 		harmless(t, m, "status", m.mnt)
@@ -353,7 +382,9 @@ func TestHostileStore(t *testing.T) {
 	if code, _, stderr := m.mediafs("umount", "--force", m.mnt); code != exitOK && code != exitPending {
 		t.Errorf("umount: exit code %d, %s", code, stderr)
 	}
-	if !eventually(func() bool { return !(daemon.Mount{CatalogDir: filepath.Join(m.home, "second/catalog")}).Alive() }) {
+	if !eventually(
+		func() bool { return !(daemon.Mount{CatalogDir: filepath.Join(m.home, "second/catalog")}).Alive() },
+	) {
 		t.Error("the daemon does not end")
 	}
 	logs, _ := filepath.Glob(filepath.Join(m.home, ".local/state/mediafs/*.log"))
@@ -384,7 +415,8 @@ func beginning(name string) ([]byte, error) {
 func harmless(t *testing.T, m *machine, args ...string) {
 	t.Helper()
 	_, stdout, stderr := m.mediafs(args...)
-	if text := stdout + stderr; strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Contains(text, "\x9b1m") || text == "" {
+	if text := stdout + stderr; strings.ContainsAny(text, "\x1b\x07\u202e") || strings.Contains(text, "\x9b1m") ||
+		text == "" {
 		t.Errorf("mediafs %v printed %q", args, text)
 	}
 	_, stdout, stderr = m.mediafs(append(args, "--json")...)

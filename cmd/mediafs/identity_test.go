@@ -16,8 +16,8 @@ import (
 	"mediafs/fs/vfs/engine"
 )
 
-// clockAhead names the environment variable that sets a daemon's clock forward, so that what was written before is old enough to be kept as a
-// version and to go to the trash.
+// clockAhead names the environment variable that sets a daemon's clock forward, so that what was
+// written before is old enough to be kept as a version and to go to the trash.
 const clockAhead = "MEDIAFS_TEST_CLOCK_AHEAD"
 
 func init() {
@@ -53,7 +53,8 @@ const oldText = "one\ntwo\nthree\n"
 // newText is what a program makes of oldText. No shorter than half of it.
 const newText = "uno\ntwo\nthree\n"
 
-// A save is a way in which a program replaces the bytes of note.txt, or of photo.jpg for programs that want a picture.
+// A save is a way in which a program replaces the bytes of note.txt, or of photo.jpg for programs
+// that want a picture.
 type save struct {
 	name    string
 	needs   []string
@@ -67,15 +68,44 @@ type save struct {
 
 var saves = []save{
 	{name: "rsync", needs: []string{"rsync"}, script: `rsync -a "$1/note.txt" .`, again: `rsync -ai "$1/note.txt" .`},
-	{name: "rsync with checksums", needs: []string{"rsync"}, script: `rsync -ac "$1/note.txt" .`, again: `rsync -aci "$1/note.txt" .`},
-	{name: "rsync in place", needs: []string{"rsync"}, script: `rsync -a --inplace --no-whole-file "$1/note.txt" .`, again: `rsync -ai "$1/note.txt" .`},
-	{name: "rsync, new files put in place at the end", needs: []string{"rsync"}, script: `rsync -a --delay-updates "$1/note.txt" .`, again: `rsync -ai "$1/note.txt" .`},
-	{name: "exiftool", needs: []string{"exiftool"}, file: "photo.jpg", script: `exiftool -q -overwrite_original -Artist=Somebody photo.jpg`,
-		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`},
-	{name: "exiftool in place", needs: []string{"exiftool"}, file: "photo.jpg", script: `exiftool -q -overwrite_original_in_place -Artist=Somebody photo.jpg`,
-		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`},
+	{
+		name:   "rsync with checksums",
+		needs:  []string{"rsync"},
+		script: `rsync -ac "$1/note.txt" .`,
+		again:  `rsync -aci "$1/note.txt" .`,
+	},
+	{
+		name:   "rsync in place",
+		needs:  []string{"rsync"},
+		script: `rsync -a --inplace --no-whole-file "$1/note.txt" .`,
+		again:  `rsync -ai "$1/note.txt" .`,
+	},
+	{
+		name:   "rsync, new files put in place at the end",
+		needs:  []string{"rsync"},
+		script: `rsync -a --delay-updates "$1/note.txt" .`,
+		again:  `rsync -ai "$1/note.txt" .`,
+	},
+	{
+		name:    "exiftool",
+		needs:   []string{"exiftool"},
+		file:    "photo.jpg",
+		script:  `exiftool -q -overwrite_original -Artist=Somebody photo.jpg`,
+		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`,
+	},
+	{
+		name:    "exiftool in place",
+		needs:   []string{"exiftool"},
+		file:    "photo.jpg",
+		script:  `exiftool -q -overwrite_original_in_place -Artist=Somebody photo.jpg`,
+		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`,
+	},
 	{name: "sed", script: `sed -i s/one/uno/ note.txt`},
-	{name: "perl", needs: []string{"perl"}, script: `cp note.txt "$1/copy"; perl -pe s/one/uno/ "$1/copy" >note.new && mv note.new note.txt`},
+	{
+		name:   "perl",
+		needs:  []string{"perl"},
+		script: `cp note.txt "$1/copy"; perl -pe s/one/uno/ "$1/copy" >note.new && mv note.new note.txt`,
+	},
 	{name: "shell", script: `cat "$1/note.txt" >note.txt`},
 	{name: "cp over it", script: `cp "$1/note.txt" note.txt`},
 	{name: "dd", script: `dd if="$1/note.txt" of=note.txt conv=notrunc,fsync status=none`},
@@ -97,21 +127,39 @@ var saves = []save{
 	// Those that set the old file aside.
 	{name: "vim", needs: []string{"vim.tiny"}, script: vimSaves("")},
 	{name: "vim that keeps a backup", needs: []string{"vim.tiny"}, script: vimSaves("backup"), backup: "note.txt~"},
-	{name: "exiftool that keeps the original", needs: []string{"exiftool"}, file: "photo.jpg", script: `exiftool -q -Artist=Somebody photo.jpg`,
-		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`, backup: "photo.jpg_original"},
+	{
+		name:    "exiftool that keeps the original",
+		needs:   []string{"exiftool"},
+		file:    "photo.jpg",
+		script:  `exiftool -q -Artist=Somebody photo.jpg`,
+		checked: `test "$(exiftool -s3 -Artist photo.jpg)" = Somebody || echo no artist`,
+		backup:  "photo.jpg_original",
+	},
 	{name: "sed that keeps a backup", script: `sed -i.bak s/one/uno/ note.txt`, backup: "note.txt.bak"},
-	{name: "rsync that keeps a backup", needs: []string{"rsync"}, script: `rsync -a --backup "$1/note.txt" .`, backup: "note.txt~"},
+	{
+		name:   "rsync that keeps a backup",
+		needs:  []string{"rsync"},
+		script: `rsync -a --backup "$1/note.txt" .`,
+		backup: "note.txt~",
+	},
 	{name: "cp that keeps a backup", script: `cp --backup=numbered "$1/note.txt" note.txt`, backup: "note.txt.~1~"},
-	{name: "gio save that keeps a backup", needs: []string{"gio"}, script: `gio save -b note.txt <"$1/note.txt"`, backup: "note.txt~"},
+	{
+		name:   "gio save that keeps a backup",
+		needs:  []string{"gio"},
+		script: `gio save -b note.txt <"$1/note.txt"`,
+		backup: "note.txt~",
+	},
 	{name: "LibreOffice", do: func(t *testing.T, dir string) { officeSave.run(t, dir) }},
 }
 
-// vimSaves has vim do the same to note.txt, with an option set. It makes no backup of files in /tmp unless it is told to.
+// vimSaves has vim do the same to note.txt, with an option set. It makes no backup of files in /tmp
+// unless it is told to.
 func vimSaves(option string) string {
 	return `vim.tiny -u NONE -i NONE -N -es --cmd 'set writebackup backupskip= ` + option + `' -c %s/one/uno/ -c wq note.txt </dev/null; rm -f .note.txt.sw?`
 }
 
-// A library in which every kind of save finds a file of its own, of which things are said, an hour old.
+// A library in which every kind of save finds a file of its own, of which things are said, an hour
+// old.
 func savedLibrary(t *testing.T, folders []string) (m *machine, store, outside string) {
 	t.Helper()
 	needs(t, "setfattr", "getfattr")
@@ -124,8 +172,10 @@ func savedLibrary(t *testing.T, folders []string) (m *machine, store, outside st
 	}
 	write(t, filepath.Join(outside, "note.txt"), newText)
 	for _, dir := range folders {
-		m.sh(`mkdir "$1" && cd "$1" && cp "$2" photo.jpg && printf '%s' "$3" >note.txt && touch -d '2024-05-01 12:00:00.123456789' note.txt photo.jpg`,
-			dir, filepath.Join(repository(t), "testdata/media/photo.jpg"), oldText)
+		m.sh(
+			`mkdir "$1" && cd "$1" && cp "$2" photo.jpg && printf '%s' "$3" >note.txt && touch -d '2024-05-01 12:00:00.123456789' note.txt photo.jpg`,
+			dir, filepath.Join(repository(t), "testdata/media/photo.jpg"), oldText,
+		)
 		for _, file := range []string{"note.txt", "photo.jpg"} {
 			for _, s := range said {
 				m.sh(`setfattr -n "$1" -v "$2" "$3"`, s.set, s.value, filepath.Join(dir, file))
@@ -138,8 +188,9 @@ func savedLibrary(t *testing.T, folders []string) (m *machine, store, outside st
 	return m, store, outside
 }
 
-// umountAfter unmounts when nobody looks into the mount any more: programs leave processes behind for a moment, rsync its second half, a desktop its daemons,
-// and others on the machine look at every mount.
+// umountAfter unmounts when nobody looks into the mount any more: programs leave processes behind
+// for a moment, rsync its second half, a desktop its daemons, and others on the machine look at
+// every mount.
 func (m *machine) umountAfter() {
 	m.t.Helper()
 	var said string
@@ -203,8 +254,8 @@ func (m *machine) names(dir string) (all []string) {
 	return all
 }
 
-// However a program saves, the file stays the media that it was: with its id, with all that people said of it, with its former bytes as a version. That holds on
-// another machine too.
+// However a program saves, the file stays the media that it was: with its id, with all that people
+// said of it, with its former bytes as a version. That holds on another machine too.
 func TestIdentityOfSaves(t *testing.T) {
 	folders := make([]string, len(saves))
 	for i := range saves {
@@ -248,7 +299,8 @@ func TestIdentityOfSaves(t *testing.T) {
 					want = append(want, s.backup)
 					slices.Sort(want)
 					mustRead(t, filepath.Join(m.mnt, dir, s.backup), string(old))
-					if other := m.attribute(filepath.Join(dir, s.backup), "user.media.id"); other == id || len(other) != 32 {
+					if other := m.attribute(filepath.Join(dir, s.backup), "user.media.id"); other == id ||
+						len(other) != 32 {
 						t.Errorf("%s: the backup is media %q", where, other)
 					}
 				}
@@ -291,14 +343,19 @@ type call struct {
 // calls are what a program does, in order. One file is open under one name at a time.
 type calls []call
 
-// officeSave is how LibreOffice 7.4 saves letter.odt, as strace shows it, calls that only look left out: the document is open and locked all the time, the new
-// one is written beside it, and renamed over it while it is open; then it is opened again several times.
+// officeSave is how LibreOffice 7.4 saves letter.odt, as strace shows it, calls that only look left
+// out: the document is open and locked all the time, the new one is written beside it, and renamed
+// over it while it is open; then it is opened again several times.
 var officeSave = calls{
 	{does: "open", file: "note.txt", flags: os.O_RDWR},
 	{does: "lock", file: "note.txt"},
 	{does: "open", file: ".~lock.note.txt#", flags: os.O_RDONLY, err: syscall.ENOENT},
 	{does: "open", file: ".~lock.note.txt#", flags: os.O_RDWR | os.O_CREATE | os.O_EXCL},
-	{does: "write", file: ".~lock.note.txt#", text: ",somebody,machine,22.11.2026 06:11,file:///home/somebody/.config/libreoffice/4;"},
+	{
+		does: "write",
+		file: ".~lock.note.txt#",
+		text: ",somebody,machine,22.11.2026 06:11,file:///home/somebody/.config/libreoffice/4;",
+	},
 	{does: "close", file: ".~lock.note.txt#"},
 	{does: "close", file: "note.txt"},
 	{does: "open", file: "lu1680fnrfi.tmp", flags: os.O_RDWR | os.O_CREATE | os.O_EXCL},
@@ -397,7 +454,8 @@ func TestIdentityOfCopies(t *testing.T) {
 	m.sh(`cp -a preserve/note.txt preserve/copy.txt`)
 	another("preserve/copy.txt", id["preserve"], append(slices.Clone(say[:3]), ""))
 
-	// mv changes nothing but the name. Over another media it is not a save: both were there before, and the other one goes to the trash.
+	// mv changes nothing but the name. Over another media it is not a save: both were there before,
+	// and the other one goes to the trash.
 	m.sh(`mkdir move/below && mv move/note.txt move/below/`)
 	same("move/below/note.txt", id["move"], say)
 	m.sh(`mv over/photo.jpg over/note.txt`)
@@ -411,7 +469,8 @@ func TestIdentityOfCopies(t *testing.T) {
 	same("over/back.txt", id["over"], say)
 	mustRead(t, filepath.Join(m.mnt, "over/back.txt"), oldText)
 
-	// Two names are one media. A program that saves by rename parts them: the name that stays keeps the media.
+	// Two names are one media. A program that saves by rename parts them: the name that stays keeps
+	// the media.
 	m.sh(`ln link/note.txt link/second.txt && setfattr -n user.media.title -v Both link/second.txt`)
 	both := append([]string{"Both"}, say[1:]...)
 	same(note("link"), id["link"], both)

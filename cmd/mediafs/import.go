@@ -49,10 +49,18 @@ func (p *program) importCommand() *cobra.Command {
 	f.SortFlags = false
 	o := &m.options
 	f.Var(flagValue{&m.to, "FOLDER"}, "to", "folder of the library for what is imported in place (default: its root)")
-	f.BoolVar(&o.Metadata, "metadata", false, "ask for each new object what rclone, s3cmd or s3fs noted: modification time and media type (one request each)")
+	f.BoolVar(
+		&o.Metadata, "metadata", false,
+		"ask for each new object what rclone, s3cmd or s3fs noted: modification time and media type (one request each)",
+	)
 	f.BoolVar(&o.Prune, "prune", false, "media whose objects are gone from the bucket go to the trash")
-	f.BoolVar(&o.Again, "again", false, "also objects whose media was deleted or edited in the library since they were imported")
-	f.BoolVar(&o.Everything, "everything", false, "also parts of JuiceFS, restic and other libraries, which are no files")
+	f.BoolVar(
+		&o.Again, "again", false,
+		"also objects whose media was deleted or edited in the library since they were imported",
+	)
+	f.BoolVar(
+		&o.Everything, "everything", false, "also parts of JuiceFS, restic and other libraries, which are no files",
+	)
 	f.BoolVarP(&o.DryRun, "dry-run", "n", false, "only say what would be done")
 	f.BoolVar(&m.verify, "verify", false, "of a copy: read both sides again and compare")
 	f.Var(flagValue{&m.records, "FILE"}, "records", "lay the records of an export over the media here")
@@ -95,14 +103,17 @@ func (in *inspection) keyPrefix(prefix string) (string, error) {
 		if err != nil {
 			return refuse("%s is no URL", prefix)
 		}
-		other := u.Scheme != store.Scheme || u.Host != store.Host || u.Query().Has("endpoint") && u.Query().Get("endpoint") != store.Query().Get("endpoint")
+		other := u.Scheme != store.Scheme || u.Host != store.Host ||
+			u.Query().Has("endpoint") && u.Query().Get("endpoint") != store.Query().Get("endpoint")
 		if prefix = u.Path; u.Scheme == "file" {
 			rel, err := filepath.Rel(store.Path, u.Path)
 			prefix, other = rel, other || err != nil || rel == ".." || strings.HasPrefix(rel, "../")
 		}
 		if other {
-			return refuse("%s is not in the place where the library lies (%s): in place, only objects of that bucket or directory can be imported (copy them there, or make a library in the other one)",
-				u.Redacted(), in.store)
+			return refuse(
+				"%s is not in the place where the library lies (%s): in place, only objects of that bucket or directory can be imported (copy them there, or make a library in the other one)",
+				u.Redacted(), in.store,
+			)
 		}
 	}
 	if prefix = strings.Trim(prefix, "/"); prefix == "" || prefix == "." {
@@ -152,9 +163,11 @@ type importer interface {
 	ImportRecords(ctx context.Context, b transfer.RecordsBatch) (transfer.RecordsResult, error)
 }
 
-// importInto has work import into a library through the daemon that has it mounted, or, when none has,
-// opens it here. What was written before is in the store then. With dry it opens nothing.
-func (p *program) importInto(ctx context.Context, ch *choice, dry bool, work func(ctx context.Context, lib importer) error) (err error) {
+// importInto has work import into a library through the daemon that has it mounted, or, when none
+// has, opens it here. What was written before is in the store then. With dry it opens nothing.
+func (p *program) importInto(
+	ctx context.Context, ch *choice, dry bool, work func(ctx context.Context, lib importer) error,
+) (err error) {
 	through := func(c *control.Client) error {
 		if err := p.drain(ctx, c, drainTimeout); err != nil {
 			return err
@@ -191,7 +204,10 @@ func (p *program) importGauge() func(transfer.ObjectsSummary) {
 		return nil
 	}
 	return func(s transfer.ObjectsSummary) {
-		p.errorf("\r\x1b[K%d objects (%s): %d new, %d replaced, %d unchanged, %d skipped", s.Objects, bytesText(s.Bytes), s.Imported, s.Updated, s.Unchanged, s.Skipped)
+		p.errorf(
+			"\r\x1b[K%d objects (%s): %d new, %d replaced, %d unchanged, %d skipped", s.Objects, bytesText(s.Bytes),
+			s.Imported, s.Updated, s.Unchanged, s.Skipped,
+		)
 	}
 }
 

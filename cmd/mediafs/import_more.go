@@ -29,7 +29,11 @@ func (p *program) importRecords(ctx context.Context, m *importing) error {
 	}
 	var sum transfer.RecordsSummary
 	err = p.importInto(ctx, &m.choice, m.options.DryRun, func(ctx context.Context, lib importer) error {
-		o := transfer.RecordsOptions{Open: func() (io.ReadCloser, error) { return os.Open(file) }, To: m.folder + "/" + strings.Trim(string(m.to), "/"), DryRun: m.options.DryRun}
+		o := transfer.RecordsOptions{
+			Open:   func() (io.ReadCloser, error) { return os.Open(file) },
+			To:     m.folder + "/" + strings.Trim(string(m.to), "/"),
+			DryRun: m.options.DryRun,
+		}
 		if lib != nil {
 			o.Apply = lib.ImportRecords
 		}
@@ -42,8 +46,13 @@ func (p *program) importRecords(ctx context.Context, m *importing) error {
 	if err != nil {
 		return err
 	}
-	lines := []importLine{{"media", sum.Media, "in the export"}, {"changed", sum.Changed, ""}, {"unchanged", sum.Unchanged, "all was said already"},
-		{"missing", sum.Missing, "no media of that path or with those bytes"}, {"failed", sum.Failed, ""}}
+	lines := []importLine{
+		{"media", sum.Media, "in the export"},
+		{"changed", sum.Changed, ""},
+		{"unchanged", sum.Unchanged, "all was said already"},
+		{"missing", sum.Missing, "no media of that path or with those bytes"},
+		{"failed", sum.Failed, ""},
+	}
 	return p.importSummary(m, sum, sum.Examples, lines)
 }
 
@@ -79,7 +88,8 @@ func (p *program) importSummary(m *importing, doc any, examples []transfer.Examp
 	return nil
 }
 
-// isCopy tells whether TREE MOUNT/FOLDER was given: a local folder of no mount, then one of a mount.
+// isCopy tells whether TREE MOUNT/FOLDER was given: a local folder of no mount, then one of a
+// mount.
 func (p *program) isCopy(m *importing, given []string) bool {
 	if len(given) != 2 || m.library != "" || m.records != "" || strings.Contains(given[0], "://") {
 		return false
@@ -112,7 +122,10 @@ func (p *program) importTree(ctx context.Context, m *importing, tree, folder str
 	if err != nil {
 		return err
 	}
-	sites := append(daemon.LibrarySites(cmp.Or(place.Mount.Store, place.Source), place.Mount.CatalogDir, place.Mount.CacheDir), daemon.Site{What: "mount", Path: place.Dir})
+	sites := append(
+		daemon.LibrarySites(cmp.Or(place.Mount.Store, place.Source), place.Mount.CatalogDir, place.Mount.CacheDir),
+		daemon.Site{What: "mount", Path: place.Dir},
+	)
 	for i := range sites {
 		sites[i].Hint = "it would be copied into itself: name the folders beside it, one by one"
 		if sites[i].What == "store" {
@@ -134,8 +147,14 @@ func (p *program) importTree(ctx context.Context, m *importing, tree, folder str
 	if err != nil {
 		return err
 	}
-	lines := []importLine{{"copied", sum.Copied, bytesText(sum.Bytes)}, {"unchanged", sum.Unchanged, ""}, {"folders", sum.Folders, ""}, {"links", sum.Links, ""},
-		{"verified", sum.Verified, ""}, {"failed", sum.Failed, ""}}
+	lines := []importLine{
+		{"copied", sum.Copied, bytesText(sum.Bytes)},
+		{"unchanged", sum.Unchanged, ""},
+		{"folders", sum.Folders, ""},
+		{"links", sum.Links, ""},
+		{"verified", sum.Verified, ""},
+		{"failed", sum.Failed, ""},
+	}
 	err = p.importSummary(m, sum, sum.Examples, lines)
 	if err == nil && sum.Failed > 0 {
 		err = fmt.Errorf("%s could not be copied", count(int(sum.Failed), "file", "files"))

@@ -67,7 +67,8 @@ func TestImportTree(t *testing.T) {
 	}
 	m.compare(filepath.Join(tree, "a"), filepath.Join(copied, "a"))
 	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(copied, "a/b/film.mov"), &st); err != nil || st.Blocks*512 > 10<<20 || st.Nlink != 2 {
+	if err := unix.Stat(filepath.Join(copied, "a/b/film.mov"), &st); err != nil || st.Blocks*512 > 10<<20 ||
+		st.Nlink != 2 {
 		t.Errorf("the hole: %+v, %v", st, err)
 	}
 	again := imported()
@@ -80,16 +81,21 @@ func TestImportTree(t *testing.T) {
 	if s := imported(); s.Copied != 2 || s.Unchanged != again.Unchanged-1 {
 		t.Errorf("after a change: %+v", s)
 	}
-	if got, err := os.ReadFile(filepath.Join(copied, "a/b/film.mov.xmp")); err != nil || !strings.Contains(string(got), "2") {
+	if got, err := os.ReadFile(
+		filepath.Join(copied, "a/b/film.mov.xmp"),
+	); err != nil ||
+		!strings.Contains(string(got), "2") {
 		t.Errorf("what changed reads %q, %v", got, err)
 	}
-	if code, _, stderr := m.mediafs("import", filepath.Join(t.TempDir(), "none"), copied); code == exitOK || !strings.Contains(stderr, "does not exist") {
+	if code, _, stderr := m.mediafs("import", filepath.Join(t.TempDir(), "none"), copied); code == exitOK ||
+		!strings.Contains(stderr, "does not exist") {
 		t.Errorf("no tree: exit code %d, %s", code, stderr)
 	}
 	m.umount()
 }
 
-// comparableNode takes off an export what another library cannot have: ids, times of changes, and where the bytes lie.
+// comparableNode takes off an export what another library cannot have: ids, times of changes, and
+// where the bytes lie.
 func comparableNode(n map[string]any) map[string]any {
 	n = maps.Clone(n)
 	for _, field := range []string{"node", "ctime", "btime", "atime", "head", "contents", "versions"} {
@@ -106,7 +112,8 @@ func comparableNode(n map[string]any) map[string]any {
 	return n
 }
 
-// What was said in one library is said in another that has the same files: their exports are equal but for ids and times.
+// What was said in one library is said in another that has the same files: their exports are equal
+// but for ids and times.
 func TestRecords(t *testing.T) {
 	m := newMachine(t)
 	stores := map[string]string{}
@@ -118,7 +125,9 @@ func TestRecords(t *testing.T) {
 		stores[name] = fileURL(dir)
 	}
 	m.mount(stores["first"])
-	m.sh(`mkdir -p 2019/summer; echo one > 2019/summer/a.jpg; echo two > b.jpg; ln b.jpg "second name.jpg"; echo three > c.jpg; echo four > $'\xff.jpg'; ln -s b.jpg soft`)
+	m.sh(
+		`mkdir -p 2019/summer; echo one > 2019/summer/a.jpg; echo two > b.jpg; ln b.jpg "second name.jpg"; echo three > c.jpg; echo four > $'\xff.jpg'; ln -s b.jpg soft`,
+	)
 	set := func(file, name, value string) {
 		t.Helper()
 		if err := unix.Setxattr(filepath.Join(m.mnt, file), name, []byte(value), 0); err != nil {
@@ -135,7 +144,9 @@ func TestRecords(t *testing.T) {
 	set("b.jpg", "user.media.rating", "7")
 	set("b.jpg", "user.media.description", "two\nlines")
 	set("\xff.jpg", "user.media.hidden", "yes")
-	m.sh(`touch -d @1500000000 2019/summer/a.jpg b.jpg c.jpg $'\xff.jpg'; touch -h -d @1500000000 soft; touch -d @1500000000 2019/summer 2019 .`)
+	m.sh(
+		`touch -d @1500000000 2019/summer/a.jpg b.jpg c.jpg $'\xff.jpg'; touch -h -d @1500000000 soft; touch -d @1500000000 2019/summer 2019 .`,
+	)
 	first := filepath.Join(m.home, "first.jsonl")
 	m.do("export", m.mnt, "-o", first)
 	aside := filepath.Join(m.home, "aside")
@@ -156,7 +167,10 @@ func TestRecords(t *testing.T) {
 	if s := records(m.mnt, "--dry-run"); s.Media != 4 || s.Changed != 3 {
 		t.Errorf("a dry run: %+v", s)
 	}
-	if s := records(m.mnt); s.Media != 4 || s.Changed != 3 || s.Unchanged != 1 || s.Missing+s.Failed != 0 || len(s.Examples) != 0 {
+	if s := records(
+		m.mnt,
+	); s.Media != 4 || s.Changed != 3 || s.Unchanged != 1 || s.Missing+s.Failed != 0 ||
+		len(s.Examples) != 0 {
 		t.Errorf("records: %+v", s)
 	}
 	if s := records(m.mnt); s.Changed != 0 || s.Unchanged != 4 {
@@ -186,12 +200,16 @@ func TestRecords(t *testing.T) {
 		}
 	}
 	said := b.nodes["/2019/summer/a.jpg"]["media"].(map[string]any)
-	if said["title"] != "A day by the <sea>" || len(said["comments"].([]any)) != 2 || said["counts"].(map[string]any)["votes"].(float64) != 1 {
+	if said["title"] != "A day by the <sea>" || len(said["comments"].([]any)) != 2 ||
+		said["counts"].(map[string]any)["votes"].(float64) != 1 {
 		t.Errorf("a.jpg: %v", said)
 	}
 
 	write(t, filepath.Join(m.home, "other.jsonl"), "{\"format\":\"other\"}\n")
-	if code, _, stderr := m.mediafs("import", "--records", filepath.Join(m.home, "other.jsonl"), "--library", stores["second"]); code != exitUsage || !strings.Contains(stderr, "mediafs export writes such files") {
+	if code, _, stderr := m.mediafs(
+		"import", "--records", filepath.Join(m.home, "other.jsonl"), "--library", stores["second"],
+	); code != exitUsage ||
+		!strings.Contains(stderr, "mediafs export writes such files") {
 		t.Errorf("no export: exit code %d, %s", code, stderr)
 	}
 }

@@ -48,7 +48,10 @@ func TestImportOfUnusableKeys(t *testing.T) {
 		"taken":                      "taken",
 		".media/":                    "kept for the library's views",
 	}
-	usable := []string{"good.jpg", "file/inside.jpg", "sub/.media/good.jpg", ".media2", ".Trash-x", "sub/.Trash-1000/good.jpg", "zz/last.jpg"}
+	usable := []string{
+		"good.jpg", "file/inside.jpg", "sub/.media/good.jpg", ".media2", ".Trash-x", "sub/.Trash-1000/good.jpg",
+		"zz/last.jpg",
+	}
 	for key := range unusable {
 		body := "unusable"
 		if strings.HasSuffix(key, "/") {
@@ -68,7 +71,8 @@ func TestImportOfUnusableKeys(t *testing.T) {
 	for _, args := range [][]string{{m.mnt, "in", "--dry-run"}, {m.mnt, "in"}, {m.mnt, "in"}} {
 		s := m.importJSON(args...)
 		dry := len(args) == 3
-		if !dry && (s.Skipped != int64(len(unusable)) || s.Imported+s.Unchanged != int64(len(usable)) || len(s.Examples) != len(unusable)) {
+		if !dry &&
+			(s.Skipped != int64(len(unusable)) || s.Imported+s.Unchanged != int64(len(usable)) || len(s.Examples) != len(unusable)) {
 			t.Errorf("import %q: %+v", args, s)
 		}
 		for key, why := range unusable {
@@ -86,10 +90,14 @@ func TestImportOfUnusableKeys(t *testing.T) {
 		}
 	}
 	// Below another folder the reserved names are names like any other.
-	if s := m.importJSON(m.mnt, "in", "--to", "below"); !named(s.Examples, "in/nul\x00.jpg", "NUL") || named(s.Examples, "in/.media/tags/x.jpg", "") {
+	if s := m.importJSON(m.mnt, "in", "--to", "below"); !named(s.Examples, "in/nul\x00.jpg", "NUL") ||
+		named(s.Examples, "in/.media/tags/x.jpg", "") {
 		t.Errorf("below a folder: %+v", s)
 	}
-	if got, err := os.ReadFile(filepath.Join(m.mnt, "below/.media/tags/x.jpg")); err != nil || string(got) != "unusable" {
+	if got, err := os.ReadFile(
+		filepath.Join(m.mnt, "below/.media/tags/x.jpg"),
+	); err != nil ||
+		string(got) != "unusable" {
 		t.Errorf("below/.media/tags/x.jpg reads %q, %v", got, err)
 	}
 	m.umount()
@@ -105,7 +113,10 @@ func TestImportOfUnusableFiles(t *testing.T) {
 	writeDeep(t, filepath.Join(s.dir, "album", ".media", "x.jpg"), "bad")
 	code, stdout, stderr := user.run(t, "import", "--json", "--library", s.url, "album")
 	var sum transfer.ObjectsSummary
-	if err := json.Unmarshal([]byte(stdout), &sum); err != nil || code != exitOK || sum.Imported != 1 || sum.Skipped != 3 || len(sum.Examples) != 3 ||
+	if err := json.Unmarshal(
+		[]byte(stdout), &sum,
+	); err != nil || code != exitOK || sum.Imported != 1 || sum.Skipped != 3 ||
+		len(sum.Examples) != 3 ||
 		!named(sum.Examples, "album/not \xff UTF-8.jpg", "UTF-8") {
 		t.Errorf("exit code %d, %v, %+v\n%s", code, err, sum, stderr)
 	}
@@ -126,10 +137,16 @@ func TestCopyOfReservedNames(t *testing.T) {
 	for _, flags := range [][]string{{"--dry-run"}, nil} {
 		code, stdout, stderr := m.mediafs(append([]string{"import", "--json", tree, m.mnt}, flags...)...)
 		var sum transfer.TreeSummary
-		if err := json.Unmarshal([]byte(stdout), &sum); err != nil || code != exitFailed || sum.Copied != 3 || sum.Failed != 1 || !named(sum.Examples, ".media", "kept for views") {
+		if err := json.Unmarshal(
+			[]byte(stdout), &sum,
+		); err != nil || code != exitFailed || sum.Copied != 3 || sum.Failed != 1 ||
+			!named(sum.Examples, ".media", "kept for views") {
 			t.Errorf("import %q: exit code %d, %v, %+v\n%s", flags, code, err, sum, stderr)
 		}
 	}
-	m.sh(`cmp "$1/good.jpg" good.jpg; cmp "$1/sub/.media/y.jpg" sub/.media/y.jpg; cmp "$1/zz/last.jpg" zz/last.jpg; ! ls .media/tags/holiday`, tree)
+	m.sh(
+		`cmp "$1/good.jpg" good.jpg; cmp "$1/sub/.media/y.jpg" sub/.media/y.jpg; cmp "$1/zz/last.jpg" zz/last.jpg; ! ls .media/tags/holiday`,
+		tree,
+	)
 	m.umount()
 }

@@ -21,8 +21,11 @@ import (
 // others is a bucket as other tools see it: not through the tap.
 func (w *wire) others() *s3.Bucket {
 	w.t.Helper()
-	b, err := s3.Open(w.t.Context(), s3.Options{Endpoint: w.server.Endpoint, Region: w.server.Region, Bucket: w.server.Bucket, AllowHTTP: true,
-		AccessKey: w.server.AccessKey, SecretKey: s3.Secret(w.server.SecretKey)})
+	b, err := s3.Open(
+		w.t.Context(),
+		s3.Options{Endpoint: w.server.Endpoint, Region: w.server.Region, Bucket: w.server.Bucket, AllowHTTP: true,
+			AccessKey: w.server.AccessKey, SecretKey: s3.Secret(w.server.SecretKey)},
+	)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -43,7 +46,9 @@ func putAll(t *testing.T, b object.Bucket, from, to, state int) {
 	for i := from; i < to; i++ {
 		g.Go(func() error {
 			key, body := scanned(i, state)
-			_, err := b.Put(t.Context(), key, strings.NewReader(body), int64(len(body)), object.PutOptions{Type: "image/jpeg"})
+			_, err := b.Put(
+				t.Context(), key, strings.NewReader(body), int64(len(body)), object.PutOptions{Type: "image/jpeg"},
+			)
 			return err
 		})
 	}
@@ -95,8 +100,8 @@ func countFiles(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// An archive of thousands of objects becomes media where it lies: no byte of it is copied, none of it is changed, and whatever happens to it later is
-// found by the next import.
+// An archive of thousands of objects becomes media where it lies: no byte of it is copied, none of
+// it is changed, and whatever happens to it later is found by the next import.
 func TestImportInPlace(t *testing.T) {
 	objects, changed, added, deleted := 10000, 100, 50, 20
 	if testing.Short() {
@@ -121,7 +126,9 @@ func TestImportInPlace(t *testing.T) {
 		return bytes, commits
 	}
 	mark := w.settle()
-	if s := m.importJSON("--dry-run", m.mnt, "s3://"+w.server.Bucket+"/archive", "--to", "scans"); s.Imported != int64(objects) {
+	if s := m.importJSON("--dry-run", m.mnt, "s3://"+w.server.Bucket+"/archive", "--to", "scans"); s.Imported != int64(
+		objects,
+	) {
 		t.Errorf("a dry run says %+v", s)
 	}
 	if n := countFiles(t, m.mnt); n != 0 {
@@ -129,12 +136,16 @@ func TestImportInPlace(t *testing.T) {
 	}
 	began := time.Now()
 	s := m.importJSON(m.mnt, "archive", "--to", "scans")
-	if s.Imported != int64(objects) || s.Objects != int64(objects) || s.Updated+s.Unchanged+s.Skipped+s.Gone+s.Left != 0 || s.Folders == 0 {
+	if s.Imported != int64(objects) || s.Objects != int64(objects) ||
+		s.Updated+s.Unchanged+s.Skipped+s.Gone+s.Left != 0 ||
+		s.Folders == 0 {
 		t.Errorf("the import says %+v", s)
 	}
 	m.do("flush", m.mnt)
 	sent, commits := puts(mark)
-	t.Logf("%d objects in %s: %d bytes put, %d commits", objects, time.Since(began).Round(time.Millisecond), sent, commits)
+	t.Logf(
+		"%d objects in %s: %d bytes put, %d commits", objects, time.Since(began).Round(time.Millisecond), sent, commits,
+	)
 	if sent >= 5<<20 {
 		t.Errorf("%d bytes were put", sent)
 	}
@@ -165,7 +176,10 @@ func TestImportInPlace(t *testing.T) {
 		read(i, 1)
 	}
 	key, _ := scanned(7, 1)
-	if info, err := os.Stat(file(7)); err != nil || info.ModTime().Unix() != before[key].Modified.Unix() || info.Mode().Perm() != 0o644 {
+	if info, err := os.Stat(
+		file(7),
+	); err != nil || info.ModTime().Unix() != before[key].Modified.Unix() ||
+		info.Mode().Perm() != 0o644 {
 		t.Errorf("%v, %v; the object is of %s", info, err, before[key].Modified)
 	}
 
@@ -173,7 +187,8 @@ func TestImportInPlace(t *testing.T) {
 	for try := 1; ; try++ {
 		m.do("flush", m.mnt)
 		mark = w.settle()
-		if s := m.importJSON(m.mnt, "archive", "--to", "scans"); s.Unchanged != int64(objects) || s.Imported+s.Updated+s.Skipped+s.Gone+s.Left != 0 {
+		if s := m.importJSON(m.mnt, "archive", "--to", "scans"); s.Unchanged != int64(objects) ||
+			s.Imported+s.Updated+s.Skipped+s.Gone+s.Left != 0 {
 			t.Fatalf("import %d says %+v", try+1, s)
 		}
 		m.do("flush", m.mnt)
@@ -186,7 +201,8 @@ func TestImportInPlace(t *testing.T) {
 		}
 	}
 
-	// One is edited here, one deleted, one moved: their objects stay as they are, and later imports know them.
+	// One is edited here, one deleted, one moved: their objects stay as they are, and later imports
+	// know them.
 	edited, binned, moved := objects-1, objects-2, objects-3
 	if err := os.WriteFile(file(edited), []byte("edited"), 0o644); err != nil {
 		t.Error(err)
@@ -211,7 +227,10 @@ func TestImportInPlace(t *testing.T) {
 		t.Error("a deleted object can be read")
 	}
 	s = m.importJSON(m.mnt, "archive", "--to", "scans", "--prune")
-	if s.Updated != int64(changed)+1 || s.Imported != int64(added) || s.Gone != int64(deleted) || s.Removed != int64(deleted) || s.Left != 2 || s.Skipped != 0 {
+	if s.Updated != int64(changed)+1 || s.Imported != int64(added) || s.Gone != int64(deleted) ||
+		s.Removed != int64(deleted) ||
+		s.Left != 2 ||
+		s.Skipped != 0 {
 		t.Errorf("the third import says %+v", s)
 	}
 	for i := 0; i < changed; i += 10 {
@@ -221,7 +240,10 @@ func TestImportInPlace(t *testing.T) {
 	if _, err := os.Stat(file(changed)); !os.IsNotExist(err) {
 		t.Errorf("the media of a deleted object: %v", err)
 	}
-	if got, err := os.ReadFile(filepath.Join(m.mnt, "moved.jpg")); err != nil || !strings.Contains(string(got), "state 2") {
+	if got, err := os.ReadFile(
+		filepath.Join(m.mnt, "moved.jpg"),
+	); err != nil ||
+		!strings.Contains(string(got), "state 2") {
 		t.Errorf("what was moved reads %.40q, %v", got, err)
 	}
 	if got, err := os.ReadFile(file(edited)); err != nil || string(got) != "edited" {
@@ -235,11 +257,13 @@ func TestImportInPlace(t *testing.T) {
 	}
 	m.do("flush", m.mnt)
 	code, stdout, stderr := m.mediafs("gc", "--dry-run", "--json", w.store)
-	// The record of the one that was deleted before it was five minutes old is nobody's; no object is.
+	// The record of the one that was deleted before it was five minutes old is nobody's; no object
+	// is.
 	var gc struct {
 		Sums map[string]struct{ Count int }
 	}
-	if err := json.Unmarshal([]byte(stdout), &gc); err != nil || code != exitOK || gc.Sums["content"].Count != 0 || gc.Sums["record"].Count != 1 {
+	if err := json.Unmarshal([]byte(stdout), &gc); err != nil || code != exitOK || gc.Sums["content"].Count != 0 ||
+		gc.Sums["record"].Count != 1 {
 		t.Errorf("gc: exit code %d, %v, %+v\n%s", code, err, gc, stderr)
 	}
 	if code, stdout, stderr := m.mediafs("check", w.store); code != exitOK {
@@ -272,8 +296,10 @@ func TestImportLayouts(t *testing.T) {
 	m.do("flush", m.mnt)
 	all := []string{m.mnt, "/mixed/", "--metadata"}
 	s := m.importJSON(all...)
-	if s.Imported != 3 || s.Skipped != 3 || s.Folders != 1 || s.Reasons["part of a JuiceFS volume"] != 1 || s.Reasons["part of a restic repository"] != 1 ||
-		s.Reasons["the name is taken in the library"] != 1 || len(s.Examples) != 3 {
+	if s.Imported != 3 || s.Skipped != 3 || s.Folders != 1 || s.Reasons["part of a JuiceFS volume"] != 1 ||
+		s.Reasons["part of a restic repository"] != 1 ||
+		s.Reasons["the name is taken in the library"] != 1 ||
+		len(s.Examples) != 3 {
 		t.Errorf("the import says %+v", s)
 	}
 	for name, sec := range map[string]int64{"rclone.mp4": 1500000000, "s3cmd.mp4": 1400000000} {
@@ -320,7 +346,9 @@ func TestImportLayouts(t *testing.T) {
 		{[]string{"--library", w.store, "file:///x"}, "is not in the place where the library lies"},
 		{[]string{"--library", w.store}, "one PREFIX is needed"},
 	} {
-		if code, _, stderr := m.mediafs(append([]string{"import"}, c.args...)...); code != exitUsage || !strings.Contains(stderr, c.says) {
+		if code, _, stderr := m.mediafs(
+			append([]string{"import"}, c.args...)...); code != exitUsage ||
+			!strings.Contains(stderr, c.says) {
 			t.Errorf("%q: exit code %d, %s", c.args, code, stderr)
 		}
 	}
@@ -349,7 +377,9 @@ func TestImportBesideALocalLibrary(t *testing.T) {
 	}
 	_, stdout, _ = user.run(t, "export", "--library", s.url, "old")
 	x := readExport(t, stdout)
-	if a := x.nodes["/old/inner/a.jpg"]; len(x.nodes) != 4 || a == nil || a["contents"].([]any)[0].(map[string]any)["key"] != "album/inner/a.jpg" || a["media"].(map[string]any)["external"] != true {
+	if a := x.nodes["/old/inner/a.jpg"]; len(x.nodes) != 4 || a == nil ||
+		a["contents"].([]any)[0].(map[string]any)["key"] != "album/inner/a.jpg" ||
+		a["media"].(map[string]any)["external"] != true {
 		t.Errorf("exported: %v", x.nodes)
 	}
 	code, stdout, _ = user.run(t, "check", "--data", s.url)
@@ -361,10 +391,14 @@ func TestImportBesideALocalLibrary(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, stdout, stderr = user.run(t, "import", "--library", s.url, "album", "--to", "old")
-	if code != exitOK || !strings.Contains(stdout, "updated    1") || !strings.Contains(stdout, "gone       1") || !strings.Contains(stdout, "album/inner/a.jpg: it is gone from the bucket; /old/inner/a.jpg cannot be read any more") {
+	if code != exitOK || !strings.Contains(stdout, "updated    1") || !strings.Contains(stdout, "gone       1") ||
+		!strings.Contains(
+			stdout, "album/inner/a.jpg: it is gone from the bucket; /old/inner/a.jpg cannot be read any more",
+		) {
 		t.Errorf("exit code %d\n%s%s", code, stdout, stderr)
 	}
-	if code, _, stderr := user.run(t, "import", "--library", s.url, "file:///elsewhere"); code != exitUsage || !strings.Contains(stderr, "is not in the place") {
+	if code, _, stderr := user.run(t, "import", "--library", s.url, "file:///elsewhere"); code != exitUsage ||
+		!strings.Contains(stderr, "is not in the place") {
 		t.Errorf("elsewhere: exit code %d, %s", code, stderr)
 	}
 	if code, _, stderr := user.run(t, "import", "--library", "file:///none/at/all", "x"); code != exitNoLibrary {

@@ -40,7 +40,10 @@ func (p *program) infoCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.SortFlags = false
 	f.BoolVar(&asJSON, "json", false, "print JSON")
-	f.BoolVar(&archive, "archive", false, "ask the store how it keeps the bytes also with --json, where that costs a request each")
+	f.BoolVar(
+		&archive, "archive", false,
+		"ask the store how it keeps the bytes also with --json, where that costs a request each",
+	)
 	f.BoolVar(&document, "document", false, "print the long part of the facts, as JSON")
 	f.StringVar(&picture, "picture", "", "write the embedded picture into this FILE")
 	s.flags(f)
@@ -55,39 +58,47 @@ func (p *program) infoCommand() *cobra.Command {
 		return p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
 			r := control.MediaRequest{Document: document || picture != ""}
 			r.Archive = archive || !asJSON && !r.Document && len(a.targets) <= maxAsked
-			return p.ofEach(ctx, a, control.VerbInfo, "reading", r, func(said string, answer control.MediaAnswer) error {
-				switch {
-				case answer.Media == nil:
-					return remote.E("ask the daemon", "", remote.Corrupt, errors.New("an answer without a record"))
-				case picture != "":
-					return writePicture(picture, said, answer.Document)
-				case document:
-					return p.document(answer.Document)
-				case asJSON && archive:
-					return p.printJSON(struct {
-						*remote.Media
-						Archives []remote.Archive `json:"archives"`
-						Unasked  string           `json:"archives_unknown,omitempty"`
-					}{answer.Media, answer.Archives, answer.Unasked})
-				case asJSON:
-					return p.printJSON(answer.Media)
-				}
-				if !first {
-					p.printf("\n")
-				}
-				first = false
-				p.infoText(said, answer.Media, time.Local)
-				if text := archiveText(answer, time.Local); text != "" {
-					p.printf("  store    %s\n", printable(text))
-				}
-				return nil
-			})
+			return p.ofEach(
+				ctx,
+				a,
+				control.VerbInfo,
+				"reading",
+				r,
+				func(said string, answer control.MediaAnswer) error {
+					switch {
+					case answer.Media == nil:
+						return remote.E("ask the daemon", "", remote.Corrupt, errors.New("an answer without a record"))
+					case picture != "":
+						return writePicture(picture, said, answer.Document)
+					case document:
+						return p.document(answer.Document)
+					case asJSON && archive:
+						return p.printJSON(struct {
+							*remote.Media
+							Archives []remote.Archive `json:"archives"`
+							Unasked  string           `json:"archives_unknown,omitempty"`
+						}{answer.Media, answer.Archives, answer.Unasked})
+					case asJSON:
+						return p.printJSON(answer.Media)
+					}
+					if !first {
+						p.printf("\n")
+					}
+					first = false
+					p.infoText(said, answer.Media, time.Local)
+					if text := archiveText(answer, time.Local); text != "" {
+						p.printf("  store    %s\n", printable(text))
+					}
+					return nil
+				},
+			)
 		})
 	}
 	return cmd
 }
 
-// maxAsked is for how many media the store is asked unless somebody wants it for all: it costs a request each.
+// maxAsked is for how many media the store is asked unless somebody wants it for all: it costs a
+// request each.
 const maxAsked = 100
 
 // archiveText says how the store keeps a media; empty: as usual.
@@ -115,11 +126,15 @@ func archiveText(a control.MediaAnswer, zone *time.Location) string {
 	}
 	switch {
 	case archived > 0:
-		return fmt.Sprintf("archived (%s%s): it cannot be read before mediafs restore-archived has asked for it", class, of)
+		return fmt.Sprintf(
+			"archived (%s%s): it cannot be read before mediafs restore-archived has asked for it", class, of,
+		)
 	case restoring > 0:
 		return fmt.Sprintf("archived (%s%s): the store is getting it back", class, of)
 	case !until.IsZero():
-		return fmt.Sprintf("archived (%s), with a copy that can be read until %s", class, until.In(zone).Format(time.DateTime))
+		return fmt.Sprintf(
+			"archived (%s), with a copy that can be read until %s", class, until.In(zone).Format(time.DateTime),
+		)
 	case class != "":
 		return "storage class " + class
 	}
@@ -153,29 +168,47 @@ func writePicture(name, said string, d *remote.FactsDocument) error {
 	return nil
 }
 
-// infoGroups is in what order a record is shown to people. Fields that are in none are shown last, so that nothing is left out.
+// infoGroups is in what order a record is shown to people. Fields that are in none are shown last,
+// so that nothing is left out.
 var infoGroups = []struct {
 	heading string
 	fields  string
 }{
-	{"what", "title description tags rating type class size facts.width facts.height facts.orientation facts.frames facts.duration facts.pages language url creator " +
-		"facts.copyright facts.label category metadata"},
+	{
+		"what",
+		"title description tags rating type class size facts.width facts.height facts.orientation facts.frames facts.duration facts.pages language url creator " +
+			"facts.copyright facts.label category metadata",
+	},
 	{"when", "taken uploaded modified edited started deleted"},
 	{"where", "place facts.direction facts.city facts.country"},
-	{"camera", "facts.make facts.model facts.lens facts.serial facts.software facts.exposure facts.aperture facts.iso facts.focal_length facts.bias facts.flash"},
-	{"sound", "facts.album facts.album_artist facts.composer facts.genre facts.year facts.track facts.tracks facts.disc facts.discs facts.comment " +
-		"facts.video_codec facts.audio_codec facts.frame_rate facts.bit_rate facts.sample_rate facts.channels"},
-	{"people", "owner.id owner.name owner.nickname owner.first_name owner.last_name owner.email owner.country owner.state owner.city favorites votes comments " +
-		"counts.favorites counts.votes counts.vote_sum counts.anonymous counts.comments counts.views counts.downloads"},
-	{"state", "status ready live hidden privacy moderation denied_reason context parent_id domain vhost flags external facts.error"},
+	{
+		"camera",
+		"facts.make facts.model facts.lens facts.serial facts.software facts.exposure facts.aperture facts.iso facts.focal_length facts.bias facts.flash",
+	},
+	{
+		"sound",
+		"facts.album facts.album_artist facts.composer facts.genre facts.year facts.track facts.tracks facts.disc facts.discs facts.comment " +
+			"facts.video_codec facts.audio_codec facts.frame_rate facts.bit_rate facts.sample_rate facts.channels",
+	},
+	{
+		"people",
+		"owner.id owner.name owner.nickname owner.first_name owner.last_name owner.email owner.country owner.state owner.city favorites votes comments " +
+			"counts.favorites counts.votes counts.vote_sum counts.anonymous counts.comments counts.views counts.downloads",
+	},
+	{
+		"state",
+		"status ready live hidden privacy moderation denied_reason context parent_id domain vhost flags external facts.error",
+	},
 	{"versions", "revision counts.versions"},
 	{"names", "id node paths original_name external_id copied_from"},
 	{"sums", "sha256 md5"},
 }
 
 // infoUnshown are fields that others tell already.
-var infoUnshown = strings.Fields("name extension folder_id year month taken_zone orientation facts.version facts.read facts.type facts.class facts.taken facts.taken_zone " +
-	"facts.place facts.document counts.comments_approved counts.comments_not_denied")
+var infoUnshown = strings.Fields(
+	"name extension folder_id year month taken_zone orientation facts.version facts.read facts.type facts.class facts.taken facts.taken_zone " +
+		"facts.place facts.document counts.comments_approved counts.comments_not_denied",
+)
 
 // infoText writes one record for people: only what is known and not what is usual.
 func (p *program) infoText(said string, m *remote.Media, zone *time.Location) {
@@ -303,7 +336,9 @@ func infoValue(m *remote.Media, name string, zone *time.Location) string {
 			return bytesText(int64(m.Facts.PictureSize))
 		}
 	}
-	if own, facts := strings.CutPrefix(name, "facts."); facts { // what people said, or what was taken over, is shown already
+	if own, facts := strings.CutPrefix(
+		name, "facts.",
+	); facts { // what people said, or what was taken over, is shown already
 		if over, known := media.Attribute(m, media.AttributePrefix+own); known && slices.Equal(over, b) {
 			return ""
 		}

@@ -32,7 +32,8 @@ type inspection struct {
 	mount string // mount point that was named instead; empty: none
 }
 
-// flags defines those of mount that say how the store is reached, under the same names, and returns them.
+// flags defines those of mount that say how the store is reached, under the same names, and returns
+// them.
 func (in *inspection) flags(f *pflag.FlagSet) (names []string) {
 	in.settings = defaultSettings()
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
@@ -43,12 +44,16 @@ func (in *inspection) flags(f *pflag.FlagSet) (names []string) {
 		names = append(names, name)
 	}
 	f.Var(flagValue{&in.configFile, "FILE"}, "config", "configuration file")
-	f.Var(flagValue{&in.tempDir, "DIR"}, "temp-dir", "where a copy of the catalog is kept meanwhile: as much room as a mount's catalog takes (default $TMPDIR)")
+	f.Var(
+		flagValue{&in.tempDir, "DIR"}, "temp-dir",
+		"where a copy of the catalog is kept meanwhile: as much room as a mount's catalog takes (default $TMPDIR)",
+	)
 	return append(names, "config", "temp-dir")
 }
 
-// inspected finds out which library is meant: a URL, the name of one in the configuration file, the mount that a folder lies in, or, of nothing, what mount
-// takes without STORE. The configuration file's settings of that library count as they do for mount.
+// inspected finds out which library is meant: a URL, the name of one in the configuration file, the
+// mount that a folder lies in, or, of nothing, what mount takes without STORE. The configuration
+// file's settings of that library count as they do for mount.
 func (p *program) inspected(in *inspection, f *pflag.FlagSet, names, given []string) error {
 	if err := fromEnvironment(f, names, p.env); err != nil {
 		return err
@@ -107,7 +112,13 @@ func (p *program) inspectedTarget(in *inspection, given []string, c *config, pl 
 	}
 	place, _, err := p.find(given[0], true)
 	if errors.Is(err, remote.NotExist) {
-		return t, &exitError{exitUsage, fmt.Errorf("%s is neither a URL (s3://… or file:///…) nor a library of the configuration file, and nothing of mediafs is mounted there", given[0])}
+		return t, &exitError{
+			exitUsage,
+			fmt.Errorf(
+				"%s is neither a URL (s3://… or file:///…) nor a library of the configuration file, and nothing of mediafs is mounted there",
+				given[0],
+			),
+		}
 	}
 	if err != nil {
 		return t, err
@@ -143,7 +154,9 @@ func (in *inspection) open(ctx context.Context) (*bucket.Store, error) {
 	if err := in.useCredentials(); err != nil {
 		return nil, err
 	}
-	b, err := open.URL(ctx, in.withProfile(), open.Options{Transport: transport.Options{UserAgent: "mediafs/" + version()}})
+	b, err := open.URL(
+		ctx, in.withProfile(), open.Options{Transport: transport.Options{UserAgent: "mediafs/" + version()}},
+	)
 	if err != nil {
 		return nil, err
 	}
@@ -164,7 +177,8 @@ func (in *inspection) open(ctx context.Context) (*bucket.Store, error) {
 	return nil, errors.Join(err, b.Close())
 }
 
-// useCredentials names the credentials file as mount does it: what reads it can be told of another one in no other way.
+// useCredentials names the credentials file as mount does it: what reads it can be told of another
+// one in no other way.
 func (in *inspection) useCredentials() error {
 	file := string(in.settings.credentialsFile)
 	if file == "" {
@@ -188,8 +202,11 @@ func (in *inspection) withProfile() string {
 	return u.String()
 }
 
-// inspect opens the library, has look read it, and cleans up however that ends: SIGINT and SIGTERM call it off, a second one ends the process.
-func (p *program) inspect(ctx context.Context, in *inspection, look func(ctx context.Context, opt check.Options) error) error {
+// inspect opens the library, has look read it, and cleans up however that ends: SIGINT and SIGTERM
+// call it off, a second one ends the process.
+func (p *program) inspect(
+	ctx context.Context, in *inspection, look func(ctx context.Context, opt check.Options) error,
+) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -218,7 +235,8 @@ func (p *program) inspect(ctx context.Context, in *inspection, look func(ctx con
 	return err
 }
 
-// sites are the folders of the library that nothing else is written to meanwhile: those that belong to it, and its mount.
+// sites are the folders of the library that nothing else is written to meanwhile: those that belong
+// to it, and its mount.
 func (p *program) sites(in *inspection) ([]daemon.Site, error) {
 	pl, err := p.places()
 	if err != nil {
@@ -255,7 +273,9 @@ func (g *gauge) show(now check.Progress) {
 	text := ""
 	switch {
 	case now.Total > 0:
-		text = fmt.Sprintf(": %s of %s (%d %%)", amount(now.Done), amount(now.Total), 100*min(now.Done, now.Total)/now.Total)
+		text = fmt.Sprintf(
+			": %s of %s (%d %%)", amount(now.Done), amount(now.Total), 100*min(now.Done, now.Total)/now.Total,
+		)
 	case now.Done > 0:
 		text = ": " + amount(now.Done)
 	}
@@ -269,7 +289,8 @@ func (g *gauge) clear() {
 	}
 }
 
-// placeJSON is where something is, for programs. Names are any bytes, JSON is UTF-8: a path that is not is given as base64 as well.
+// placeJSON is where something is, for programs. Names are any bytes, JSON is UTF-8: a path that is
+// not is given as base64 as well.
 type placeJSON struct {
 	Path    string     `json:"path,omitempty"`
 	Bytes   []byte     `json:"path_bytes,omitempty"`
@@ -281,7 +302,13 @@ type placeJSON struct {
 }
 
 func newPlaceJSON(at check.Place) placeJSON {
-	j := placeJSON{Path: strings.ToValidUTF8(at.Path, "\uFFFD"), Node: at.Node, Names: at.Names, Version: at.Version, Trash: at.Trash}
+	j := placeJSON{
+		Path:    strings.ToValidUTF8(at.Path, "\uFFFD"),
+		Node:    at.Node,
+		Names:   at.Names,
+		Version: at.Version,
+		Trash:   at.Trash,
+	}
 	if j.Path != at.Path {
 		j.Bytes = []byte(at.Path)
 	}

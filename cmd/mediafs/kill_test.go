@@ -22,9 +22,11 @@ import (
 )
 
 const (
-	// runAsCopier as the value of runAsProgram makes the test binary a program that copies a tree and keeps a journal.
+	// runAsCopier as the value of runAsProgram makes the test binary a program that copies a tree
+	// and keeps a journal.
 	runAsCopier = "copier"
-	// killAtPoint has a daemon kill itself: name of the point, how often it is passed, file to leave as a sign, with | between.
+	// killAtPoint has a daemon kill itself: name of the point, how often it is passed, file to
+	// leave as a sign, with | between.
 	killAtPoint = "MEDIAFS_TEST_KILL_AT"
 	// killCount says how often TestKillMoments kills; scripts/test leaves it at defaultKills.
 	killCount    = "MEDIAFS_TEST_KILLS"
@@ -56,8 +58,9 @@ func init() {
 	}
 }
 
-// copyWithJournal copies the files of a folder one after the other. After each write that returned without an error it notes the file's name and how much is
-// written; after each close the name and "closed".
+// copyWithJournal copies the files of a folder one after the other. After each write that returned
+// without an error it notes the file's name and how much is written; after each close the name and
+// "closed".
 func copyWithJournal(from, to, journal string) error {
 	j, err := os.OpenFile(journal, os.O_WRONLY|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
@@ -101,7 +104,8 @@ func copyWithJournal(from, to, journal string) error {
 	return nil
 }
 
-// A moment is when a daemon is killed: at a request that the tap sees, or at a point that the daemon passes.
+// A moment is when a daemon is killed: at a request that the tap sees, or at a point that the
+// daemon passes.
 type moment struct {
 	name    string
 	request func(wiretap.Request) bool
@@ -139,8 +143,9 @@ type killed struct {
 	written map[string]int  // round/name → bytes
 }
 
-// TestKillMoments kills the daemon at every moment where a write is on its way from the spool to the log, mounts again, and looks with another
-// machine for everything that was written. scripts/test-kills kills more often.
+// TestKillMoments kills the daemon at every moment where a write is on its way from the spool to
+// the log, mounts again, and looks with another machine for everything that was written.
+// scripts/test-kills kills more often.
 func TestKillMoments(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies hundreds of megabytes")
@@ -164,7 +169,15 @@ func TestKillMoments(t *testing.T) {
 		t.Run(upload, func(t *testing.T) {
 			t.Parallel()
 			w := newWire(t)
-			k := &killed{wire: w, t: t, m: w.machine(), upload: "--upload=" + upload, source: source, closed: map[string]bool{}, written: map[string]int{}}
+			k := &killed{
+				wire:    w,
+				t:       t,
+				m:       w.machine(),
+				upload:  "--upload=" + upload,
+				source:  source,
+				closed:  map[string]bool{},
+				written: map[string]int{},
+			}
 			for i := range kills {
 				mo := moments[i%len(moments)]
 				k.round(fmt.Sprint("round-", i), mo, 1+i*5%mo.most)
@@ -238,7 +251,8 @@ func (k *killed) readJournal(folder, journal string) {
 	k.t.Logf("%d files were closed", closed)
 }
 
-// killAtRequest has the daemon killed at the nth of its requests that a moment is about. The store hears of it or does not, the daemon hears no answer.
+// killAtRequest has the daemon killed at the nth of its requests that a moment is about. The store
+// hears of it or does not, the daemon hears no answer.
 func (k *killed) killAtRequest(mo moment, nth int, s control.Status, sign string) {
 	var passed atomic.Int64
 	hook := func(r *wiretap.Request) {
@@ -274,8 +288,9 @@ func (k *killed) copy(to, journal string) (output string, err error) {
 	return string(out), err
 }
 
-// check looks at a round's folder with a machine that knows nothing but the store: what was closed is exact, whatever a write had taken is there, and
-// nothing has bytes that were never written. Of former rounds it looks whether every file still has its size.
+// check looks at a round's folder with a machine that knows nothing but the store: what was closed
+// is exact, whatever a write had taken is there, and nothing has bytes that were never written. Of
+// former rounds it looks whether every file still has its size.
 func (k *killed) check(folder string) {
 	t := k.t
 	reader := newMachine(t, credentials(k.server)...)

@@ -9,8 +9,9 @@ import (
 	"mediafs/remote/storetest/wiretap"
 )
 
-// One of two machines is cut off: what its programs are told has failed runs late. Meanwhile the other one writes the same files, and is told
-// that they are in the store. Nothing of that is lost, however young the files are and without a trash.
+// One of two machines is cut off: what its programs are told has failed runs late. Meanwhile the
+// other one writes the same files, and is told that they are in the store. Nothing of that is lost,
+// however young the files are and without a trash.
 func TestLateChangesMeetConfirmedOnes(t *testing.T) {
 	w := newWire(t)
 	cutOff, other := w.machine(), w.machine()
@@ -54,7 +55,8 @@ func TestLateChangesMeetConfirmedOnes(t *testing.T) {
 		t.Errorf("the late edit is no version: %q", out)
 	}
 	s := cutOff.status()
-	if s.Dropped != 1 || s.Kept != 2 || !strings.Contains(strings.Join(s.Conflicts, "\n"), "not made: unlink /unlink/t") {
+	if s.Dropped != 1 || s.Kept != 2 ||
+		!strings.Contains(strings.Join(s.Conflicts, "\n"), "not made: unlink /unlink/t") {
 		t.Errorf("status: %d dropped, %d kept, %q", s.Dropped, s.Kept, s.Conflicts)
 	}
 	cutOff.umount()

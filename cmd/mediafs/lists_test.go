@@ -78,7 +78,11 @@ func TestThreeUsersLists(t *testing.T) {
 		t.Fatal(err)
 	}
 	passable(t, m.home)
-	if out, err := run(t, "bash", "-euc", `cd "$1"; touch x; setfacl -m u:1:r x; setfattr -n user.a -v 1 x; setfattr -n trusted.a -v 1 x; rm x`, "bash", local); err != nil {
+	if out, err := run(
+		t, "bash", "-euc",
+		`cd "$1"; touch x; setfacl -m u:1:r x; setfattr -n user.a -v 1 x; setfattr -n trusted.a -v 1 x; rm x`, "bash",
+		local,
+	); err != nil {
 		t.Skipf("the file system of TMPDIR has no access control lists or attributes: %v: %s", err, out)
 	}
 	var told [2][]string
@@ -91,7 +95,11 @@ func TestThreeUsersLists(t *testing.T) {
 				told[i] = append(told[i], users[user].name+": "+strings.TrimSuffix(line, "\n"))
 			}
 		}
-		out, err := run(t, "bash", "-euc", `cd "$1"; find . -mindepth 1 | LC_ALL=C sort | while read -r f; do stat -c '%n %a %u %g' "$f"; getfacl -cnE "$f"; getfattr -d -m '^(user|trusted)' "$f"; done`, "bash", dir)
+		out, err := run(
+			t, "bash", "-euc",
+			`cd "$1"; find . -mindepth 1 | LC_ALL=C sort | while read -r f; do stat -c '%n %a %u %g' "$f"; getfacl -cnE "$f"; getfattr -d -m '^(user|trusted)' "$f"; done`,
+			"bash", dir,
+		)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -129,7 +137,10 @@ func TestListsAreCarried(t *testing.T) {
 	}
 	m.do("import", filepath.Join(m.home, "tree"), filepath.Join(m.mnt, "in", "import"))
 	lists := func(dir string) string {
-		return m.sh(`cd "$1"; find . ! -name .DS_Store | LC_ALL=C sort | while read -r f; do echo "$f"; getfacl -cn "$f"; stat -c %a "$f"; done`, dir)
+		return m.sh(
+			`cd "$1"; find . ! -name .DS_Store | LC_ALL=C sort | while read -r f; do echo "$f"; getfacl -cn "$f"; stat -c %a "$f"; done`,
+			dir,
+		)
 	}
 	want := lists("tree/sub")
 	if !strings.Contains(want, "default:user:64712:rwx") || !strings.Contains(want, "group:65000:---") {

@@ -23,8 +23,8 @@ import (
 )
 
 const (
-	// loadReaders says how many read at once in TestManyReaders; scripts/test leaves it at defaultReaders, scripts/load asks for more and for
-	// larger files.
+	// loadReaders says how many read at once in TestManyReaders; scripts/test leaves it at
+	// defaultReaders, scripts/load asks for more and for larger files.
 	loadReaders    = "MEDIAFS_TEST_READERS"
 	defaultReaders = 100
 
@@ -58,7 +58,8 @@ func watchGoroutines(file string) {
 	}
 }
 
-// A line is a network connection of limited speed: what comes in at its address goes on to a server, and so much a second comes back.
+// A line is a network connection of limited speed: what comes in at its address goes on to a
+// server, and so much a second comes back.
 type line struct {
 	listener net.Listener
 	to       string
@@ -229,7 +230,8 @@ func each(t *testing.T, files []loadFile, limit int, do func(loadFile) error) {
 // peak is the most that was seen of a process.
 type peak struct{ anon, threads, files, routines int64 }
 
-// watch looks at a process many times a second until stop is called, which gives the most that was seen.
+// watch looks at a process many times a second until stop is called, which gives the most that was
+// seen.
 func watch(t *testing.T, pid int, routines string) (stop func() peak) {
 	end, result := make(chan struct{}), make(chan peak, 1)
 	go func() {
@@ -294,9 +296,10 @@ func (c *crowd) note(i, n int) {
 	}
 }
 
-// TestManyReaders has a crowd read at once, each a file of its own that is not on this machine, beside a few who read large files and have
-// large windows by then, and others who write. Nobody starves, nothing is wrong, and the daemon stays within its bounds, which do not
-// depend on how many there are.
+// TestManyReaders has a crowd read at once, each a file of its own that is not on this machine,
+// beside a few who read large files and have large windows by then, and others who write. Nobody
+// starves, nothing is wrong, and the daemon stays within its bounds, which do not depend on how
+// many there are.
 func TestManyReaders(t *testing.T) {
 	if testing.Short() {
 		t.Skip("moves hundreds of megabytes")
@@ -315,7 +318,9 @@ func TestManyReaders(t *testing.T) {
 		hogs = append(hogs, loadFile{name: fmt.Sprint("large-", i), number: i, size: 96 << 20})
 	}
 	for i := range readers {
-		few = append(few, loadFile{name: fmt.Sprint("small-", i), number: 100 + i, size: size + int64(i)*4099, direct: i%2 == 1})
+		few = append(
+			few, loadFile{name: fmt.Sprint("small-", i), number: 100 + i, size: size + int64(i)*4099, direct: i%2 == 1},
+		)
 	}
 	for i := range readers / 5 {
 		written = append(written, loadFile{name: fmt.Sprint("new-", i), number: 10_000 + i, size: 1<<20 + int64(i)*777})
@@ -383,7 +388,10 @@ func TestManyReaders(t *testing.T) {
 | readers | writers | seconds | RssAnon, MiB | threads | open files | goroutines | most that anybody had when the last got a byte, MiB |
 |--:|--:|--:|--:|--:|--:|--:|--:|
 | %d | %d | %.1f | %d | %d | %d | %d | %.1f |`
-	t.Logf(table, readers+len(hogs), len(written), took.Seconds(), u.anon>>20, u.threads, u.files, u.routines, float64(c.most.Load())/(1<<20))
+	t.Logf(
+		table, readers+len(hogs), len(written), took.Seconds(), u.anon>>20, u.threads, u.files, u.routines,
+		float64(c.most.Load())/(1<<20),
+	)
 	if n := c.begun.Load(); n != c.members {
 		t.Errorf("%d of %d got a byte", n, c.members)
 	}
@@ -417,8 +425,9 @@ func openFiles(t *testing.T, pid int) int {
 	return len(fds)
 }
 
-// TestFewDescriptors: what costs a descriptor is a media that is written, and a content that is read, for as long as that lasts. A daemon that may have few serves
-// any number of files one after the other; where too many are written at once it refuses the one too many, and goes on.
+// TestFewDescriptors: what costs a descriptor is a media that is written, and a content that is
+// read, for as long as that lasts. A daemon that may have few serves any number of files one after
+// the other; where too many are written at once it refuses the one too many, and goes on.
 func TestFewDescriptors(t *testing.T) {
 	const (
 		limit = 300
@@ -432,7 +441,10 @@ func TestFewDescriptors(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The soft limit is half of that: the daemon raises it.
-	mount := exec.Command("bash", "-c", fmt.Sprintf(`ulimit -Sn %d; ulimit -Hn %d; exec "$0" "$@"`, limit/2, limit), self, "mount", w.store, m.mnt, "--upload=background")
+	mount := exec.Command(
+		"bash", "-c", fmt.Sprintf(`ulimit -Sn %d; ulimit -Hn %d; exec "$0" "$@"`, limit/2, limit), self, "mount",
+		w.store, m.mnt, "--upload=background",
+	)
 	mount.Env, mount.Dir = m.env, m.home
 	if out, err := mount.CombinedOutput(); err != nil {
 		t.Fatalf("mount: %v\n%s", err, out)
@@ -466,7 +478,10 @@ func TestFewDescriptors(t *testing.T) {
 	if refused == 0 {
 		t.Errorf("%d files written at once, with %d descriptors", open, limit)
 	}
-	if got, err := os.ReadFile(name(many - 1)); err != nil && !errors.Is(err, syscall.EIO) || err == nil && string(got) != fmt.Sprint("content ", many-1) {
+	if got, err := os.ReadFile(
+		name(many - 1),
+	); err != nil && !errors.Is(err, syscall.EIO) ||
+		err == nil && string(got) != fmt.Sprint("content ", many-1) {
 		t.Errorf("a read meanwhile: %q, %v", got, err)
 	}
 	for _, f := range held {

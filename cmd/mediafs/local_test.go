@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What desktop systems drop stays on the machine that dropped it: trees with it are copied, edited and deleted as on a disk, not a byte of it is sent, and
-// another machine does not see it.
+// What desktop systems drop stays on the machine that dropped it: trees with it are copied, edited
+// and deleted as on a disk, not a byte of it is sent, and another machine does not see it.
 func TestLocalNames(t *testing.T) {
 	needs(t, "rsync", "setfattr")
 	w := newWire(t)
@@ -53,14 +53,18 @@ func TestLocalNames(t *testing.T) {
 
 	// A copy out of the library has everything, and rsync sees no difference.
 	m.compare(tree, filepath.Join(m.mnt, "plain"))
-	m.sh(`mv copied/100MEDIA/._moved only/ && mv only/._moved only/in-the-library && cp only/in-the-library only/._again && rm only/._again`)
+	m.sh(
+		`mv copied/100MEDIA/._moved only/ && mv only/._moved only/in-the-library && cp only/in-the-library only/._again && rm only/._again`,
+	)
 
 	other := w.machine()
 	other.mount(w.store)
 	if got := other.sh(`find . -name '._*' -o -name .DS_Store -o -name 'Thumbs.db' -o -name desktop.ini`); got != "" {
 		t.Errorf("the other machine sees\n%s", got)
 	}
-	if got := other.sh(`cd copied && find . -type f | sort`); got != "./100MEDIA/IMG_1.JPG\n./100MEDIA/IMG_2.JPG\n./100MEDIA/deep/IMG_1.JPG\n./100MEDIA/deep/IMG_2.JPG\n./IMG_1.JPG\n./IMG_2.JPG\n" {
+	if got := other.sh(
+		`cd copied && find . -type f | sort`,
+	); got != "./100MEDIA/IMG_1.JPG\n./100MEDIA/IMG_2.JPG\n./100MEDIA/deep/IMG_1.JPG\n./100MEDIA/deep/IMG_2.JPG\n./IMG_1.JPG\n./IMG_2.JPG\n" {
 		t.Errorf("the other machine sees\n%s", got)
 	}
 	if got := other.sh(`cat only/in-the-library`); got != marked+"IMG_2.JPG" {
@@ -72,7 +76,9 @@ func TestLocalNames(t *testing.T) {
 	m.kill()
 	m.umount()
 	m.mount(w.store)
-	if got := m.sh(`cat only/._IMG_1.JPG; getfattr --only-values -n user.mark only/.DS_Store; stat -c ' %a %Y' only/Thumbs.db`); !strings.HasPrefix(got, marked+"IMG_1.JPGmore\nyes 600 98") {
+	if got := m.sh(
+		`cat only/._IMG_1.JPG; getfattr --only-values -n user.mark only/.DS_Store; stat -c ' %a %Y' only/Thumbs.db`,
+	); !strings.HasPrefix(got, marked+"IMG_1.JPGmore\nyes 600 98") {
 		t.Errorf("after a crash: %q", got)
 	}
 	m.sh(`rm -r copied plain only && test -z "$(ls -A)"`)
@@ -94,8 +100,9 @@ func TestLocalNames(t *testing.T) {
 	other.umount()
 }
 
-// A name that only looks like one that stays here is no matter: rsync's temporary file of a photo costs its bytes once, and
-// every rename and link within a folder succeeds, whichever names it is about.
+// A name that only looks like one that stays here is no matter: rsync's temporary file of a photo
+// costs its bytes once, and every rename and link within a folder succeeds, whichever names it is
+// about.
 func TestNamesThatLookLocal(t *testing.T) {
 	needs(t, "rsync")
 	w := newWire(t)
@@ -179,7 +186,10 @@ func TestNameList(t *testing.T) {
 		"none": {}, "/": {}, "/._*/.DS_Store/": {"._*", ".DS_Store"}, "~$*": {"~$*"}, string(defaultNames): nil,
 	} {
 		var l nameList
-		if err := l.UnmarshalText([]byte(text)); err != nil || !slices.Equal(l.names(), want) || (l.names() == nil) != (want == nil) {
+		if err := l.UnmarshalText(
+			[]byte(text),
+		); err != nil || !slices.Equal(l.names(), want) ||
+			(l.names() == nil) != (want == nil) {
 			t.Errorf("%q: %q, %v", text, l.names(), err)
 		}
 	}

@@ -12,11 +12,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// logLimit is where a log file is put aside as FILE.1, in bytes. Two of these hold months of a quiet mount and never fill a disk.
+// logLimit is where a log file is put aside as FILE.1, in bytes. Two of these hold months of a
+// quiet mount and never fill a disk.
 const logLimit = 8 << 20
 
-// A logFile is a log that is put aside when it has grown to its limit. The runtime's last words (a panic with all stacks) go to
-// the same file. Before begin it takes nothing. logrus calls Write under its own lock.
+// A logFile is a log that is put aside when it has grown to its limit. The runtime's last words (a
+// panic with all stacks) go to the same file. Before begin it takes nothing. logrus calls Write
+// under its own lock.
 type logFile struct {
 	path  string
 	limit int64
@@ -24,7 +26,8 @@ type logFile struct {
 	size  int64
 }
 
-// begin opens the file. undo takes one that was not there before away, with its folder: the log of a mount that never was says what its caller was told.
+// begin opens the file. undo takes one that was not there before away, with its folder: the log of
+// a mount that never was says what its caller was told.
 func (l *logFile) begin() (undo func(), err error) {
 	dir := filepath.Dir(l.path)
 	_, folder := os.Lstat(dir)
@@ -70,7 +73,8 @@ func (l *logFile) Write(b []byte) (int, error) {
 	}
 	if l.size > 0 && l.size+int64(len(b)) > l.limit {
 		old := l.file
-		// When it cannot be put aside the old file goes on: a log that is too long is better than none.
+		// When it cannot be put aside the old file goes on: a log that is too long is better than
+		// none.
 		if os.Rename(l.path, l.path+".1") == nil && l.open() == nil {
 			old.Close()
 		}

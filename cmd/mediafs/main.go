@@ -1,8 +1,9 @@
-// Command mediafs mounts a media library, kept in an S3 bucket or in a local directory, as a local drive.
+// Command mediafs mounts a media library, kept in an S3 bucket or in a local directory, as a local
+// drive.
 //
-// It is wiring: flags, the environment and the configuration file become options of fs/daemon, and what the daemon says becomes
-// lines, exit codes and progress bars. One file a subcommand. The whole program runs in process through Main. Here, and nowhere else, the
-// log is configured.
+// It is wiring: flags, the environment and the configuration file become options of fs/daemon, and
+// what the daemon says becomes lines, exit codes and progress bars. One file a subcommand. The
+// whole program runs in process through Main. Here, and nowhere else, the log is configured.
 package main
 
 import (
@@ -62,11 +63,19 @@ func (p *program) root() *cobra.Command {
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usage(cmd, "%s", err)
 	})
-	root.AddGroup(&cobra.Group{ID: drive, Title: "Libraries as drives:"}, &cobra.Group{ID: aboutMedia, Title: "What the media are:"})
-	group(root, drive, p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.checkCommand(), p.gcCommand(),
-		p.importCommand(), p.exportCommand())
-	group(root, aboutMedia, p.infoCommand(), p.restoreArchivedCommand(), p.findCommand(), p.tagCommand(), p.rateCommand(), p.favoriteCommand(), p.voteCommand(), p.commentCommand(),
-		p.hideCommand(), p.moderateCommand(), p.setCommand(), p.trashCommand(), p.versionsCommand(), p.uploadsCommand(), p.settingCommand())
+	root.AddGroup(
+		&cobra.Group{ID: drive, Title: "Libraries as drives:"},
+		&cobra.Group{ID: aboutMedia, Title: "What the media are:"},
+	)
+	group(
+		root, drive, p.mountCommand(), p.umountCommand(), p.statusCommand(), p.flushCommand(), p.checkCommand(),
+		p.gcCommand(), p.importCommand(), p.exportCommand(),
+	)
+	group(
+		root, aboutMedia, p.infoCommand(), p.restoreArchivedCommand(), p.findCommand(), p.tagCommand(), p.rateCommand(),
+		p.favoriteCommand(), p.voteCommand(), p.commentCommand(), p.hideCommand(), p.moderateCommand(), p.setCommand(),
+		p.trashCommand(), p.versionsCommand(), p.uploadsCommand(), p.settingCommand(),
+	)
 	root.AddCommand(p.versionCommand(), p.factsWorkerCommand())
 	return root
 }

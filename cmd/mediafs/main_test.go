@@ -23,7 +23,8 @@ import (
 	"mediafs/fs/fuse"
 )
 
-// runAsProgram in the environment makes the test binary mediafs itself, so that a mount has a process of its own: a bug that hangs hangs that one.
+// runAsProgram in the environment makes the test binary mediafs itself, so that a mount has a
+// process of its own: a bug that hangs hangs that one.
 const runAsProgram = "MEDIAFS_TEST_RUN_AS"
 
 func TestMain(m *testing.M) {
@@ -37,19 +38,23 @@ func TestMain(m *testing.M) {
 		panicIntoLog()
 	}
 	if len(os.Args) > 1 && !strings.HasPrefix(os.Args[1], "-test.") {
-		// Run as mediafs by something that took the environment away: these tests must not begin again in there, and again.
+		// Run as mediafs by something that took the environment away: these tests must not begin
+		// again in there, and again.
 		fmt.Fprintf(os.Stderr, "the test binary was run as %q without %s\n", os.Args, runAsProgram)
 		os.Exit(exitUsage)
 	}
-	// As a helper of mount(8), which may have cleared the environment. Without this it would run all tests, and they it.
-	if strings.Contains(filepath.Base(os.Args[0]), "mount.") && !slices.ContainsFunc(os.Args[1:], func(arg string) bool {
-		return strings.HasPrefix(arg, "-test.")
-	}) {
+	// As a helper of mount(8), which may have cleared the environment. Without this it would run
+	// all tests, and they it.
+	if strings.Contains(filepath.Base(os.Args[0]), "mount.") &&
+		!slices.ContainsFunc(os.Args[1:], func(arg string) bool {
+			return strings.HasPrefix(arg, "-test.")
+		}) {
 		main()
 		os.Exit(1)
 	}
-	// Thousands of files, each synced to disk several times: in memory that is free, and what a sync promises is tested elsewhere. versitygw
-	// keeps what it knows of objects in extended attributes.
+	// Thousands of files, each synced to disk several times: in memory that is free, and what a
+	// sync promises is tested elsewhere. versitygw keeps what it knows of objects in extended
+	// attributes.
 	const memory = "/dev/shm"
 	if os.Getenv("TMPDIR") == "" && unix.Setxattr(memory, "user.mediafs.test", []byte("x"), 0) == nil {
 		unix.Removexattr(memory, "user.mediafs.test")
@@ -82,8 +87,11 @@ func newMachine(t *testing.T, env ...string) *machine {
 		t.Fatal(err)
 	}
 	m := &machine{t: t, home: home, mnt: filepath.Join(home, "mnt")}
-	m.env = append(os.Environ(), runAsProgram+"=mediafs", "HOME="+home, "XDG_STATE_HOME=", "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=",
-		"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN=", "AWS_PROFILE=", "AWS_EC2_METADATA_DISABLED=true")
+	m.env = append(
+		os.Environ(), runAsProgram+"=mediafs", "HOME="+home, "XDG_STATE_HOME=", "XDG_CACHE_HOME=", "XDG_DATA_HOME=",
+		"XDG_CONFIG_HOME=", "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN=", "AWS_PROFILE=",
+		"AWS_EC2_METADATA_DISABLED=true",
+	)
 	m.env = append(m.env, env...)
 	races := filepath.Join(home, "race") // a daemon's standard error goes nowhere
 	m.env = append(m.env, "GORACE=log_path="+races)
@@ -191,11 +199,16 @@ func (m *machine) umount() {
 	}
 }
 
-// again is the same machine after umount with nothing kept of catalog and cache: to the store, a second machine.
+// again is the same machine after umount with nothing kept of catalog and cache: to the store, a
+// second machine.
 func (m *machine) again(store string, flags ...string) {
 	m.t.Helper()
 	second := filepath.Join(m.home, "second")
-	m.mount(store, append(flags, "--catalog-dir="+filepath.Join(second, "catalog"), "--cache-dir="+filepath.Join(second, "cache"))...)
+	m.mount(
+		store,
+		append(
+			flags, "--catalog-dir="+filepath.Join(second, "catalog"), "--cache-dir="+filepath.Join(second, "cache"),
+		)...)
 }
 
 func (m *machine) mounted() bool {

@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// A deed of a story is one command. Its words are split at spaces, ~ is a space, @/ the root of the library as the story sees it.
+// A deed of a story is one command. Its words are split at spaces, ~ is a space, @/ the root of the
+// library as the story sees it.
 type deed struct {
 	do   string
 	code int
@@ -17,13 +18,17 @@ type deed struct {
 	says string // in standard error; empty: nothing is said
 }
 
-// story is what a person does with a library of a few media, with what it must look like, in a mount and in a library that is not mounted.
+// story is what a person does with a library of a few media, with what it must look like, in a
+// mount and in a library that is not mounted.
 var story = []deed{
 	{do: "tag --add sea,sun @/a.jpg @/b.jpg"},
 	{do: "tag @/a.jpg", out: "@/a.jpg: sea, sun\n"},
 	{do: "tag --remove sun --add sand @/b.jpg"},
 	{do: "tag --all", out: "sand  1\nsea   2\nsun   1\n"},
-	{do: "tag --all --json", out: `{"tag":"sand","count":1}` + "\n" + `{"tag":"sea","count":2}` + "\n" + `{"tag":"sun","count":1}` + "\n"},
+	{
+		do:  "tag --all --json",
+		out: `{"tag":"sand","count":1}` + "\n" + `{"tag":"sea","count":2}` + "\n" + `{"tag":"sun","count":1}` + "\n",
+	},
 	{do: "tag --set= @/b.jpg"},
 	{do: "tag --json @/b.jpg", out: `{"path":"@/b.jpg","tags":[]}` + "\n"},
 	{do: "tag --add a/b @/a.jpg", code: exitUsage, says: "without '/'"},
@@ -45,8 +50,11 @@ var story = []deed{
 	{do: "comment --user ben --answers 1 @/a.jpg At~the~sea"},
 	{do: "comment @/a.jpg", out: "TIME  1 ana: Where is that?\nTIME  2 ben: At the sea\n"},
 	{do: "comment --moderate 2=denied --reason 3 @/a.jpg"},
-	{do: "comment --json @/a.jpg", out: `{"number":1,"user":"ana","text":"Where is that?","time":"TIME","moderation":0}` + "\n" +
-		`{"number":2,"user":"ben","text":"At the sea","time":"TIME","moderation":-1,"denied_reason":3,"answers":1}` + "\n"},
+	{
+		do: "comment --json @/a.jpg",
+		out: `{"number":1,"user":"ana","text":"Where is that?","time":"TIME","moderation":0}` + "\n" +
+			`{"number":2,"user":"ben","text":"At the sea","time":"TIME","moderation":-1,"denied_reason":3,"answers":1}` + "\n",
+	},
 	{do: "comment --remove 2 @/a.jpg"},
 	{do: "comment --remove 2 @/a.jpg", code: exitFailed, says: "comment 2: does not exist"},
 	{do: "set @/a.jpg title=The~beach taken=2024-05-01T10:00:00+02:00 place=38.71,-9.14 groups+=7"},
@@ -67,18 +75,30 @@ var story = []deed{
 	{do: "find --in @/folder c", out: "@/folder/c.txt\n"},
 	{do: "find --in @/folder beach"},
 	{do: "find --in @/a.jpg beach", code: exitFailed, says: "not a folder"},
-	{do: "find --long beach", out: "       1 B  2024-05-01 10:00  -                  8  @/a.jpg  \"The beach\"  #sea  #sun\n"},
+	{
+		do:  "find --long beach",
+		out: "       1 B  2024-05-01 10:00  -                  8  @/a.jpg  \"The beach\"  #sea  #sun\n",
+	},
 	{do: "find colour:red", code: exitUsage, says: "colour"},
 	{do: "info @/a.jpg @/missing.jpg", code: exitFailed, out: "*", says: "missing.jpg: "},
 
-	{do: "versions list --json @/edited", out: `{"number":1,"size":4096,"modified":"TIME","replaced":"TIME","reason":"edit"}` + "\n"},
+	{
+		do:  "versions list --json @/edited",
+		out: `{"number":1,"size":4096,"modified":"TIME","replaced":"TIME","reason":"edit"}` + "\n",
+	},
 	{do: "versions show @/edited 1", out: strings.Repeat("x", 4096)},
 	{do: "versions show @/edited 9", code: exitFailed, says: "@/edited: "},
 	{do: "versions restore @/edited 1"},
-	{do: "versions list --json @/edited", out: `{"number":2,"size":4,"modified":"TIME","replaced":"TIME","reason":"restore"}` + "\n"},
+	{
+		do:  "versions list --json @/edited",
+		out: `{"number":2,"size":4,"modified":"TIME","replaced":"TIME","reason":"restore"}` + "\n",
+	},
 	{do: "versions list @/folder", code: exitFailed, says: "@/folder: "},
 
-	{do: "trash list", out: "ENTRY  TIME  1 B     USER  @/folder/gone.jpg\nENTRY  TIME  1 B     USER  @/gone.jpg\nENTRY  TIME  folder  USER  @/gone\n"},
+	{
+		do:  "trash list",
+		out: "ENTRY  TIME  1 B     USER  @/folder/gone.jpg\nENTRY  TIME  1 B     USER  @/gone.jpg\nENTRY  TIME  folder  USER  @/gone\n",
+	},
 	{do: "trash restore @/gone.jpg", out: "@/gone.jpg\n"},
 	{do: "trash restore @/gone.jpg", code: exitFailed, says: "nothing of that number or path is in the trash"},
 	{do: "trash restore @/folder/gone.jpg --to @/found.jpg", out: "@/found.jpg\n"},
@@ -92,7 +112,10 @@ var story = []deed{
 
 	{do: "setting view-folder", out: ".media\n"},
 	{do: "setting view-folder .views"},
-	{do: "setting --json", out: `{"name":"view-folder","value":".views","means":"name at the root under which views appear"}` + "\n"},
+	{
+		do:  "setting --json",
+		out: `{"name":"view-folder","value":".views","means":"name at the root under which views appear"}` + "\n",
+	},
 	{do: "setting --unset view-folder"},
 	{do: "setting view-folder a.jpg", code: exitFailed, says: "already exists"},
 	{do: "setting colour", code: exitUsage, says: "there is no such setting"},
@@ -110,7 +133,8 @@ func told(text, root string) string {
 	if root != "" {
 		text = strings.ReplaceAll(text, root+"/", "@/")
 	} else {
-		text = regexp.MustCompile(`(?m)(^|"|\x00| )/(a\.jpg|b\.jpg|folder|gone|found|edited|missing)`).ReplaceAllString(text, "$1@/$2")
+		text = regexp.MustCompile(`(?m)(^|"|\x00| )/(a\.jpg|b\.jpg|folder|gone|found|edited|missing)`).
+			ReplaceAllString(text, "$1@/$2")
 	}
 	return text
 }
@@ -121,7 +145,8 @@ func (m *machine) tells(t *testing.T, s deed, root string, flags ...string) {
 	for i, word := range strings.Fields(s.do) {
 		word = strings.ReplaceAll(strings.ReplaceAll(word, "@/", root+"/"), "~", " ")
 		args = append(args, word)
-		if i == 0 && word != "trash" && word != "versions" && word != "uploads" || i == 1 && len(args) == 2 && len(flags) > 0 && args[len(args)-1] == word && sub[args[0]] {
+		if i == 0 && word != "trash" && word != "versions" && word != "uploads" ||
+			i == 1 && len(args) == 2 && len(flags) > 0 && args[len(args)-1] == word && sub[args[0]] {
 			args = append(args, flags...)
 		}
 	}
@@ -190,7 +215,9 @@ func TestMediaCommands(t *testing.T) {
 			m.tells(t, s, "", "--library="+store)
 		}
 		m.mount(store)
-		if got := m.sh(`getfattr --only-values -n user.xdg.tags a.jpg; echo; getfattr --only-values -n user.baloo.rating b.jpg`); got != "sea,sun\n9" {
+		if got := m.sh(
+			`getfattr --only-values -n user.xdg.tags a.jpg; echo; getfattr --only-values -n user.baloo.rating b.jpg`,
+		); got != "sea,sun\n9" {
 			t.Errorf("after the commands the mount has %q", got)
 		}
 		m.umount()

@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// TestMediaInfo pins what mediafs info tells of a media with all sorts of things said of it: programs read the JSON. -update writes it anew.
+// TestMediaInfo pins what mediafs info tells of a media with all sorts of things said of it:
+// programs read the JSON. -update writes it anew.
 func TestMediaInfo(t *testing.T) {
 	m := newMachine(t, "TZ=UTC", "MEDIAFS_FACTS=off")
 	m.mount(fileURL(newFolder(t, m.home, "store")))

@@ -29,7 +29,9 @@ func TestMediaPaths(t *testing.T) {
 	m.mount(store)
 	const odd = "od\n\x1b[31md\xff.jpg"
 	write(t, filepath.Join(m.mnt, odd), "odd")
-	m.sh(`echo a >a.jpg; ln a.jpg b.jpg; ln -s a.jpg soft; ln -s /etc/hostname out; mkdir folder; ln -s folder dir; echo c >folder/c.jpg; ln -s "$PWD/folder/c.jpg" ../shortcut; echo d >-d.jpg`)
+	m.sh(
+		`echo a >a.jpg; ln a.jpg b.jpg; ln -s a.jpg soft; ln -s /etc/hostname out; mkdir folder; ln -s folder dir; echo c >folder/c.jpg; ln -s "$PWD/folder/c.jpg" ../shortcut; echo d >-d.jpg`,
+	)
 	at := func(name string) string { return filepath.Join(m.mnt, name) }
 
 	t.Run("links and views", func(t *testing.T) {
@@ -61,7 +63,8 @@ func TestMediaPaths(t *testing.T) {
 		if err := json.Unmarshal([]byte(text), &found); err != nil || string(found.Bytes) != at(odd) {
 			t.Errorf("%s: %v", text, err)
 		}
-		if text := m.says(t, exitOK, "", "info", at(odd)); strings.Contains(text, "\x1b") || strings.Contains(text, "\xff") {
+		if text := m.says(t, exitOK, "", "info", at(odd)); strings.Contains(text, "\x1b") ||
+			strings.Contains(text, "\xff") {
 			t.Errorf("not safe for a terminal: %q", text)
 		}
 		m.says(t, exitFailed, `\x1b[31mnone: does not exist`, "info", at("\x1b[31mnone"))
@@ -69,7 +72,9 @@ func TestMediaPaths(t *testing.T) {
 
 	t.Run("some of many", func(t *testing.T) {
 		code, _, stderr := m.mediafs("rate", "7", at("none"), at("a.jpg"), at("folder"), at("folder/c.jpg"))
-		if code != exitFailed || strings.Count(stderr, "\n") != 2 || !strings.Contains(stderr, at("none")+": does not exist") || !strings.Contains(stderr, at("folder")+": ") {
+		if code != exitFailed || strings.Count(stderr, "\n") != 2 ||
+			!strings.Contains(stderr, at("none")+": does not exist") ||
+			!strings.Contains(stderr, at("folder")+": ") {
 			t.Errorf("exit code %d, %s", code, stderr)
 		}
 		if got := m.says(t, exitOK, "", "find", "--library", m.mnt, "--count", "rating:7"); got != "2\n" {
@@ -98,7 +103,10 @@ func TestMediaPaths(t *testing.T) {
 	t.Run("no library", func(t *testing.T) {
 		empty := newFolder(t, m.home, "empty")
 		m.says(t, exitNoLibrary, "mount it once to make a library", "find", "--library", fileURL(empty), "one")
-		m.says(t, exitNoLibrary, "mount it once to make a library", "tag", "--library", fileURL(empty), "--add", "x", "a.jpg")
+		m.says(
+			t, exitNoLibrary, "mount it once to make a library", "tag", "--library", fileURL(empty), "--add", "x",
+			"a.jpg",
+		)
 		if made, err := os.ReadDir(empty); err != nil || len(made) != 0 {
 			t.Errorf("a command made %v, %v", made, err)
 		}

@@ -17,12 +17,15 @@ import (
 // learned waits until what the bytes of all media say was read.
 func (m *machine) learned() {
 	m.t.Helper()
-	if !eventually(func() bool { s := m.status(); return !s.Media.FactsPending && s.Media.ToIndex == 0 && s.Pending.None() }) {
+	if !eventually(
+		func() bool { s := m.status(); return !s.Media.FactsPending && s.Media.ToIndex == 0 && s.Pending.None() },
+	) {
 		m.t.Fatalf("facts are never read: %+v", m.status())
 	}
 }
 
-// A known media is one of testdata/media, with what its README says of it. Attributes are extended ones below user.media.
+// A known media is one of testdata/media, with what its README says of it. Attributes are extended
+// ones below user.media.
 type known struct {
 	name   string
 	attrs  string // name=value, a line each
@@ -165,8 +168,8 @@ const song = `
 		facts.composer=J. Fourier
 		facts.sample_rate=44100`
 
-// TestMedia is what makes the drive one of media: files are copied to it, and what their bytes say is there to read, to search and to browse; what people say
-// wins; another machine knows the same.
+// TestMedia is what makes the drive one of media: files are copied to it, and what their bytes say
+// is there to read, to search and to browse; what people say wins; another machine knows the same.
 func TestMedia(t *testing.T) {
 	needs(t, "rsync", "getfattr", "setfattr")
 	m := newMachine(t)
@@ -205,7 +208,10 @@ func TestMedia(t *testing.T) {
 		m.do("tag", "--add", "coast", m.mnt+"/card/captioned.jpg")
 		m.do("set", m.mnt+"/card/captioned.jpg", "title=By the sea")
 		m.sh(`setfattr -n user.baloo.rating -v 10 card/captioned.jpg`)
-		captioned := known{"captioned.jpg", "tags=sea,café,犬,coast\ntitle=By the sea\nrating=10\nfacts.title=Café am Meer", "tag:coast"}
+		captioned := known{
+			"captioned.jpg", "tags=sea,café,犬,coast\ntitle=By the sea\nrating=10\nfacts.title=Café am Meer",
+			"tag:coast",
+		}
 		m.knows(t, captioned)
 		m.sh(`ln card/plain.jpg .media/tags/coast/ && rm .media/tags/coast/captioned.jpg`)
 		m.knows(t, known{"plain.jpg", "tags=coast", "tag:coast"})
@@ -217,7 +223,8 @@ func TestMedia(t *testing.T) {
 		m.do("set", "--clear", "title", "--clear", "tags", m.mnt+"/card/captioned.jpg")
 	})
 
-	// An inode that the kernel knows has other tags at once, and a picture in it comes out as it went in.
+	// An inode that the kernel knows has other tags at once, and a picture in it comes out as it
+	// went in.
 	picture := filepath.Join(m.home, "cover.jpg")
 	m.do("info", "--picture", picture, m.mnt+"/card/song.mp3")
 	if b, err := os.ReadFile(picture); err != nil || len(b) != 5558 {
@@ -280,7 +287,8 @@ func (m *machine) knows(t *testing.T, k known) {
 			t.Errorf("%s is %v in the JSON, want %q", name, got, want)
 		}
 	}
-	if record.Size == 0 || len(record.SHA256) != 64 || !slices.Equal(record.Paths, []string{"/card/" + k.name}) || time.Since(record.Uploaded) > time.Hour {
+	if record.Size == 0 || len(record.SHA256) != 64 || !slices.Equal(record.Paths, []string{"/card/" + k.name}) ||
+		time.Since(record.Uploaded) > time.Hour {
 		t.Errorf("record %+v", record)
 	}
 	var found []string
@@ -305,7 +313,8 @@ func attribute(t *testing.T, at, name string) string {
 	return out
 }
 
-// sameValue compares texts, and numbers within a thousandth: durations are counted in units of a sample.
+// sameValue compares texts, and numbers within a thousandth: durations are counted in units of a
+// sample.
 func sameValue(got, want string) bool {
 	var a, b float64
 	if _, err := fmt.Sscanf(want, "%g", &b); err == nil && !strings.ContainsAny(want, "-:,/ ") {

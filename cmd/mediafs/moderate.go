@@ -10,12 +10,15 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// moderations are the statuses of moderation that have names; services have numbers, and only of these is said what they mean.
+// moderations are the statuses of moderation that have names; services have numbers, and only of
+// these is said what they mean.
 const moderations = "none (0), approved (1), 2, 3 or denied (-1)"
 
 func (p *program) moderateCommand() *cobra.Command {
 	var reason int
-	s := &subject{instead: "setfattr -n user.media.moderation -v 1 FILE of files that are yours, and ls %s/.media/moderation"}
+	s := &subject{
+		instead: "setfattr -n user.media.moderation -v 1 FILE of files that are yours, and ls %s/.media/moderation",
+	}
 	cmd := &cobra.Command{
 		Use:     "moderate STATUS PATH…",
 		Short:   "Judge media for the public",
@@ -32,7 +35,10 @@ func (p *program) moderateCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		edits := []control.MediaEdit{{Field: "moderation", Do: "set", Value: strconv.Itoa(status)}, {Field: "denied_reason", Do: "clear"}}
+		edits := []control.MediaEdit{
+			{Field: "moderation", Do: "set", Value: strconv.Itoa(status)},
+			{Field: "denied_reason", Do: "clear"},
+		}
 		if f.Changed("reason") {
 			edits[1] = control.MediaEdit{Field: "denied_reason", Do: "set", Value: strconv.Itoa(reason)}
 		}

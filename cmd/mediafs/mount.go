@@ -21,8 +21,9 @@ import (
 	"mediafs/fs/daemon"
 )
 
-// memoryLimit is the soft limit of what the runtime takes, in bytes, unless GOMEMLIMIT says otherwise: buffers of reads and uploads (96 MiB) and the
-// catalog's caches (80 MiB) fit with room, and near it the collector works harder, so that garbage does not double that.
+// memoryLimit is the soft limit of what the runtime takes, in bytes, unless GOMEMLIMIT says
+// otherwise: buffers of reads and uploads (96 MiB) and the catalog's caches (80 MiB) fit with room,
+// and near it the collector works harder, so that garbage does not double that.
 const memoryLimit = 220 << 20
 
 // A mounting is one mount command with everything resolved.
@@ -68,7 +69,10 @@ func (p *program) mountCommand() *cobra.Command {
 	}
 	f.BoolVarP(&foreground, "foreground", short, false, "stay in the foreground and log to standard error")
 	f.Var(flagValue{&configFile, "FILE"}, "config", "configuration file")
-	f.StringArrayVarP(&mountOpts, "options", "o", nil, "options as mount(8) has them: ro, noexec, allow_other, cache_size=5GiB, remount, …")
+	f.StringArrayVarP(
+		&mountOpts, "options", "o", nil,
+		"options as mount(8) has them: ro, noexec, allow_other, cache_size=5GiB, remount, …",
+	)
 	f.IntVar(&readyFD, "ready-fd", 0, "")
 	f.Var(flagValue{&m.source, "TEXT"}, "source", "")
 	f.MarkHidden("ready-fd") //nolint:errcheck // the flag is there
@@ -113,7 +117,10 @@ func (p *program) mountCommand() *cobra.Command {
 			err = p.asking(m, func(create bool) error { return p.spawn(cmd.Context(), m, create) })
 		}
 		if err == nil && helper.verbose {
-			p.printf("mediafs: %s mounted on %s\n", printable(cmp.Or(m.options.Source, m.options.Store)), printable(m.options.Dir))
+			p.printf(
+				"mediafs: %s mounted on %s\n", printable(cmp.Or(m.options.Source, m.options.Store)),
+				printable(m.options.Dir),
+			)
 		}
 		return err
 	}
@@ -214,16 +221,18 @@ func (s *settings) options(store string, pl places) daemon.Options {
 	}
 }
 
-// Set by tests alone: step is called at named points of writing, uploading and committing, to stop the world there; flushDelay is when the upload
-// follows a close by another process than the opener's, 0 for the usual 2 s; tune has the last word on all other limits.
+// Set by tests alone: step is called at named points of writing, uploading and committing, to stop
+// the world there; flushDelay is when the upload follows a close by another process than the
+// opener's, 0 for the usual 2 s; tune has the last word on all other limits.
 var (
 	step       func(point string)
 	flushDelay time.Duration
 	tune       func(*daemon.Options)
 )
 
-// repeat is the command line that does the same in the background, from whatever folder: everything resolved, so that neither the environment nor the
-// configuration file is asked twice. No secret can be in it, since no setting takes one.
+// repeat is the command line that does the same in the background, from whatever folder: everything
+// resolved, so that neither the environment nor the configuration file is asked twice. No secret
+// can be in it, since no setting takes one.
 func (m *mounting) repeat(f *pflag.FlagSet) []string {
 	var again []string
 	again = append(again, m.extra.repeat()...)
@@ -239,14 +248,18 @@ func (m *mounting) repeat(f *pflag.FlagSet) []string {
 	return append(again, "--", m.options.Store, m.options.Dir)
 }
 
-// asking runs mount; where the bucket or folder holds other objects and no library, it asks a person at a terminal whether to
-// make one there, and runs mount again. Nothing has been written by then.
+// asking runs mount; where the bucket or folder holds other objects and no library, it asks a
+// person at a terminal whether to make one there, and runs mount again. Nothing has been written by
+// then.
 func (p *program) asking(m *mounting, mount func(create bool) error) error {
 	err := mount(bool(m.settings.create))
 	if !errors.Is(err, daemon.ErrForeign) || !isTerminal(p.stdin) {
 		return err
 	}
-	p.errorf("%s holds other objects and no library.\nMake a library among them? Nothing of theirs is changed. [y/N] ", printable(m.options.Store))
+	p.errorf(
+		"%s holds other objects and no library.\nMake a library among them? Nothing of theirs is changed. [y/N] ",
+		printable(m.options.Store),
+	)
 	answer, _ := bufio.NewReader(p.stdin).ReadString('\n')
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
@@ -269,13 +282,17 @@ func (p *program) foreground(ctx context.Context, m *mounting, create bool) erro
 	})
 }
 
-// serve opens the daemon, says so, and closes it when it is told to: by a signal, through the socket, or because somebody unmounted.
-func (p *program) serve(ctx context.Context, m *mounting, create bool, log *logrus.Logger, ready func(*daemon.Daemon)) error {
+// serve opens the daemon, says so, and closes it when it is told to: by a signal, through the
+// socket, or because somebody unmounted.
+func (p *program) serve(
+	ctx context.Context, m *mounting, create bool, log *logrus.Logger, ready func(*daemon.Daemon),
+) error {
 	if p.env("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
 	if file := string(m.settings.credentialsFile); file != "" {
-		// The one place where what reads credentials files can be told of another one; this process mounts one library.
+		// The one place where what reads credentials files can be told of another one; this process
+		// mounts one library.
 		if err := os.Setenv("AWS_SHARED_CREDENTIALS_FILE", file); err != nil {
 			return fmt.Errorf("name the credentials file: %w", err)
 		}
@@ -336,7 +353,12 @@ func (p *program) serve(ctx context.Context, m *mounting, create bool, log *logr
 	case s := <-signals:
 		log.Warnf("%s again: leaving at once; what is not uploaded stays in %s", s, m.options.CatalogDir)
 		d.Abandon()
-		return &exitError{exitPending, fmt.Errorf("left at once; what is not uploaded stays in %s and goes on with the next mount", m.options.CatalogDir)}
+		return &exitError{
+			exitPending,
+			fmt.Errorf(
+				"left at once; what is not uploaded stays in %s and goes on with the next mount", m.options.CatalogDir,
+			),
+		}
 	}
 	if err != nil {
 		log.Errorf("close: %v", err)

@@ -22,8 +22,9 @@ const (
 	asUmount      // by umount(8): umount.mediafs DIR [-flnrv] [-N NAMESPACE] [-t TYPE]
 )
 
-// commandArgs takes the program's name off, which says what it is run as. mount(8) and umount(8) look for a helper by the type of the file system, which is mediafs in
-// /etc/fstab and fuse.mediafs in the mount table.
+// commandArgs takes the program's name off, which says what it is run as. mount(8) and umount(8)
+// look for a helper by the type of the file system, which is mediafs in /etc/fstab and fuse.mediafs
+// in the mount table.
 func commandArgs(args []string) (role, []string) {
 	if len(args) == 0 {
 		return asItself, nil
@@ -38,8 +39,10 @@ func commandArgs(args []string) (role, []string) {
 		return asUmount, append([]string{"umount"}, args[1:]...)
 	}
 	args = args[1:]
-	// mount.fuse of FUSE runs `mediafs SOURCE DIR -o OPTIONS` for mount -t fuse.mediafs, and puts dev and suid in front that nobody asked for.
-	if len(args) == 4 && args[2] == "-o" && filepath.IsAbs(args[1]) && args[0] != "mount" && args[0] != "export" && !strings.HasPrefix(args[0], "-") {
+	// mount.fuse of FUSE runs `mediafs SOURCE DIR -o OPTIONS` for mount -t fuse.mediafs, and puts
+	// dev and suid in front that nobody asked for.
+	if len(args) == 4 && args[2] == "-o" && filepath.IsAbs(args[1]) && args[0] != "mount" && args[0] != "export" &&
+		!strings.HasPrefix(args[0], "-") {
 		var options []string
 		for _, o := range splitOptions(args[3:]) {
 			if o != "dev" && o != "suid" {
@@ -90,8 +93,9 @@ func (h *helperFlags) check() error {
 	return &exitError{exitUsage, fmt.Errorf("-t %s: this is the file system mediafs", h.kind)}
 }
 
-// enter makes this program begin again in the mount namespace that -N names, without that flag. It returns when there is none, when this one is meant (as for the program that has
-// begun again with a flag in another spelling, like -vN), or with an error.
+// enter makes this program begin again in the mount namespace that -N names, without that flag. It
+// returns when there is none, when this one is meant (as for the program that has begun again with
+// a flag in another spelling, like -vN), or with an error.
 func (h *helperFlags) enter(args []string) error {
 	if h.namespace == "" {
 		return nil

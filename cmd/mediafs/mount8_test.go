@@ -19,10 +19,12 @@ import (
 	"mediafs/fs/fuse"
 )
 
-// inNamespace in the environment says that the test runs in a mount namespace of its own, where this program is a helper of mount(8).
+// inNamespace in the environment says that the test runs in a mount namespace of its own, where
+// this program is a helper of mount(8).
 const inNamespace = "MEDIAFS_TEST_NAMESPACE"
 
-// asHelper runs the test binary, with its arguments, where mount(8) finds it. What is mounted there ends with the namespace.
+// asHelper runs the test binary, with its arguments, where mount(8) finds it. What is mounted there
+// ends with the namespace.
 const asHelper = `
 self=$1; shift
 mount --make-rprivate /
@@ -60,7 +62,9 @@ func mount8(t *testing.T, test func(t *testing.T)) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*commandDeadline)
 	defer cancel()
-	c := exec.CommandContext(ctx, "unshare", "-m", "sh", "-ec", asHelper, "sh", self, "-test.run=^"+t.Name()+"$", "-test.v")
+	c := exec.CommandContext(
+		ctx, "unshare", "-m", "sh", "-ec", asHelper, "sh", self, "-test.run=^"+t.Name()+"$", "-test.v",
+	)
 	c.Env = append(os.Environ(), inNamespace+"=1")
 	out, err := c.CombinedOutput()
 	switch {
@@ -78,7 +82,13 @@ func machine8(t *testing.T, uid int) *machine {
 	t.Helper()
 	m := newMachine(t)
 	users := filepath.Join(t.TempDir(), "passwd")
-	write(t, users, fmt.Sprintf("root:x:0:0:root:%s:/bin/sh\nnobody:x:%d:%d:nobody:%s:/bin/sh\n", m.home, max(uid, 1), max(uid, 1), m.home))
+	write(
+		t,
+		users,
+		fmt.Sprintf(
+			"root:x:0:0:root:%s:/bin/sh\nnobody:x:%d:%d:nobody:%s:/bin/sh\n", m.home, max(uid, 1), max(uid, 1), m.home,
+		),
+	)
 	m.must("mount", "--bind", users, "/etc/passwd")
 	t.Cleanup(func() { m.must("umount", "/etc/passwd") })
 	return m
@@ -154,8 +164,12 @@ func TestFstab(t *testing.T) {
 			{"films", "nodiratime,lazytime,dirsync,strictatime,sync,noexec,nosymfollow",
 				[]string{"nodiratime", "lazytime", "dirsync", "-relatime", "-noatime", "sync", "noexec", "nosymfollow"}},
 		} {
-			write(t, table, fmt.Sprintf("%s %s mediafs %s 0 0\n", tt.source, m.mnt, strings.ReplaceAll(tt.options, "noauto,", "")))
-			if out, code := m.run("mount", "-T", table, "-f", "-n", "-s", "-v", m.mnt); code != 0 || m.mounted() || !strings.Contains(out, tt.source+" mounted on "+m.mnt) {
+			write(
+				t, table,
+				fmt.Sprintf("%s %s mediafs %s 0 0\n", tt.source, m.mnt, strings.ReplaceAll(tt.options, "noauto,", "")),
+			)
+			if out, code := m.run("mount", "-T", table, "-f", "-n", "-s", "-v", m.mnt); code != 0 || m.mounted() ||
+				!strings.Contains(out, tt.source+" mounted on "+m.mnt) {
 				t.Errorf("mount -f: exit code %d, mounted %v, %s", code, m.mounted(), out)
 			}
 			if out, code := m.run("mount", "-T", table, "-a"); code != 0 || !m.mounted() {
@@ -166,7 +180,8 @@ func TestFstab(t *testing.T) {
 				t.Errorf("the mount table calls it %q, want %q", m.entry().FSName, tt.source)
 			}
 			m.hasOptions(tt.want...)
-			if out, code := m.run("findmnt", "-n", "-o", "TARGET", "-S", tt.source); code != 0 || strings.TrimSpace(out) != m.mnt {
+			if out, code := m.run("findmnt", "-n", "-o", "TARGET", "-S", tt.source); code != 0 ||
+				strings.TrimSpace(out) != m.mnt {
 				t.Errorf("findmnt %s: exit code %d, %q", tt.source, code, out)
 			}
 			if strings.Contains(tt.options, "nosymfollow") {
@@ -184,10 +199,16 @@ func TestFstab(t *testing.T) {
 		m.ended()
 
 		write(t, table, fmt.Sprintf("%s %s mediafs colour=red 0 0\n", url, m.mnt))
-		if out, code := m.run("mount", "-T", table, "-a"); code == 0 || !strings.Contains(out, "-o colour: unknown option") || m.mounted() {
+		if out, code := m.run(
+			"mount", "-T", table, "-a",
+		); code == 0 || !strings.Contains(out, "-o colour: unknown option") ||
+			m.mounted() {
 			t.Errorf("an unknown option: exit code %d, %s", code, out)
 		}
-		if out, code := m.run("mount", "-T", table, "-s", m.mnt); code != 0 || !strings.Contains(out, "-o colour: unknown option, left out") || !m.mounted() {
+		if out, code := m.run(
+			"mount", "-T", table, "-s", m.mnt,
+		); code != 0 || !strings.Contains(out, "-o colour: unknown option, left out") ||
+			!m.mounted() {
 			t.Errorf("an unknown option with -s: exit code %d, %s", code, out)
 		}
 		m.umount()
@@ -236,7 +257,8 @@ func (m *machine) ended() {
 	}
 }
 
-// remount,ro lets writers finish, brings everything into the store, and then nothing can be changed, by whatever way; remount,rw gives it back.
+// remount,ro lets writers finish, brings everything into the store, and then nothing can be
+// changed, by whatever way; remount,rw gives it back.
 func TestRemount(t *testing.T) {
 	mount8(t, func(t *testing.T) {
 		m := machine8(t, 0)
@@ -256,7 +278,10 @@ func TestRemount(t *testing.T) {
 		if _, err := f.WriteString("bytes"); err != nil {
 			t.Fatal(err)
 		}
-		if out, code := m.run("mount", "-T", table, "-o", "remount,ro", m.mnt); code != exitBusy || !strings.Contains(out, "open for writing") || m.status().ReadOnly {
+		if out, code := m.run(
+			"mount", "-T", table, "-o", "remount,ro", m.mnt,
+		); code != exitBusy || !strings.Contains(out, "open for writing") ||
+			m.status().ReadOnly {
 			t.Errorf("with a writer: exit code %d, %s", code, out)
 		}
 		if _, err := f.WriteString(" and more"); err != nil {
@@ -277,7 +302,8 @@ func TestRemount(t *testing.T) {
 			if err := os.Remove(name); !errors.Is(err, syscall.EROFS) {
 				t.Errorf("remove: %v", err)
 			}
-			if code, _, stderr := m.mediafs("tag", "--add", "sea", name); code != exitPermission || !strings.Contains(stderr, "mounted read-only") {
+			if code, _, stderr := m.mediafs("tag", "--add", "sea", name); code != exitPermission ||
+				!strings.Contains(stderr, "mounted read-only") {
 				t.Errorf("tag: exit code %d, %s", code, stderr)
 			}
 			mustRead(t, name, "bytes and more")
@@ -290,14 +316,20 @@ func TestRemount(t *testing.T) {
 		m.do("tag", "--add", "sea", name)
 
 		// Other flags, and limits; what is not named stays.
-		m.must("mount", "-T", table, "-o", "remount,noexec,cache_size=64MiB,trash=7,append_timeout=1m,stop_timeout=30s,log_level=debug", m.mnt)
+		m.must(
+			"mount", "-T", table, "-o",
+			"remount,noexec,cache_size=64MiB,trash=7,append_timeout=1m,stop_timeout=30s,log_level=debug", m.mnt,
+		)
 		m.hasOptions("rw", "noexec", "nosuid")
 		m.must("mount", "-T", none, "-o", "remount,nodiratime", m.mnt)
 		m.hasOptions("noexec", "nodiratime", "relatime")
 		if s := m.status(); s.Cache.Limit != 64<<20 || s.ReadOnly {
 			t.Errorf("limits: %+v", s)
 		}
-		if out, code := m.run("mount", "-T", table, "-o", "remount,local_names=a,cache_size=1GiB", m.mnt); code != exitUsage || !strings.Contains(out, "local-names cannot change while it is mounted") {
+		if out, code := m.run(
+			"mount", "-T", table, "-o", "remount,local_names=a,cache_size=1GiB", m.mnt,
+		); code != exitUsage ||
+			!strings.Contains(out, "local-names cannot change while it is mounted") {
 			t.Errorf("what cannot change: exit code %d, %s", code, out)
 		}
 		if out, code := m.run("mount", "-T", table, "-o", "remount,trash=never", m.mnt); code != exitUsage {
@@ -321,7 +353,8 @@ func TestRemount(t *testing.T) {
 		m.umount()
 
 		m.mount(url, "--read-only")
-		if out, code := m.run("mount", "-T", none, "-o", "remount,rw", m.mnt); code != exitVersion || !strings.Contains(out, "mount it without ro") {
+		if out, code := m.run("mount", "-T", none, "-o", "remount,rw", m.mnt); code != exitVersion ||
+			!strings.Contains(out, "mount it without ro") {
 			t.Errorf("rw of what began read-only: exit code %d, %s", code, out)
 		}
 		m.umount()
@@ -331,7 +364,8 @@ func TestRemount(t *testing.T) {
 	})
 }
 
-// umount(8) asks the kernel alone: the daemon uploads the rest and ends. The helper, which umount(8) looks for by the type in the mount table, returns only then.
+// umount(8) asks the kernel alone: the daemon uploads the rest and ends. The helper, which
+// umount(8) looks for by the type in the mount table, returns only then.
 func TestUmount8(t *testing.T) {
 	mount8(t, func(t *testing.T) {
 		m := machine8(t, 0)
@@ -366,7 +400,8 @@ func TestUmount8(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		if out, code := m.run("/sbin/umount.mediafs", m.mnt); code != exitBusy || !strings.Contains(out, "close the files that are open there") {
+		if out, code := m.run("/sbin/umount.mediafs", m.mnt); code != exitBusy ||
+			!strings.Contains(out, "close the files that are open there") {
 			t.Errorf("while a file is open: exit code %d, %s", code, out)
 		}
 		m.must("/sbin/umount.mediafs", m.mnt, "-l")
@@ -409,7 +444,8 @@ func TestMountInANamespace(t *testing.T) {
 	})
 }
 
-// A program that is in the namespace already does not begin again, however the flag is spelled: it would do so for ever.
+// A program that is in the namespace already does not begin again, however the flag is spelled: it
+// would do so for ever.
 func TestNamespaceOfItsOwn(t *testing.T) {
 	h := helperFlags{namespace: "/proc/self/ns/mnt"}
 	// Begun again, the test binary would fail with these arguments.
@@ -440,10 +476,17 @@ func TestFstabUser(t *testing.T) {
 			}
 		}
 		table := filepath.Join(t.TempDir(), "fstab")
-		write(t, table, fmt.Sprintf("%s %s mediafs user,noauto,noatime,nodiratime,lazytime 0 0\n", fileURL(base+"/store"), m.mnt))
+		write(
+			t, table,
+			fmt.Sprintf("%s %s mediafs user,noauto,noatime,nodiratime,lazytime 0 0\n", fileURL(base+"/store"), m.mnt),
+		)
 		m.must("mount", "--bind", table, "/etc/fstab")
 		as := func(args ...string) (string, int) {
-			return m.run("setpriv", append([]string{"--reuid", strconv.Itoa(user), "--regid", strconv.Itoa(user), "--clear-groups"}, args...)...)
+			return m.run(
+				"setpriv",
+				append(
+					[]string{"--reuid", strconv.Itoa(user), "--regid", strconv.Itoa(user), "--clear-groups"},
+					args...)...)
 		}
 		if out, code := as("mount", m.mnt); code != 0 || !m.mounted() {
 			t.Fatalf("exit code %d, %s", code, out)
@@ -452,10 +495,15 @@ func TestFstabUser(t *testing.T) {
 		if out, code := as("sh", "-c", `echo bytes >"$1/x"; cat "$1/x"`, "sh", m.mnt); code != 0 || out != "bytes\n" {
 			t.Errorf("exit code %d, %q", code, out)
 		}
-		if out, code := as("/sbin/mount.mediafs", fileURL(base+"/store"), m.mnt, "-o", "remount,ro"); code != exitPermission || !strings.Contains(out, "only root may change ro") {
+		if out, code := as(
+			"/sbin/mount.mediafs", fileURL(base+"/store"), m.mnt, "-o", "remount,ro",
+		); code != exitPermission ||
+			!strings.Contains(out, "only root may change ro") {
 			t.Errorf("remount,ro by a user: exit code %d, %s", code, out)
 		}
-		if out, code := as("/sbin/mount.mediafs", fileURL(base+"/store"), m.mnt, "-o", "remount,cache_size=9MiB"); code != 0 {
+		if out, code := as(
+			"/sbin/mount.mediafs", fileURL(base+"/store"), m.mnt, "-o", "remount,cache_size=9MiB",
+		); code != 0 {
 			t.Errorf("remount of a limit by a user: exit code %d, %s", code, out)
 		}
 		if out, code := as("umount", m.mnt); code != 0 || m.mounted() {

@@ -10,9 +10,10 @@ import (
 	"mediafs/fs/fuse"
 )
 
-// withheldOptions returns suid and dev if the user asked for them. mount(8) keeps the two to itself: to it they are
-// what every mount has, and its helpers hear only of nosuid and nodev. So its command line is read, and its line of
-// /etc/fstab. Nothing when this program was not called by mount(8), or that has asked for neither.
+// withheldOptions returns suid and dev if the user asked for them. mount(8) keeps the two to
+// itself: to it they are what every mount has, and its helpers hear only of nosuid and nodev. So
+// its command line is read, and its line of /etc/fstab. Nothing when this program was not called by
+// mount(8), or that has asked for neither.
 func withheldOptions(dir string) []string {
 	process := fmt.Sprintf("/proc/%d/", os.Getppid())
 	program, err := os.Readlink(process + "exe")
@@ -72,8 +73,10 @@ func parseMountCall(args []string) mountCall {
 		}
 	}
 	const short = "LNOTUmot" // flags that have a value
-	long := []string{"fstab", "label", "map-users", "map-groups", "namespace", "options", "options-mode", "options-source",
-		"source", "target", "target-prefix", "test-opts", "types", "uuid"}
+	long := []string{
+		"fstab", "label", "map-users", "map-groups", "namespace", "options", "options-mode", "options-source", "source",
+		"target", "target-prefix", "test-opts", "types", "uuid",
+	}
 	for i := 1; i < len(args); i++ {
 		next := func() (value string) {
 			if i++; i < len(args) {

@@ -101,7 +101,9 @@ func TestMountAndUmount(t *testing.T) {
 		}
 		m.do("flush", filepath.Join(m.mnt, "folder"))
 		s := m.status()
-		if !s.Running || !s.Pending.None() || s.Mount != m.mnt || s.Library == "" || s.Client == 0 || s.Log.Applied == 0 || s.LastError != nil {
+		if !s.Running || !s.Pending.None() || s.Mount != m.mnt || s.Library == "" || s.Client == 0 ||
+			s.Log.Applied == 0 ||
+			s.LastError != nil {
 			t.Errorf("status %+v", s)
 		}
 		code, stdout, _ := m.mediafs("status")
@@ -109,14 +111,16 @@ func TestMountAndUmount(t *testing.T) {
 			t.Errorf("status: exit code %d\n%s", code, stdout)
 		}
 		// What is refused while it is mounted.
-		if code, _, stderr := m.mediafs("mount", store, m.mnt); code != exitBusy || !strings.Contains(stderr, "is mounted there already") {
+		if code, _, stderr := m.mediafs("mount", store, m.mnt); code != exitBusy ||
+			!strings.Contains(stderr, "is mounted there already") {
 			t.Errorf("mounting on it again: exit code %d, %s", code, stderr)
 		}
 		other := filepath.Join(m.home, "other")
 		if err := os.Mkdir(other, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		if code, _, stderr := m.mediafs("mount", store, other); code != exitBusy || !strings.Contains(stderr, fmt.Sprintf("process %d uses it", s.PID)) {
+		if code, _, stderr := m.mediafs("mount", store, other); code != exitBusy ||
+			!strings.Contains(stderr, fmt.Sprintf("process %d uses it", s.PID)) {
 			t.Errorf("a second daemon on the catalog directory: exit code %d, %s", code, stderr)
 		}
 		if code, _, stderr := m.mediafs("umount", filepath.Join(m.mnt, "folder")); code != exitMountPoint {
@@ -161,7 +165,9 @@ func TestEmbeddedLibrary(t *testing.T) {
 		t.Error("the file is not in the embedded library")
 	}
 	code, stdout, _ := m.mediafs("status")
-	if code != exitOK || strings.Contains(stdout, "\x1b") || !strings.HasPrefix(stdout, m.home+`/odd \n\x1b[31m\\040 name`) && !strings.HasPrefix(stdout, m.home+`/odd \n\x1b[31m\040 name`) {
+	if code != exitOK || strings.Contains(stdout, "\x1b") ||
+		!strings.HasPrefix(stdout, m.home+`/odd \n\x1b[31m\\040 name`) &&
+			!strings.HasPrefix(stdout, m.home+`/odd \n\x1b[31m\040 name`) {
 		t.Errorf("status of an odd name: exit code %d, %q", code, stdout)
 	}
 	for _, dir := range []string{".local/state/mediafs/mounts", ".local/share/mediafs/library", m.status().CatalogDir, m.status().CacheDir} {
@@ -183,7 +189,10 @@ func TestConfiguredLibrary(t *testing.T) {
 	if err := os.MkdirAll(config, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	write(t, filepath.Join(config, "config.toml"), fmt.Sprintf("[library.films]\nstore = %q\nmount = %q\ncache-size = '64MiB'\n", url, m.mnt))
+	write(
+		t, filepath.Join(config, "config.toml"),
+		fmt.Sprintf("[library.films]\nstore = %q\nmount = %q\ncache-size = '64MiB'\n", url, m.mnt),
+	)
 	m.do("mount", m.mnt, "-o", "_netdev,noauto,allow_other,x-systemd.automount")
 	m.umount()
 	// mount(8) calls it under this name.
@@ -210,7 +219,8 @@ func TestConfiguredLibrary(t *testing.T) {
 	m.umount()
 }
 
-// What is wrong with a mount point, directory or store is said in one line, with the documented exit code, and leaves nothing behind.
+// What is wrong with a mount point, directory or store is said in one line, with the documented
+// exit code, and leaves nothing behind.
 func TestRefusedMounts(t *testing.T) {
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -239,7 +249,10 @@ func TestRefusedMounts(t *testing.T) {
 		code int
 		says string
 	}{
-		{"missing folder", func(m *machine) []string { return []string{m.home + "/none"} }, nil, exitMountPoint, "does not exist"},
+		{
+			"missing folder", func(m *machine) []string { return []string{m.home + "/none"} }, nil, exitMountPoint,
+			"does not exist",
+		},
 		{"a file", func(m *machine) []string {
 			write(t, m.home+"/file", "")
 			return []string{m.home + "/file"}
@@ -248,7 +261,11 @@ func TestRefusedMounts(t *testing.T) {
 			write(t, m.mnt+"/x", "")
 			return []string{m.mnt}
 		}, nil, exitMountPoint, "folder not empty"},
-		{"catalog in the mount", func(m *machine) []string { return []string{"--catalog-dir=" + m.mnt + "/c", m.mnt} }, nil, exitUsage, "lies in the mount point"},
+		{
+			"catalog in the mount",
+			func(m *machine) []string { return []string{"--catalog-dir=" + m.mnt + "/c", m.mnt} }, nil, exitUsage,
+			"lies in the mount point",
+		},
 		{"catalog is a link", func(m *machine) []string {
 			must(os.Mkdir(m.home+"/elsewhere", 0o700))
 			must(os.Symlink("elsewhere", m.home+"/link"))
@@ -265,7 +282,10 @@ func TestRefusedMounts(t *testing.T) {
 			return []string{"--catalog-dir=" + m.home + "/both", "--cache-dir=" + m.home + "/both", m.mnt}
 		}, nil, exitUsage, "catalog and cache share"},
 		{"no such scheme", func(m *machine) []string { return []string{"ftp://host/x", m.mnt} }, nil, exitUsage, "ftp"},
-		{"local store missing", func(m *machine) []string { return []string{fileURL(m.home + "/none"), m.mnt} }, nil, exitNoLibrary, "does not exist"},
+		{
+			"local store missing", func(m *machine) []string { return []string{fileURL(m.home + "/none"), m.mnt} }, nil,
+			exitNoLibrary, "does not exist",
+		},
 		{"local store holds other things", func(m *machine) []string {
 			dir, url := m.localStore()
 			write(t, dir+"/holiday.jpg", "bytes")
@@ -285,7 +305,10 @@ func TestRefusedMounts(t *testing.T) {
 			write(t, dir+"/format.json", `{"magic": "mediafs", "format": 99}`)
 			return []string{url, m.mnt}
 		}, nil, exitVersion, "format"},
-		{"parameter of the URL", func(m *machine) []string { return []string{"s3://b?colour=red", m.mnt} }, nil, exitUsage, "colour"},
+		{
+			"parameter of the URL", func(m *machine) []string { return []string{"s3://b?colour=red", m.mnt} }, nil,
+			exitUsage, "colour",
+		},
 		{"store not reached", func(m *machine) []string {
 			return []string{"--connect-timeout=300ms", "s3://bucket?endpoint=" + nobody, m.mnt}
 		}, credentials(server), exitUnavailable, nobody[len("http://"):]},
@@ -296,7 +319,10 @@ func TestRefusedMounts(t *testing.T) {
 			[]string{"AWS_ACCESS_KEY_ID=wrong", "AWS_SECRET_ACCESS_KEY=sesame-open"}, exitPermission, ""},
 		{"wrong secret", func(m *machine) []string { return []string{"s3://" + server.Bucket + query, m.mnt} },
 			[]string{"AWS_ACCESS_KEY_ID=" + server.AccessKey, "AWS_SECRET_ACCESS_KEY=sesame-open"}, exitPermission, ""},
-		{"no such bucket", func(m *machine) []string { return []string{"s3://no-such-bucket-here" + query, m.mnt} }, credentials(server), exitNoLibrary, "no-such-bucket-here"},
+		{
+			"no such bucket", func(m *machine) []string { return []string{"s3://no-such-bucket-here" + query, m.mnt} },
+			credentials(server), exitNoLibrary, "no-such-bucket-here",
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -305,9 +331,12 @@ func TestRefusedMounts(t *testing.T) {
 			before, there := objects(t, m.home, "store"), tree(t, m.home)
 			code, stdout, stderr := m.mediafs(append([]string{"mount"}, args...)...)
 			if code != tt.code || !strings.Contains(stderr, tt.says) || stdout != "" {
-				t.Errorf("exit code %d, want %d; said %q, want %q in it; stdout %q", code, tt.code, stderr, tt.says, stdout)
+				t.Errorf(
+					"exit code %d, want %d; said %q, want %q in it; stdout %q", code, tt.code, stderr, tt.says, stdout,
+				)
 			}
-			if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "mediafs: ") || strings.Contains(stderr, "sesame") {
+			if strings.Count(stderr, "\n") != 1 || !strings.HasPrefix(stderr, "mediafs: ") ||
+				strings.Contains(stderr, "sesame") {
 				t.Errorf("not one plain line without secrets: %q", stderr)
 			}
 			if m.mounted() {
@@ -324,13 +353,15 @@ func TestRefusedMounts(t *testing.T) {
 	}
 }
 
-// A library among other objects is made when a person says yes, or with --create, and not otherwise.
+// A library among other objects is made when a person says yes, or with --create, and not
+// otherwise.
 func TestForeignStore(t *testing.T) {
 	m := newMachine(t)
 	dir, url := m.localStore()
 	write(t, filepath.Join(dir, "holiday.jpg"), "bytes")
 	code, said := m.answer("n", "mount", url, m.mnt)
-	if code != exitNoLibrary || !strings.Contains(said, "holds other objects and no library") || m.mounted() || len(objects(t, dir, "")) != 1 {
+	if code != exitNoLibrary || !strings.Contains(said, "holds other objects and no library") || m.mounted() ||
+		len(objects(t, dir, "")) != 1 {
 		t.Errorf("answered no: exit code %d, said %q, store %q", code, said, objects(t, dir, ""))
 	}
 	if code, said = m.answer("y", "mount", url, m.mnt); code != exitOK || !m.mounted() {
@@ -376,7 +407,8 @@ func TestCatalogOfAnotherLibrary(t *testing.T) {
 	flag := "--catalog-dir=" + filepath.Join(m.home, "catalog")
 	m.mount(url, flag)
 	m.umount()
-	if code, _, stderr := m.mediafs("mount", m.mnt, flag); code == exitOK || strings.Count(stderr, "\n") != 1 || m.mounted() {
+	if code, _, stderr := m.mediafs("mount", m.mnt, flag); code == exitOK || strings.Count(stderr, "\n") != 1 ||
+		m.mounted() {
 		t.Errorf("exit code %d, %q", code, stderr)
 	}
 }
@@ -411,7 +443,9 @@ func TestTwoMachines(t *testing.T) {
 		if err := os.Remove(filepath.Join(b.mnt, "y")); err != nil {
 			t.Fatal(err)
 		}
-		if !eventually(func() bool { _, err := os.Stat(filepath.Join(a.mnt, "y")); return errors.Is(err, os.ErrNotExist) }) {
+		if !eventually(
+			func() bool { _, err := os.Stat(filepath.Join(a.mnt, "y")); return errors.Is(err, os.ErrNotExist) },
+		) {
 			t.Error("a still has what b removed")
 		}
 		a.umount()

@@ -19,8 +19,9 @@ type mountOptions struct {
 	unknown  []string
 }
 
-// parseMountOptions sets flags from the arguments of -o, and sorts out the rest. Names may be written with _ or -; the later of two that
-// contradict each other counts. With sloppy what nobody knows is left out and noted; else it is an error.
+// parseMountOptions sets flags from the arguments of -o, and sorts out the rest. Names may be
+// written with _ or -; the later of two that contradict each other counts. With sloppy what nobody
+// knows is left out and noted; else it is an error.
 func parseMountOptions(f *pflag.FlagSet, names []string, options []string, sloppy bool) (m mountOptions, err error) {
 	known := map[string]bool{}
 	for _, name := range names {
@@ -84,8 +85,17 @@ func parseMountOptions(f *pflag.FlagSet, names []string, options []string, slopp
 	return m, nil
 }
 
-// shownByKernel are options that the mount table shows: a remount of what is in no /etc/fstab brings them all.
-var shownByKernel = map[string]bool{"user_id": true, "group_id": true, "rootmode": true, "max_read": true, "blksize": true, "fd": true, "seclabel": true}
+// shownByKernel are options that the mount table shows: a remount of what is in no /etc/fstab
+// brings them all.
+var shownByKernel = map[string]bool{
+	"user_id":  true,
+	"group_id": true,
+	"rootmode": true,
+	"max_read": true,
+	"blksize":  true,
+	"fd":       true,
+	"seclabel": true,
+}
 
 // splitOptions parts lists at their commas, but for those between double quotes, as mount(8) does.
 func splitOptions(lists []string) (options []string) {

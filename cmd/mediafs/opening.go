@@ -9,15 +9,16 @@ import (
 	"mediafs/fs/daemon"
 )
 
-// When a mount tells how far it is: first after openingDelay, then every openingEvery, of which without
-// a terminal only what comes after quietEvery is shown. Tests set them.
+// When a mount tells how far it is: first after openingDelay, then every openingEvery, of which
+// without a terminal only what comes after quietEvery is shown. Tests set them.
 var (
 	openingDelay = 2 * time.Second
 	openingEvery = time.Second
 	quietEvery   = 10 * time.Second
 )
 
-// An opening tells, in the daemon's process, how far the opening of a library is, when it takes long.
+// An opening tells, in the daemon's process, how far the opening of a library is, when it takes
+// long.
 type opening struct {
 	tell  func(text string)
 	began time.Time
@@ -70,8 +71,8 @@ func openingText(p daemon.Opening) string {
 	return fmt.Sprintf("reading changes: %d", p.Commits)
 }
 
-// An openingLine shows what an opening tells: on a terminal in one line that is drawn over, else in lines
-// that are few.
+// An openingLine shows what an opening tells: on a terminal in one line that is drawn over, else in
+// lines that are few.
 type openingLine struct {
 	out      io.Writer
 	terminal bool

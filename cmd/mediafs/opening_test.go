@@ -23,8 +23,8 @@ func init() {
 	}
 }
 
-// A mount that takes long says how far it is, though its daemon is in the background; one that does not
-// says nothing.
+// A mount that takes long says how far it is, though its daemon is in the background; one that does
+// not says nothing.
 func TestMountTellsProgress(t *testing.T) {
 	t.Parallel()
 	a := newMachine(t)
@@ -68,7 +68,12 @@ func appendSettings(t *testing.T, folder string, commits int) {
 		seq, hash = e.Seq, record.Hash(e.Body)
 	}
 	for i := range commits {
-		body, err := record.EncodeCommit(&record.Commit{Previous: hash, Writes: []*record.Write{{Key: record.SettingKey(fmt.Sprint("test-", i)), Value: []byte{1}}}})
+		body, err := record.EncodeCommit(
+			&record.Commit{
+				Previous: hash,
+				Writes:   []*record.Write{{Key: record.SettingKey(fmt.Sprint("test-", i)), Value: []byte{1}}},
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -80,7 +85,8 @@ func appendSettings(t *testing.T, folder string, commits int) {
 	}
 }
 
-// Nothing is told before the delay or after the end, and no more than wanted in between; a log gets few lines.
+// Nothing is told before the delay or after the end, and no more than wanted in between; a log gets
+// few lines.
 func TestOpeningIsBrief(t *testing.T) {
 	var told []string
 	o := newOpening(func(text string) { told = append(told, text) })

@@ -25,13 +25,16 @@ import (
 )
 
 const (
-	// runAsOperator as the value of runAsProgram makes the test binary a program that does one thing in a mount: what hangs there hangs that process.
+	// runAsOperator as the value of runAsProgram makes the test binary a program that does one
+	// thing in a mount: what hangs there hangs that process.
 	runAsOperator = "operator"
 
-	// testLimits sets the time limits of a daemon that no flag has, such as "answer=2s,stall=1s,read=2s,retry=100ms,hang=3s,close=2s".
+	// testLimits sets the time limits of a daemon that no flag has, such as
+	// "answer=2s,stall=1s,read=2s,retry=100ms,hang=3s,close=2s".
 	testLimits = "MEDIAFS_TEST_LIMITS"
 
-	// testChunk is the chunk of an upload whose size is known, in bytes, where testLimits is set: the smallest that S3 takes.
+	// testChunk is the chunk of an upload whose size is known, in bytes, where testLimits is set:
+	// the smallest that S3 takes.
 	testChunk = 5 << 20
 )
 
@@ -156,7 +159,8 @@ func (o outcome) errno() string {
 	return o.failed
 }
 
-// operate runs an operation in a process of its own. One that does not end within commandDeadline, which is far above every limit, hangs.
+// operate runs an operation in a process of its own. One that does not end within commandDeadline,
+// which is far above every limit, hangs.
 func (m *machine) operate(as string, args ...string) outcome {
 	m.t.Helper()
 	begin := time.Now()
@@ -193,7 +197,8 @@ func (m *machine) startOperation(as string, args ...string) (*exec.Cmd, *spoken)
 	return cmd, said
 }
 
-// dump ends the daemons of a machine so that each writes its goroutines into its log, and gives the logs.
+// dump ends the daemons of a machine so that each writes its goroutines into its log, and gives the
+// logs.
 func (m *machine) dump() string {
 	registry := daemon.Registry{Dir: filepath.Join(m.home, ".local/state/mediafs/mounts")}
 	noted, _ := registry.List()
@@ -218,7 +223,8 @@ func TestDump(t *testing.T) {
 	m := newMachine(t)
 	_, url := m.localStore()
 	m.mount(url)
-	if text := m.dump(); !strings.Contains(text, "SIGQUIT") || !strings.Contains(text, "mediafs/cache/catalog.(*Catalog).follow") {
+	if text := m.dump(); !strings.Contains(text, "SIGQUIT") ||
+		!strings.Contains(text, "mediafs/cache/catalog.(*Catalog).follow") {
 		t.Errorf("the log has no goroutines:\n%s", text)
 	}
 	m.do("umount", m.mnt)

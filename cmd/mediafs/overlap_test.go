@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// Folders of a library that lie in one another are refused, with both paths and before anything is made.
+// Folders of a library that lie in one another are refused, with both paths and before anything is
+// made.
 func TestMisplacedFolders(t *testing.T) {
 	tests := []struct {
 		name string
@@ -25,8 +26,11 @@ func TestMisplacedFolders(t *testing.T) {
 			linkTo(m.t, store, m.home+"/link")
 			return []string{"mount", url, m.home + "/link/mnt", "--create"}
 		}, exitMountPoint, []string{"mount point HOME/store/mnt lies in the store HOME/store"}},
-		{"the store is the mount point", func(m *machine, store, url string) []string { return []string{"mount", url, store} },
-			exitMountPoint, []string{"mount point HOME/store is also the store HOME/store"}},
+		{
+			"the store is the mount point",
+			func(m *machine, store, url string) []string { return []string{"mount", url, store} }, exitMountPoint,
+			[]string{"mount point HOME/store is also the store HOME/store"},
+		},
 		{"store in the mount point", func(m *machine, store, url string) []string {
 			return []string{"mount", fileURL(m.mnt + "/store"), m.mnt}
 		}, exitUsage, []string{"store HOME/mnt/store lies in the mount point HOME/mnt"}},
@@ -120,10 +124,14 @@ func TestMountPointInTheStoreThroughABindMount(t *testing.T) {
 	}
 	for _, below := range []string{store, store + "/sub"} {
 		mnt := strings.Replace(store+"/sub/mnt", below, bound, 1)
-		cmd := exec.CommandContext(ctx, "unshare", "-m", "sh", "-ec", `mount --bind "$1" "$2"; shift 2; exec "$@"`, "sh", below, bound, self, "mount", url, mnt, "--create")
+		cmd := exec.CommandContext(
+			ctx, "unshare", "-m", "sh", "-ec", `mount --bind "$1" "$2"; shift 2; exec "$@"`, "sh", below, bound, self,
+			"mount", url, mnt, "--create",
+		)
 		cmd.Env, cmd.Dir = m.env, m.home
 		out, _ := cmd.CombinedOutput()
-		if code := cmd.ProcessState.ExitCode(); code != exitMountPoint || !strings.Contains(string(out), "mount point "+mnt+" lies in the store "+store) {
+		if code := cmd.ProcessState.ExitCode(); code != exitMountPoint ||
+			!strings.Contains(string(out), "mount point "+mnt+" lies in the store "+store) {
 			t.Errorf("%s bound to %s: exit code %d, %s", below, bound, code, out)
 		}
 	}

@@ -28,7 +28,9 @@ func (p *program) places() (places, error) {
 	if !filepath.IsAbs(home) {
 		u, err := user.Current()
 		if err != nil || !filepath.IsAbs(u.HomeDir) {
-			return places{}, &exitError{exitUsage, errors.New("HOME is not set, and the user database knows no home folder")}
+			return places{}, &exitError{
+				exitUsage, errors.New("HOME is not set, and the user database knows no home folder"),
+			}
 		}
 		home = u.HomeDir
 	}
@@ -48,8 +50,8 @@ func (p *program) places() (places, error) {
 	}, nil
 }
 
-// registry is the list of this user's mounts. It lies with the state, not under XDG_RUNTIME_DIR: a mount from /etc/fstab or cron and the
-// shell that asks for its status must find the same one.
+// registry is the list of this user's mounts. It lies with the state, not under XDG_RUNTIME_DIR: a
+// mount from /etc/fstab or cron and the shell that asks for its status must find the same one.
 func (pl places) registry() daemon.Registry {
 	return daemon.Registry{Dir: filepath.Join(pl.state, "mounts")}
 }
@@ -59,8 +61,9 @@ func (pl places) embedded() string { return fileURL(filepath.Join(pl.data, "libr
 
 func fileURL(dir string) string { return (&url.URL{Scheme: "file", Path: dir}).String() }
 
-// libraryKey names a store's default catalog and cache directories: the same for every spelling of its URL that means the same place.
-// What a URL says beyond the place (region, certificates) does not count.
+// libraryKey names a store's default catalog and cache directories: the same for every spelling of
+// its URL that means the same place. What a URL says beyond the place (region, certificates) does
+// not count.
 func libraryKey(store string) string {
 	place := store
 	if u, err := url.Parse(store); err == nil {
@@ -81,8 +84,8 @@ type target struct {
 	section section
 }
 
-// chooseTarget finds out what `mount [STORE] DIR` means. With DIR alone it is the configured library that has this mount
-// point, else the store of [default], else the embedded library.
+// chooseTarget finds out what `mount [STORE] DIR` means. With DIR alone it is the configured
+// library that has this mount point, else the store of [default], else the embedded library.
 func chooseTarget(args []string, c *config, pl places) (target, error) {
 	dir, err := path(args[len(args)-1]).absolute(pl.home)
 	if err != nil {
@@ -117,11 +120,25 @@ func (t *target) named(store string, c *config) error {
 	s, ok := c.Library[store]
 	switch {
 	case !ok && strings.HasPrefix(store, "/"):
-		return &exitError{exitUsage, fmt.Errorf("%s is not a store: a local directory is written %s", store, fileURL(store))}
+		return &exitError{
+			exitUsage, fmt.Errorf("%s is not a store: a local directory is written %s", store, fileURL(store)),
+		}
 	case !ok && len(c.Library) == 0:
-		return &exitError{exitUsage, fmt.Errorf("%s is neither a URL (s3://… or file:///…) nor a library of the configuration file, which names none", store)}
+		return &exitError{
+			exitUsage,
+			fmt.Errorf(
+				"%s is neither a URL (s3://… or file:///…) nor a library of the configuration file, which names none",
+				store,
+			),
+		}
 	case !ok:
-		return &exitError{exitUsage, fmt.Errorf("%s is neither a URL (s3://… or file:///…) nor a library of the configuration file (%s)", store, strings.Join(c.names(), ", "))}
+		return &exitError{
+			exitUsage,
+			fmt.Errorf(
+				"%s is neither a URL (s3://… or file:///…) nor a library of the configuration file (%s)", store,
+				strings.Join(c.names(), ", "),
+			),
+		}
 	case s.Store == nil:
 		return &exitError{exitUsage, fmt.Errorf("library %s has no store in the configuration file", store)}
 	}
@@ -129,10 +146,16 @@ func (t *target) named(store string, c *config) error {
 	return noSecret(t.store)
 }
 
-// noSecret refuses a URL with a user or password in it before it can reach a log, the mount table or the arguments of a process.
+// noSecret refuses a URL with a user or password in it before it can reach a log, the mount table
+// or the arguments of a process.
 func noSecret(store string) error {
 	if u, err := url.Parse(store); err == nil && u.User != nil {
-		return &exitError{exitUsage, errors.New("the URL of the store holds credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use --credentials-file)")}
+		return &exitError{
+			exitUsage,
+			errors.New(
+				"the URL of the store holds credentials (set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or use --credentials-file)",
+			),
+		}
 	}
 	return nil
 }

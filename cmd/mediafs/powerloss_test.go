@@ -34,7 +34,8 @@ type testDisk struct {
 	dir   string
 }
 
-// diskBytes is what the spool keeps free and a catalog with its logs need, several times; an image has few blocks of its own. XFS takes no less than 300 MiB.
+// diskBytes is what the spool keeps free and a catalog with its logs need, several times; an image
+// has few blocks of its own. XFS takes no less than 300 MiB.
 const diskBytes = 512 << 20
 
 func newDisk(t *testing.T, kind string) *testDisk {
@@ -47,8 +48,15 @@ func newDisk(t *testing.T, kind string) *testDisk {
 			t.Skipf("no %s here (Debian packages e2fsprogs, xfsprogs, mount)", program)
 		}
 	}
-	d := &testDisk{t: t, kind: kind, image: filepath.Join(t.TempDir(), "image"), dir: filepath.Join(t.TempDir(), "disk")}
-	if err := errors.Join(os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, diskBytes), os.Mkdir(d.dir, 0o700)); err != nil {
+	d := &testDisk{
+		t:     t,
+		kind:  kind,
+		image: filepath.Join(t.TempDir(), "image"),
+		dir:   filepath.Join(t.TempDir(), "disk"),
+	}
+	if err := errors.Join(
+		os.WriteFile(d.image, nil, 0o600), os.Truncate(d.image, diskBytes), os.Mkdir(d.dir, 0o700),
+	); err != nil {
 		t.Fatal(err)
 	}
 	d.do("mkfs."+kind, "-q", d.image)
@@ -69,7 +77,9 @@ func (d *testDisk) do(program string, args ...string) {
 func (d *testDisk) mount() {
 	d.t.Helper()
 	if d.kind == "ext4" {
-		exec.Command("e2fsck", "-fy", d.image).Run() //nolint:errcheck // as at the start of a machine; what it cannot mend shows
+		exec.Command("e2fsck", "-fy", d.image).
+			Run()
+		//nolint:errcheck // as at the start of a machine; what it cannot mend shows
 	}
 	d.do("mount", "-o", "loop", d.image, d.dir)
 }
@@ -82,7 +92,8 @@ func (d *testDisk) unmount() {
 	}
 }
 
-// cut is the loss of power: from here on nothing reaches the disk, neither what is in memory nor what the file system's own log has not.
+// cut is the loss of power: from here on nothing reaches the disk, neither what is in memory nor
+// what the file system's own log has not.
 func (d *testDisk) cut() {
 	d.t.Helper()
 	const shutdown, noLogFlush = 0x8004587d, 2 // FS_IOC_SHUTDOWN
@@ -96,7 +107,8 @@ func (d *testDisk) cut() {
 	}
 }
 
-// scatter has the kernel write parts of files back early, in no order, as it may at any time; until what it returns is called.
+// scatter has the kernel write parts of files back early, in no order, as it may at any time; until
+// what it returns is called.
 func (d *testDisk) scatter(r *rand.Rand) (stop func()) {
 	quit := make(chan struct{})
 	var wg sync.WaitGroup
@@ -110,12 +122,15 @@ func (d *testDisk) scatter(r *rand.Rand) (stop func()) {
 			}
 			if i%10 == 0 {
 				names = names[:0]
-				filepath.WalkDir(d.dir, func(name string, e fs.DirEntry, err error) error { //nolint:errcheck // files come and go
-					if err == nil && e.Type().IsRegular() && !strings.HasPrefix(e.Name(), "ballast") {
-						names = append(names, name)
-					}
-					return nil
-				})
+				filepath.WalkDir(
+					d.dir,
+					func(name string, e fs.DirEntry, err error) error { //nolint:errcheck // files come and go
+						if err == nil && e.Type().IsRegular() && !strings.HasPrefix(e.Name(), "ballast") {
+							names = append(names, name)
+						}
+						return nil
+					},
+				)
 			}
 			if len(names) == 0 {
 				continue
@@ -125,7 +140,9 @@ func (d *testDisk) scatter(r *rand.Rand) (stop func()) {
 				continue
 			}
 			const writeAndWait = unix.SYNC_FILE_RANGE_WRITE | unix.SYNC_FILE_RANGE_WAIT_AFTER
-			unix.SyncFileRange(int(f.Fd()), int64(r.IntN(20))*4096, int64(1+r.IntN(8))*4096, writeAndWait) //nolint:errcheck // a hint
+			unix.SyncFileRange(
+				int(f.Fd()), int64(r.IntN(20))*4096, int64(1+r.IntN(8))*4096, writeAndWait,
+			) //nolint:errcheck // a hint
 			f.Close()
 		}
 	})
@@ -153,9 +170,10 @@ func (d *testDisk) reboot(round int) {
 	unix.Sync() // or the next cut takes this back
 }
 
-// TestPowerLoss cuts the power of the disk with catalog and cache at random moments while processes work in the mount: all that was not synced is lost there. What a
-// close, fsync or flush had confirmed must be there then, no file may hold what was never written, and the store may not be damaged. scripts/powerloss
-// does it hundreds of times.
+// TestPowerLoss cuts the power of the disk with catalog and cache at random moments while processes
+// work in the mount: all that was not synced is lost there. What a close, fsync or flush had
+// confirmed must be there then, no file may hold what was never written, and the store may not be
+// damaged. scripts/powerloss does it hundreds of times.
 func TestPowerLoss(t *testing.T) {
 	if testing.Short() {
 		t.Skip("cuts the power for half a minute")
@@ -178,7 +196,10 @@ func TestPowerLoss(t *testing.T) {
 					d := newDisk(t, kind)
 					k := newTorture(t, store, r)
 					k.large = false
-					k.flags = []string{"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache")}
+					k.flags = []string{
+						"--catalog-dir=" + filepath.Join(d.dir, "catalog"),
+						"--cache-dir=" + filepath.Join(d.dir, "cache"),
+					}
 					k.begin()
 					for i := range k.own {
 						k.own[i].history = true
@@ -225,10 +246,15 @@ func (k *torture) cutPower(d *testDisk) {
 	churns := k.churn()
 	time.Sleep(time.Duration(150+k.r.IntN(900)) * time.Millisecond)
 	var journals [][]*op
-	k.powerOff(d, pid, time.Duration(k.r.IntN(200))*time.Millisecond, func() { // a daemon without a disk must not harm the store
-		journals = churns()
-		stop()
-	})
+	k.powerOff(
+		d,
+		pid,
+		time.Duration(k.r.IntN(200))*time.Millisecond,
+		func() { // a daemon without a disk must not harm the store
+			journals = churns()
+			stop()
+		},
+	)
 	if t.Failed() {
 		return
 	}
@@ -246,7 +272,8 @@ func (k *torture) cutPower(d *testDisk) {
 	}
 }
 
-// powerOff cuts the power, kills the daemon a little later, and has the disk mounted again as after another boot. between is called when nothing runs any more.
+// powerOff cuts the power, kills the daemon a little later, and has the disk mounted again as after
+// another boot. between is called when nothing runs any more.
 func (k *torture) powerOff(d *testDisk, pid int, later time.Duration, between func()) {
 	k.t.Helper()
 	d.cut()
@@ -276,13 +303,16 @@ func (k *torture) boot(d *testDisk) {
 	d.reboot(k.round)
 }
 
-// onlyHere mounts a library on S3 with uploads behind, none of which ever ends: the only copy of what is written lies on the disk.
+// onlyHere mounts a library on S3 with uploads behind, none of which ever ends: the only copy of
+// what is written lies on the disk.
 func onlyHere(t *testing.T, kind string) (*testDisk, *torture) {
 	t.Helper()
 	d := newDisk(t, kind)
 	k := newTorture(t, "s3", rand.New(rand.NewPCG(1, 1)))
 	k.uploads = []string{"background"}
-	k.flags = []string{"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache")}
+	k.flags = []string{
+		"--catalog-dir=" + filepath.Join(d.dir, "catalog"), "--cache-dir=" + filepath.Join(d.dir, "cache"),
+	}
 	k.mount("")
 	k.wire.tap.Before(func(r *wiretap.Request) {
 		if r.Method != http.MethodGet && strings.HasPrefix(r.Key, "content/") {
@@ -292,14 +322,17 @@ func onlyHere(t *testing.T, kind string) (*testDisk, *torture) {
 	return d, k
 }
 
-// What is done after a close with uploads behind survives a loss of power that comes at once as well: a deletion, and a time that was set before it. So do the
-// attributes that a program has set before a close, which wait for it, with and without bytes.
+// What is done after a close with uploads behind survives a loss of power that comes at once as
+// well: a deletion, and a time that was set before it. So do the attributes that a program has set
+// before a close, which wait for it, with and without bytes.
 func TestPowerLossAfterClose(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			d, k := onlyHere(t, kind)
-			deleted, timed, closed := filepath.Join(k.m.mnt, "deleted"), filepath.Join(k.m.mnt, "timed"), filepath.Join(k.m.mnt, "closed")
+			deleted, timed, closed := filepath.Join(k.m.mnt, "deleted"), filepath.Join(
+				k.m.mnt, "timed",
+			), filepath.Join(k.m.mnt, "closed")
 			for _, name := range []string{deleted, timed, closed} {
 				write(t, name, "bytes of "+name)
 			}
@@ -314,7 +347,9 @@ func TestPowerLossAfterClose(t *testing.T) {
 				if name == copied {
 					_, err = f.WriteString("bytes of " + name)
 				}
-				k.must(errors.Join(err, f.Chmod(0o604), unix.Fsetxattr(int(f.Fd()), "user.a", []byte("1"), 0), f.Close()))
+				k.must(
+					errors.Join(err, f.Chmod(0o604), unix.Fsetxattr(int(f.Fd()), "user.a", []byte("1"), 0), f.Close()),
+				)
 			}
 			k.powerOff(d, pid, 0, func() { k.wire.tap.Before(nil) })
 			k.mount("")
@@ -326,7 +361,10 @@ func TestPowerLossAfterClose(t *testing.T) {
 			}
 			mustRead(t, copied, "bytes of "+copied)
 			for _, name := range []string{"copied", "touched"} {
-				if st, err := os.Stat(filepath.Join(k.m.mnt, name)); err != nil || st.Mode() != 0o604 || k.m.attribute(name, "user.a") != "1" {
+				if st, err := os.Stat(
+					filepath.Join(k.m.mnt, name),
+				); err != nil || st.Mode() != 0o604 ||
+					k.m.attribute(name, "user.a") != "1" {
 					t.Errorf("%v, %v: mode and attribute were set", st, err)
 				}
 			}
@@ -338,8 +376,9 @@ func TestPowerLossAfterClose(t *testing.T) {
 	}
 }
 
-// A file that is cut after a close with uploads behind, and written to again, may reach the disk with its new end before what lies in front of that. After a loss of
-// power it is what it was when it was cut, with no zeros where the confirmed bytes were or the new ones would have been.
+// A file that is cut after a close with uploads behind, and written to again, may reach the disk
+// with its new end before what lies in front of that. After a loss of power it is what it was when
+// it was cut, with no zeros where the confirmed bytes were or the new ones would have been.
 func TestPowerLossAfterCutting(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
@@ -375,14 +414,19 @@ func TestPowerLossAfterCutting(t *testing.T) {
 	}
 }
 
-// A disk that dies below a daemon which lives on, and reaches the store again, gives it nothing to send: a file system that was shut down answers each read, and each
-// description of a spool file, with an error and never with zeros. What was confirmed is sent at the next mount.
+// A disk that dies below a daemon which lives on, and reaches the store again, gives it nothing to
+// send: a file system that was shut down answers each read, and each description of a spool file,
+// with an error and never with zeros. What was confirmed is sent at the next mount.
 func TestDiskDiesBelowADaemon(t *testing.T) {
 	for _, kind := range []string{"ext4", "xfs"} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			d, k := onlyHere(t, kind)
-			files := map[string]string{"small": "bytes", "pages": strings.Repeat("page", 30_000), "open": strings.Repeat("part", 5000)}
+			files := map[string]string{
+				"small": "bytes",
+				"pages": strings.Repeat("page", 30_000),
+				"open":  strings.Repeat("part", 5000),
+			}
 			for name, data := range files {
 				write(t, filepath.Join(k.m.mnt, name), data)
 			}
@@ -427,15 +471,18 @@ func writeBack(t *testing.T, name string, off, n int64) {
 	t.Helper()
 	f, err := os.Open(name)
 	if err == nil {
-		err = errors.Join(unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER), f.Close())
+		err = errors.Join(
+			unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER),
+			f.Close(),
+		)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 }
 
-// slow makes an S3 store take its time for contents in every other round: what was closed with uploads behind is still here when the power goes, and was
-// opened again.
+// slow makes an S3 store take its time for contents in every other round: what was closed with
+// uploads behind is still here when the power goes, and was opened again.
 func (k *torture) slow() {
 	if k.wire == nil || k.round%2 == 0 {
 		return
@@ -454,8 +501,9 @@ func zombie(pid int) bool {
 	return err == nil && i > 0 && i+2 < len(b) && b[i+2] == 'Z'
 }
 
-// settlePower is what must be there after a loss of power: every change of names that returned, every change of attributes that something confirmed, or of
-// the others those up to one of them, and of each file what it held when it was confirmed last, or at one moment after that.
+// settlePower is what must be there after a loss of power: every change of names that returned,
+// every change of attributes that something confirmed, or of the others those up to one of them,
+// and of each file what it held when it was confirmed last, or at one moment after that.
 func settlePower(behind bool) func(m *model, journal []*op, is *model) string {
 	return func(m *model, journal []*op, is *model) string {
 		bytesOK := func(name string, want, is *modelNode) string { return someBytes(name, want, is, behind) }
@@ -481,7 +529,8 @@ func settlePower(behind bool) func(m *model, journal []*op, is *model) string {
 	}
 }
 
-// unconfirmed lists the changes of attributes in a journal that may have been deferred and that nothing after them has waited for.
+// unconfirmed lists the changes of attributes in a journal that may have been deferred and that
+// nothing after them has waited for.
 func unconfirmed(journal []*op) (loose []int) {
 	wrote := map[int]bool{} // files that a close sends
 	for i, o := range journal {
@@ -500,15 +549,23 @@ func unconfirmed(journal []*op) (loose []int) {
 				loose = nil
 			}
 			delete(wrote, o.FD)
-		case "create", "mkdir", "symlink", "link", "unlink", "rmdir", "fsync", "flush": // a rename may have nothing to do
+		case "create",
+			"mkdir",
+			"symlink",
+			"link",
+			"unlink",
+			"rmdir",
+			"fsync",
+			"flush": // a rename may have nothing to do
 			loose = nil
 		}
 	}
 	return loose
 }
 
-// someBytes wants a file to be what it was at one of the moments of its states. With uploads behind, what was confirmed is on the local disk alone, and written
-// over there: then each byte is what it was at one of them.
+// someBytes wants a file to be what it was at one of the moments of its states. With uploads
+// behind, what was confirmed is on the local disk alone, and written over there: then each byte is
+// what it was at one of them.
 func someBytes(name string, want, is *modelNode, behind bool) string {
 	if len(want.states) == 1 {
 		return exactBytes(name, &modelNode{data: want.states[0], mtime: want.mtime}, is)
@@ -534,12 +591,15 @@ func someBytes(name string, want, is *modelNode, behind bool) string {
 			return ""
 		}
 	}
-	return fmt.Sprintf("%s holds what it never held in %d states since it was confirmed; against the last: %s; against the confirmed: %s", name, len(want.states),
-		firstDifference(is.data, want.states[len(want.states)-1]), firstDifference(is.data, want.states[0]))
+	return fmt.Sprintf(
+		"%s holds what it never held in %d states since it was confirmed; against the last: %s; against the confirmed: %s",
+		name, len(want.states), firstDifference(is.data, want.states[len(want.states)-1]),
+		firstDifference(is.data, want.states[0]),
+	)
 }
 
-// halfWritten tells whether a file is what it was in the middle of a write: the kernel hands a long one on in pieces, and what another process flushes
-// then is what was written by then.
+// halfWritten tells whether a file is what it was in the middle of a write: the kernel hands a long
+// one on in pieces, and what another process flushes then is what was written by then.
 func halfWritten(is, old, now []byte) bool {
 	n := 0
 	for n < min(len(is), len(now)) && is[n] == now[n] {

@@ -17,8 +17,9 @@ import (
 func (p *program) printf(format string, args ...any) { fmt.Fprintf(p.stdout, format, args...) }
 func (p *program) errorf(format string, args ...any) { fmt.Fprintf(p.stderr, format, args...) }
 
-// printable makes text safe for a terminal: a name or an error of a store may hold escape sequences. Control characters, what is not
-// UTF-8, and characters that turn the direction of writing become escapes; the rest stays.
+// printable makes text safe for a terminal: a name or an error of a store may hold escape
+// sequences. Control characters, what is not UTF-8, and characters that turn the direction of
+// writing become escapes; the rest stays.
 func printable(text string) string {
 	var b strings.Builder
 	for i := 0; i < len(text); {

@@ -88,12 +88,22 @@ func TestProgressOnATerminal(t *testing.T) {
 func TestStatusText(t *testing.T) {
 	started := time.Date(2026, 2, 3, 4, 5, 6, 0, time.Local)
 	s := control.Status{
-		Mount: "/mnt/a\x1b[2J", Store: "s3://bucket/p", Library: "0b0e", Client: 3, PID: 42, Version: "v1", Started: started,
-		CatalogDir: "/c", CacheDir: "/k", Running: true, ReadOnly: true, Offline: true,
-		Pending: control.Pending{Files: 1, Bytes: 2048, Operations: 2},
-		Cache:   control.CacheState{Bytes: 1 << 20, Limit: 10 << 30, Hits: 3, Misses: 1},
-		Log:     control.LogState{Applied: 17, Newest: 18, LagSeconds: 1.25},
-		Used:    3 << 30,
+		Mount:      "/mnt/a\x1b[2J",
+		Store:      "s3://bucket/p",
+		Library:    "0b0e",
+		Client:     3,
+		PID:        42,
+		Version:    "v1",
+		Started:    started,
+		CatalogDir: "/c",
+		CacheDir:   "/k",
+		Running:    true,
+		ReadOnly:   true,
+		Offline:    true,
+		Pending:    control.Pending{Files: 1, Bytes: 2048, Operations: 2},
+		Cache:      control.CacheState{Bytes: 1 << 20, Limit: 10 << 30, Hits: 3, Misses: 1},
+		Log:        control.LogState{Applied: 17, Newest: 18, LagSeconds: 1.25},
+		Used:       3 << 30,
 
 		LastError: &control.LastError{Text: "upload \x1b]0;x\a: unavailable", Time: started.Add(time.Minute)},
 	}
@@ -117,7 +127,15 @@ func TestStatusText(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}
 	out.Reset()
-	p.statusText(control.Status{Mount: "/m", Store: "s3://b", CatalogDir: "/c", LastError: &control.LastError{Text: "process 7 has died"}}, started)
+	p.statusText(
+		control.Status{
+			Mount:      "/m",
+			Store:      "s3://b",
+			CatalogDir: "/c",
+			LastError:  &control.LastError{Text: "process 7 has died"},
+		},
+		started,
+	)
 	if want := "/m\n  store  s3://b\n  state  not running: umount cleans up, the next mount goes on\n  why    process 7 has died\n"; out.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", out.String(), want)
 	}

@@ -9,7 +9,8 @@ import (
 	"mediafs/fs/control"
 )
 
-// A progress shows how a flush stands: a bar that is drawn over itself on a terminal, else a line every few seconds, so that a log stays short.
+// A progress shows how a flush stands: a bar that is drawn over itself on a terminal, else a line
+// every few seconds, so that a log stays short.
 type progress struct {
 	out      io.Writer
 	terminal bool
@@ -49,7 +50,10 @@ func (g *progress) show(p control.Pending) (moved bool) {
 		if g.most > 0 {
 			done = barWidth * (g.most - p.Bytes) / g.most
 		}
-		fmt.Fprintf(g.out, "\r\x1b[K[%s%s] %s left", strings.Repeat("#", int(done)), strings.Repeat(".", barWidth-int(done)), pendingText(p))
+		fmt.Fprintf(
+			g.out, "\r\x1b[K[%s%s] %s left", strings.Repeat("#", int(done)), strings.Repeat(".", barWidth-int(done)),
+			pendingText(p),
+		)
 		g.drawn = true
 	case now.Sub(g.last) >= lineEvery:
 		fmt.Fprintf(g.out, "%s left\n", pendingText(p))

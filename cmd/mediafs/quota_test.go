@@ -11,7 +11,8 @@ import (
 	"mediafs/remote/storetest/wiretap"
 )
 
-// A store that is full says so at the close, keeps nobody from working on, and gets everything once it has room.
+// A store that is full says so at the close, keeps nobody from working on, and gets everything once
+// it has room.
 func TestStoreQuota(t *testing.T) {
 	source := t.TempDir()
 	pseudoRandom(t, filepath.Join(source, "small"), 300_000)
@@ -42,13 +43,21 @@ func TestStoreQuota(t *testing.T) {
 					t.Errorf("%s: %q after %q, want %s at the close", name, o.failed, o.output, tt.errno)
 				}
 			}
-			if o := m.operate(runAsOperator, "edit", filepath.Join(m.mnt, "edited"), "100", "edit", "1"); o.errno() != tt.errno || !strings.Contains(o.output, "written") {
+			if o := m.operate(
+				runAsOperator, "edit", filepath.Join(m.mnt, "edited"), "100", "edit", "1",
+			); o.errno() != tt.errno ||
+				!strings.Contains(o.output, "written") {
 				t.Errorf("edit: %q after %q, want %s at the close", o.failed, o.output, tt.errno)
 			}
-			// What was written is here, names change, and status says why the rest is not in the store.
-			m.sh(`cmp small "$1/small"; cmp large "$1/large"; mkdir folder; mv large folder; rm small; cp -r folder/large /dev/null`, source)
-			if s := m.status(); s.Pending.Files < 2 || s.LastError == nil || !strings.Contains(s.LastError.Text, "room") && !strings.Contains(s.LastError.Text, "quota") &&
-				!strings.Contains(s.LastError.Text, "space") {
+			// What was written is here, names change, and status says why the rest is not in the
+			// store.
+			m.sh(
+				`cmp small "$1/small"; cmp large "$1/large"; mkdir folder; mv large folder; rm small; cp -r folder/large /dev/null`,
+				source,
+			)
+			if s := m.status(); s.Pending.Files < 2 || s.LastError == nil ||
+				!strings.Contains(s.LastError.Text, "room") && !strings.Contains(s.LastError.Text, "quota") &&
+					!strings.Contains(s.LastError.Text, "space") {
 				t.Errorf("status of a full store: %+v, %+v", s.Pending, s.LastError)
 			}
 			if code, _, stderr := m.mediafs("umount", "--timeout=300ms", m.mnt); code == exitOK || !m.mounted() {

@@ -42,7 +42,9 @@ func (p *program) rateCommand() *cobra.Command {
 		default:
 			n, err := strconv.Atoi(given[0])
 			if err != nil || n < 0 || n > remote.MaxRating {
-				return usage(cmd, "%s is not a rating: allowed are 0 to %d, and none", strconv.Quote(given[0]), remote.MaxRating)
+				return usage(
+					cmd, "%s is not a rating: allowed are 0 to %d, and none", strconv.Quote(given[0]), remote.MaxRating,
+				)
 			}
 			edit.Value, given = strconv.Itoa(n), given[1:]
 		}

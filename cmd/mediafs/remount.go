@@ -13,8 +13,11 @@ import (
 	"mediafs/remote"
 )
 
-// Settings that a remount does not change: it may repeat them, as the lines of /etc/fstab are repeated.
-var fixed = []string{"local-names", "facts", "allow-other", "profile", "log-format", "catalog-dir", "cache-dir", "credentials-file"}
+// Settings that a remount does not change: it may repeat them, as the lines of /etc/fstab are
+// repeated.
+var fixed = []string{
+	"local-names", "facts", "allow-other", "profile", "log-format", "catalog-dir", "cache-dir", "credentials-file",
+}
 
 // fixedSettings are their values.
 func fixedSettings(f *pflag.FlagSet) map[string]string {
@@ -25,14 +28,20 @@ func fixedSettings(f *pflag.FlagSet) map[string]string {
 	return values
 }
 
-// remount changes a mount that is in use: what was said on the command line and no more. Neither the environment nor the configuration file counts.
-func (p *program) remount(ctx context.Context, m *mounting, f *pflag.FlagSet, given []string, helper helperFlags) error {
+// remount changes a mount that is in use: what was said on the command line and no more. Neither
+// the environment nor the configuration file counts.
+func (p *program) remount(
+	ctx context.Context, m *mounting, f *pflag.FlagSet, given []string, helper helperFlags,
+) error {
 	place, _, err := p.find(given[len(given)-1], false)
 	if err != nil {
 		return err
 	}
 	if !place.Mounted {
-		return &exitError{exitMountPoint, remote.E("remount", place.Dir, remote.NotExist, errors.New("nothing of mediafs is mounted there"))}
+		return &exitError{
+			exitMountPoint,
+			remote.E("remount", place.Dir, remote.NotExist, errors.New("nothing of mediafs is mounted there")),
+		}
 	}
 	pl, err := p.places()
 	if err != nil {
@@ -85,7 +94,9 @@ func (p *program) remount(ctx context.Context, m *mounting, f *pflag.FlagSet, gi
 		err = client.Remount(ctx, r, func(pending control.Pending) { g.show(pending) })
 		g.end()
 	case limits > 0 || len(r.Same) > 1 || len(r.Same) == 1 && r.Same["allow-other"] == "":
-		err = &exitError{exitUnavailable, fmt.Errorf("%w: only its own user changes more than the flags of the kernel", err)}
+		err = &exitError{
+			exitUnavailable, fmt.Errorf("%w: only its own user changes more than the flags of the kernel", err),
+		}
 	default: // another user's: the kernel's flags are root's to change
 		if s.allowOther {
 			r.Words = append(r.Words, "allow_other")

@@ -12,7 +12,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel's unmount returns while the daemon still finishes. The next mount waits for its end and says so, for a time.
+// The kernel's unmount returns while the daemon still finishes. The next mount waits for its end
+// and says so, for a time.
 func TestMountWhileTheDaemonEnds(t *testing.T) {
 	m := newMachine(t)
 	_, url := m.localStore()
@@ -26,7 +27,10 @@ func TestMountWhileTheDaemonEnds(t *testing.T) {
 	if err := unix.Unmount(m.mnt, 0); err != nil {
 		t.Skipf("only root unmounts past fusermount3: %v", err)
 	}
-	if code, _, stderr := m.mediafs("mount", url, m.mnt, "--lock-timeout=50ms"); code != exitBusy || !strings.Contains(stderr, "has not ended for 50ms") || m.mounted() {
+	if code, _, stderr := m.mediafs(
+		"mount", url, m.mnt, "--lock-timeout=50ms",
+	); code != exitBusy || !strings.Contains(stderr, "has not ended for 50ms") ||
+		m.mounted() {
 		t.Errorf("it does not end: exit code %d, %s", code, stderr)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), commandDeadline)

@@ -42,9 +42,11 @@ func TestNoInodesNoBytes(t *testing.T) {
 			}
 			m.env = append(m.env, testLimits+"="+faultLimits)
 			m.mount(w.store, "--upload=background")
-			down := w.tap.Fault(wiretap.Fault{Status: 503, Code: "ServiceUnavailable", Match: func(r *wiretap.Request) bool {
-				return strings.HasPrefix(r.Key, "content/") && (r.Method == "PUT" || r.Method == "POST")
-			}})
+			down := w.tap.Fault(
+				wiretap.Fault{Status: 503, Code: "ServiceUnavailable", Match: func(r *wiretap.Request) bool {
+					return strings.HasPrefix(r.Key, "content/") && (r.Method == "PUT" || r.Method == "POST")
+				}},
+			)
 			m.sh(`cp "$1"/* .`, source)
 			if s := m.status(); s.Pending.Files != 40 {
 				t.Fatalf("%+v", s.Pending)

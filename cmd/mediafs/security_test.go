@@ -89,7 +89,8 @@ for who in 64711 64712; do for bits in 4755 2755 6755; do
 		chmod o+w,g+w shared/bits-$who-$bits-$how; done; done; done
 `
 
-// attempts are tried by each of the users in turn; each line is told with its outcome, so that two file systems can be compared.
+// attempts are tried by each of the users in turn; each line is told with its outcome, so that two
+// file systems can be compared.
 const attempts = `cd "$DIR" 2>/dev/null || { echo "no way in"; exit 0; }
 # The mode of a file without set-id bits; the kernel of a mount hears of it just after the write that took them.
 cleared() { for i in {1..200}; do m=$(stat -c %a $1); if ((0$m & 06000)); then sleep 0.02; else break; fi; done; echo $m; }
@@ -133,8 +134,9 @@ try "mknod away/dev-$UID c 1 3"
 true
 `
 
-// TestThreeUsers has three users do what a library's modes and owners let them do or not, on the mount and on a file system of this
-// machine: every attempt ends in the same way, and the same modes and owners are left.
+// TestThreeUsers has three users do what a library's modes and owners let them do or not, on the
+// mount and on a file system of this machine: every attempt ends in the same way, and the same
+// modes and owners are left.
 func TestThreeUsers(t *testing.T) {
 	needsRoot(t)
 	needs(t, "setfattr")
@@ -157,7 +159,11 @@ func TestThreeUsers(t *testing.T) {
 				told[i] = append(told[i], users[user].name+": "+strings.TrimSuffix(line, "\n"))
 			}
 		}
-		out, err := run(t, "bash", "-euc", `cd "$1"; find . -mindepth 1 -printf '%p %m %U %G %y\n' | LC_ALL=C sort; find . -type f | LC_ALL=C sort | xargs cat`, "bash", dir)
+		out, err := run(
+			t, "bash", "-euc",
+			`cd "$1"; find . -mindepth 1 -printf '%p %m %U %G %y\n' | LC_ALL=C sort; find . -type f | LC_ALL=C sort | xargs cat`,
+			"bash", dir,
+		)
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out)
 		}
@@ -174,15 +180,17 @@ func TestThreeUsers(t *testing.T) {
 	m.umount()
 }
 
-// Without --allow-other nobody but the user of the mount gets in, whatever the modes say; and what the library says of set-user-id programs and devices
-// counts for nothing.
+// Without --allow-other nobody but the user of the mount gets in, whatever the modes say; and what
+// the library says of set-user-id programs and devices counts for nothing.
 func TestOthersAndPrivileges(t *testing.T) {
 	needsRoot(t)
 	m := newMachine(t)
 	_, url := m.localStore()
 	passable(t, m.home)
 	m.mount(url)
-	m.sh(`echo open >file; chmod 666 file; chmod 777 .; cp "$(type -P id)" id; chmod 6755 id; mknod null c 1 3; chmod 666 null`)
+	m.sh(
+		`echo open >file; chmod 666 file; chmod 777 .; cp "$(type -P id)" id; chmod 6755 id; mknod null c 1 3; chmod 666 null`,
+	)
 	for user := range users {
 		out := as(t, user, m.mnt, `cat "$DIR/file" 2>&1; ls "$DIR" 2>&1; touch "$DIR/new" 2>&1; true`)
 		if n := strings.Count(out, "Permission denied"); n != 3 || strings.Contains(out, "open") {
@@ -208,14 +216,17 @@ func TestOthersAndPrivileges(t *testing.T) {
 		}
 	}
 	out := as(t, 2, m.mnt, `cat "$DIR/file"; "$DIR/id" -u; "$DIR/id" -g; : 2>&1 >"$DIR/null" || true`)
-	if want := fmt.Sprintf("open\n%d\n%d\n", users[2].uid, users[2].gid); !strings.HasPrefix(out, want) || !strings.Contains(out, "Permission denied") {
+	if want := fmt.Sprintf("open\n%d\n%d\n", users[2].uid, users[2].gid); !strings.HasPrefix(out, want) ||
+		!strings.Contains(out, "Permission denied") {
 		t.Errorf("got %q, want %q and that the device is refused", out, want)
 	}
 	m.umount()
 }
 
-// byUser runs mediafs, which it reads from standard input, as an ordinary user, in a mount namespace of its own that ends with its processes: a /tmp that this user can get to,
-// a /dev/fuse that everybody may open, as udev makes it, and /etc/fuse.conf as Debian has it, with a line that the third step adds.
+// byUser runs mediafs, which it reads from standard input, as an ordinary user, in a mount
+// namespace of its own that ends with its processes: a /tmp that this user can get to, a /dev/fuse
+// that everybody may open, as udev makes it, and /etc/fuse.conf as Debian has it, with a line that
+// the third step adds.
 const byUser = `
 mount --make-rprivate /
 mount -t tmpfs -o mode=1777 test /tmp
@@ -304,7 +315,9 @@ func TestOrdinaryUser(t *testing.T) {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "unshare", "-m", "bash", "-c", byUser)
 	cmd.Stdin = self
-	cmd.Env = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", runAsProgram + "=mediafs"}
+	cmd.Env = []string{
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL=C", runAsProgram + "=mediafs",
+	}
 	b, err := cmd.CombinedOutput()
 	out := string(b)
 	if err != nil {
@@ -363,7 +376,8 @@ func TestOrdinaryUser(t *testing.T) {
 func TestPrivateFiles(t *testing.T) {
 	m := newMachine(t)
 	_, url := m.localStore()
-	m.env = append(m.env, "XDG_DATA_HOME="+filepath.Join(m.home, "data")) // nothing of what is looked at is there before
+	// nothing of what is looked at is there before
+	m.env = append(m.env, "XDG_DATA_HOME="+filepath.Join(m.home, "data"))
 	old := unix.Umask(0)
 	defer unix.Umask(old)
 	m.mount(url, "--upload=background")
@@ -409,8 +423,9 @@ func TestPrivateFiles(t *testing.T) {
 	m.umount()
 }
 
-// TestPlantedLinks puts a symbolic link in the place of everything that a daemon keeps on this machine: it is refused or replaced, and what it leads to is
-// neither read, written, made nor removed.
+// TestPlantedLinks puts a symbolic link in the place of everything that a daemon keeps on this
+// machine: it is refused or replaced, and what it leads to is neither read, written, made nor
+// removed.
 func TestPlantedLinks(t *testing.T) {
 	for _, c := range []struct {
 		place  string // below the home folder
@@ -438,7 +453,8 @@ func TestPlantedLinks(t *testing.T) {
 			m := newMachine(t)
 			m.env = append(m.env, "XDG_STATE_HOME="+filepath.Join(m.home, "state"))
 			_, url := m.localStore()
-			place := strings.NewReplacer("LOG", "state/mediafs/"+libraryKey(url)+".log", "NOTE", "state/mediafs/mounts/"+mountNote(m.mnt)).Replace(c.place)
+			place := strings.NewReplacer("LOG", "state/mediafs/"+libraryKey(url)+".log", "NOTE", "state/mediafs/mounts/"+mountNote(m.mnt)).
+				Replace(c.place)
 			place = filepath.Join(m.home, place)
 			victim := filepath.Join(m.home, "victim")
 			inside := victim
@@ -464,7 +480,10 @@ func TestPlantedLinks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			code, _, stderr := m.mediafs("mount", url, m.mnt, "--catalog-dir="+filepath.Join(m.home, "c"), "--cache-dir="+filepath.Join(m.home, "k"))
+			code, _, stderr := m.mediafs(
+				"mount", url, m.mnt, "--catalog-dir="+filepath.Join(m.home, "c"),
+				"--cache-dir="+filepath.Join(m.home, "k"),
+			)
 			if code == exitOK {
 				write(t, filepath.Join(m.mnt, "x"), "bytes")
 				if names, err := os.ReadDir(m.mnt); err != nil || len(names) != 1 {
@@ -546,7 +565,8 @@ func TestForeignSocket(t *testing.T) {
 	if err := os.Chmod(socket, 0o777); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := otherProcess(t, runAsDialer, 2, socket).CombinedOutput(); err != nil || bytes.Contains(out, []byte("200 OK")) {
+	if out, err := otherProcess(t, runAsDialer, 2, socket).CombinedOutput(); err != nil ||
+		bytes.Contains(out, []byte("200 OK")) {
 		t.Errorf("another user was answered: %v\n%s", err, out)
 	}
 	if !m.mounted() || !m.status().Running {
@@ -574,7 +594,8 @@ func TestForeignSocket(t *testing.T) {
 		"status": func() error { _, err := control.Dial(s.CatalogDir).Status(t.Context()); return err }(),
 		"flush":  control.Dial(s.CatalogDir).Flush(t.Context(), nil),
 	} {
-		if !errors.Is(err, remote.Permission) || !strings.Contains(err.Error(), fmt.Sprintf("user %d listens there", users[2].uid)) {
+		if !errors.Is(err, remote.Permission) ||
+			!strings.Contains(err.Error(), fmt.Sprintf("user %d listens there", users[2].uid)) {
 			t.Errorf("%s believed another user: %v", what, err)
 		}
 	}

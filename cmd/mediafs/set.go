@@ -75,7 +75,8 @@ func parseAssignment(text string) (control.MediaEdit, bool) {
 	return e, ok && name != ""
 }
 
-// fieldTable prints what is known of a media: every field, what a value is, who may set it, and as which attribute it is read.
+// fieldTable prints what is known of a media: every field, what a value is, who may set it, and as
+// which attribute it is read.
 func (p *program) fieldTable(asJSON bool) error {
 	if asJSON {
 		type row struct {
@@ -87,7 +88,13 @@ func (p *program) fieldTable(asJSON bool) error {
 			Attributes []string `json:"attributes"`
 		}
 		for _, f := range media.Fields() {
-			r := row{Name: f.Name, Type: f.Type.String(), Unit: f.Unit, Writer: f.Writer.String(), Attributes: f.Attributes}
+			r := row{
+				Name:       f.Name,
+				Type:       f.Type.String(),
+				Unit:       f.Unit,
+				Writer:     f.Writer.String(),
+				Attributes: f.Attributes,
+			}
 			if f.Writer != media.Nobody {
 				r.Allowed = f.Allowed()
 			}

@@ -68,7 +68,12 @@ func (p *program) settingCommand() *cobra.Command {
 				return nil
 			})
 			if err == nil && shown == 0 && r.Name != "" {
-				err = &exitError{exitUsage, fmt.Errorf("%s: there is no such setting (mediafs setting lists them)", strconv.Quote(string(r.Name)))}
+				err = &exitError{
+					exitUsage,
+					fmt.Errorf(
+						"%s: there is no such setting (mediafs setting lists them)", strconv.Quote(string(r.Name)),
+					),
+				}
 			}
 			return err
 		})

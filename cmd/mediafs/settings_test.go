@@ -71,8 +71,12 @@ func TestValues(t *testing.T) {
 		if tt.into.String() != want {
 			t.Errorf("%T %q is shown as %q, want %q", tt.into, tt.text, tt.into, want)
 		}
-		// What is shown is read as the same: the daemon in the background gets its settings that way.
-		if err := tt.into.UnmarshalText([]byte(tt.into.String())); err != nil || reflect.ValueOf(tt.into).Elem().Interface() != tt.value {
+		// What is shown is read as the same: the daemon in the background gets its settings that
+		// way.
+		if err := tt.into.UnmarshalText(
+			[]byte(tt.into.String()),
+		); err != nil ||
+			reflect.ValueOf(tt.into).Elem().Interface() != tt.value {
 			t.Errorf("%T %q does not survive being written down", tt.into, tt.text)
 		}
 	}
@@ -125,7 +129,8 @@ func TestNumbersInTheFile(t *testing.T) {
 	}
 }
 
-// Flags win over the environment, that over the library's section, that over [default], that over what the program thinks.
+// Flags win over the environment, that over the library's section, that over [default], that over
+// what the program thinks.
 func TestPrecedence(t *testing.T) {
 	const file = "[default]\ntrash = 1\ncache-size = '1GiB'\nappend-timeout = '1m'\nread-only = true\n" +
 		"[library.photos]\nstore = 'file:///srv/photos'\nmount = '~/Photos'\ntrash = '2d'\ncache-size = '2GiB'\nappend-timeout = '2m'\n"
@@ -150,7 +155,10 @@ func TestPrecedence(t *testing.T) {
 }
 
 func TestMountOptions(t *testing.T) {
-	m, err := resolveWith(t, newSession(t), "-o", "ro,allow_other,cache_size=5GiB,_netdev", "-o", "trash=0,x-systemd.after=a,catalog-dir=/c", "file:///srv/p", "/mnt")
+	m, err := resolveWith(
+		t, newSession(t), "-o", "ro,allow_other,cache_size=5GiB,_netdev", "-o",
+		"trash=0,x-systemd.after=a,catalog-dir=/c", "file:///srv/p", "/mnt",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +170,10 @@ func TestMountOptions(t *testing.T) {
 
 func TestChooseTarget(t *testing.T) {
 	s := newSession(t)
-	s.configure(t, "[library.photos]\nstore = 's3://photos'\nmount = '~/Photos'\nprofile = 'family'\n[library.films]\nstore = 'file:///films'\n")
+	s.configure(
+		t,
+		"[library.photos]\nstore = 's3://photos'\nmount = '~/Photos'\nprofile = 'family'\n[library.films]\nstore = 'file:///films'\n",
+	)
 	tests := []struct {
 		args    []string
 		store   string
@@ -179,13 +190,19 @@ func TestChooseTarget(t *testing.T) {
 	for _, tt := range tests {
 		m, err := resolveWith(t, s, tt.args...)
 		if err != nil || m.options.Store != tt.store || m.options.Dir != tt.dir || m.options.Profile != tt.profile {
-			t.Errorf("%v: store %s, folder %s, profile %q, %v; want %+v", tt.args, m.options.Store, m.options.Dir, m.options.Profile, err, tt)
+			t.Errorf(
+				"%v: store %s, folder %s, profile %q, %v; want %+v", tt.args, m.options.Store, m.options.Dir,
+				m.options.Profile, err, tt,
+			)
 		}
 	}
 }
 
 func TestLibraryKey(t *testing.T) {
-	same := []string{"s3://b/p?endpoint=http://h:9000&region=r", "s3://b/p/?region=q&endpoint=http://h:9000/", "s3://b//p?endpoint=http://h:9000"}
+	same := []string{
+		"s3://b/p?endpoint=http://h:9000&region=r", "s3://b/p/?region=q&endpoint=http://h:9000/",
+		"s3://b//p?endpoint=http://h:9000",
+	}
 	for _, store := range same {
 		if libraryKey(store) != libraryKey(same[0]) {
 			t.Errorf("%s has another key than %s", store, same[0])
@@ -198,7 +215,8 @@ func TestLibraryKey(t *testing.T) {
 	}
 }
 
-// The daemon in the background gets what was resolved here, whatever folder, environment and file it finds.
+// The daemon in the background gets what was resolved here, whatever folder, environment and file
+// it finds.
 func TestRepeat(t *testing.T) {
 	s := newSession(t)
 	s.configure(t, "[library.photos]\nstore = 'file:///srv/photos'\ntrash = 9\n")

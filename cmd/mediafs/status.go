@@ -78,7 +78,8 @@ func (p *program) statuses(ctx context.Context, given []string, timeout time.Dur
 	return statuses, nil
 }
 
-// ask gets the status of one mount; of a daemon that is dead, silent or another user's it says what is known.
+// ask gets the status of one mount; of a daemon that is dead, silent or another user's it says what
+// is known.
 func ask(ctx context.Context, place daemon.Place, timeout time.Duration) control.Status {
 	known := control.Status{Mount: place.Dir, Store: place.Source}
 	if place.Known {
@@ -109,7 +110,8 @@ func (p *program) statusJSON(statuses []control.Status, one bool) error {
 	return out.Encode(statuses)
 }
 
-// statusText writes one status for people. Everything that came from a store or a name is made harmless to the terminal.
+// statusText writes one status for people. Everything that came from a store or a name is made
+// harmless to the terminal.
 func (p *program) statusText(s control.Status, now time.Time) {
 	p.printf("%s\n", printable(s.Mount))
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
@@ -212,7 +214,13 @@ func mediaText(m control.MediaState) string {
 		missing = append(missing, "what the bytes of some say is being read")
 	}
 	if m.ToIndex > 0 {
-		missing = append(missing, fmt.Sprintf("the index is being made (%d of about %d records): searches miss media", min(m.Indexed, m.ToIndex), m.ToIndex))
+		missing = append(
+			missing,
+			fmt.Sprintf(
+				"the index is being made (%d of about %d records): searches miss media", min(m.Indexed, m.ToIndex),
+				m.ToIndex,
+			),
+		)
 	}
 	return strings.Join(missing, "; ")
 }

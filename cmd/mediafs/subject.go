@@ -18,7 +18,8 @@ import (
 	"mediafs/remote"
 )
 
-// A subject is what a command about media is about: files of mounts, or of one library that is named.
+// A subject is what a command about media is about: files of mounts, or of one library that is
+// named.
 type subject struct {
 	library string     // STORE of --library; empty: the mounts that paths lie in
 	in      inspection // the flags are bound to its settings
@@ -28,10 +29,14 @@ type subject struct {
 	instead string   // what another user's mount offers for the same; %s is the mount point
 }
 
-// flags defines --library, and those of mount that say where a library is kept and how its store is reached.
+// flags defines --library, and those of mount that say where a library is kept and how its store is
+// reached.
 func (s *subject) flags(f *pflag.FlagSet) {
 	s.f, s.in.settings = f, defaultSettings()
-	f.StringVar(&s.library, "library", "", "a library, mounted or not: STORE as for mount, or a folder of a mount; PATHs are then relative to its root")
+	f.StringVar(
+		&s.library, "library", "",
+		"a library, mounted or not: STORE as for mount, or a folder of a mount; PATHs are then relative to its root",
+	)
 	all := pflag.NewFlagSet("", pflag.ContinueOnError)
 	s.in.settings.flags(all)
 	for _, name := range []string{"catalog-dir", "cache-dir", "cache-size", "credentials-file", "profile", "append-timeout", "connect-timeout", "stop-timeout"} {
@@ -47,9 +52,11 @@ func (s *subject) flags(f *pflag.FlagSet) {
 
 // An open library of a command.
 type opened struct {
-	ask   func(ctx context.Context, verb string, r control.MediaRequest, each func(control.MediaAnswer) error) error
-	mount string // mount point, below which its paths are told; empty: it is not mounted, and they are told as they are in the library
-	named bool   // by --library: paths that were given are relative to its root
+	ask func(ctx context.Context, verb string, r control.MediaRequest, each func(control.MediaAnswer) error) error
+	// mount point, below which its paths are told; empty: it is not mounted, and they are told as
+	// they are in the library
+	mount string
+	named bool // by --library: paths that were given are relative to its root
 }
 
 // path writes a path of the library as whoever gave the command would: below the mount point.
@@ -62,9 +69,12 @@ type aim struct {
 	targets []control.Target
 }
 
-// aims sorts paths by the library that they are of, opens each once and has work done with each in turn, in the order of the paths. A path that does not
-// lead to anything is told, and the rest goes on.
-func (p *program) aims(ctx context.Context, s *subject, paths []string, work func(ctx context.Context, a aim) error) error {
+// aims sorts paths by the library that they are of, opens each once and has work done with each in
+// turn, in the order of the paths. A path that does not lead to anything is told, and the rest goes
+// on.
+func (p *program) aims(
+	ctx context.Context, s *subject, paths []string, work func(ctx context.Context, a aim) error,
+) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)() // a second signal ends the process
@@ -104,7 +114,8 @@ func (p *program) aims(ctx context.Context, s *subject, paths []string, work fun
 	return t.err()
 }
 
-// stat asks for what is at a path: in a mount the inode number is the node's. Symbolic links are followed.
+// stat asks for what is at a path: in a mount the inode number is the node's. Symbolic links are
+// followed.
 func stat(at string) (st unix.Stat_t, err error) {
 	if err = unix.Stat(at, &st); err != nil {
 		kind := remote.Other
@@ -127,7 +138,9 @@ func stat(at string) (st unix.Stat_t, err error) {
 func (p *program) mounted(s *subject, at string, dev uint64) (*opened, error) {
 	place, _, err := p.find(at, true)
 	if errors.Is(err, remote.NotExist) {
-		err = &exitError{exitMountPoint, errors.New("it is in no mount of mediafs (--library names a library that is not mounted)")}
+		err = &exitError{
+			exitMountPoint, errors.New("it is in no mount of mediafs (--library names a library that is not mounted)"),
+		}
 	}
 	if err != nil {
 		return nil, err
@@ -141,9 +154,14 @@ func (p *program) mounted(s *subject, at string, dev uint64) (*opened, error) {
 // through is the way to the daemon of a mount.
 func (s *subject) through(place daemon.Place) (*opened, error) {
 	if !place.Known {
-		err := remote.E("ask the daemon of", place.Dir, remote.Permission, errors.New("somebody else mounted it, and only that user and root may ask"))
+		err := remote.E(
+			"ask the daemon of", place.Dir, remote.Permission,
+			errors.New("somebody else mounted it, and only that user and root may ask"),
+		)
 		if s.instead != "" {
-			err = err.WithHint("what file permissions allow works for you there: " + strings.ReplaceAll(s.instead, "%s", place.Dir))
+			err = err.WithHint(
+				"what file permissions allow works for you there: " + strings.ReplaceAll(s.instead, "%s", place.Dir),
+			)
 		}
 		return nil, err
 	}
@@ -154,8 +172,11 @@ func (s *subject) through(place daemon.Place) (*opened, error) {
 	return &opened{ask: client.Media, mount: place.Dir}, nil
 }
 
-// whole opens the one library that a command is about as a whole: --library or given; else the mount of the working folder, else this user's only mount.
-func (p *program) whole(ctx context.Context, s *subject, given []string, work func(ctx context.Context, o *opened) error) error {
+// whole opens the one library that a command is about as a whole: --library or given; else the
+// mount of the working folder, else this user's only mount.
+func (p *program) whole(
+	ctx context.Context, s *subject, given []string, work func(ctx context.Context, o *opened) error,
+) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	defer context.AfterFunc(ctx, stop)()
@@ -204,12 +225,15 @@ func (p *program) only() (only daemon.Place, err error) {
 		err = &exitError{exitMountPoint, errors.New("nothing is mounted: name a library with --library")}
 	case 1:
 	default:
-		err = &exitError{exitUsage, fmt.Errorf("%d libraries are mounted: name one with --library, or work in its folder", n)}
+		err = &exitError{
+			exitUsage, fmt.Errorf("%d libraries are mounted: name one with --library, or work in its folder", n),
+		}
 	}
 	return only, err
 }
 
-// named opens the library of --library: through its daemon when it has one, else in this process, for as long as work takes.
+// named opens the library of --library: through its daemon when it has one, else in this process,
+// for as long as work takes.
 func (p *program) named(ctx context.Context, s *subject, work func(ctx context.Context, o *opened) error) error {
 	in := &s.in
 	if err := p.inspected(in, s.f, s.names, []string{s.library}); err != nil {
@@ -242,9 +266,11 @@ func (p *program) named(ctx context.Context, s *subject, work func(ctx context.C
 	return errors.Join(err, l.Close())
 }
 
-// openHere opens the library of in, which is not mounted, in this process. The options are those under
-// which it would be mounted, also with Busy: another process has it.
-func (p *program) openHere(ctx context.Context, in *inspection, readOnly bool) (*daemon.Library, daemon.Options, error) {
+// openHere opens the library of in, which is not mounted, in this process. The options are those
+// under which it would be mounted, also with Busy: another process has it.
+func (p *program) openHere(
+	ctx context.Context, in *inspection, readOnly bool,
+) (*daemon.Library, daemon.Options, error) {
 	pl, err := p.places()
 	if err != nil {
 		return nil, daemon.Options{}, err
@@ -264,7 +290,8 @@ func (p *program) openHere(ctx context.Context, in *inspection, readOnly bool) (
 	return l, opt, err
 }
 
-// A tally counts what went wrong with some of many things: each is told at once, but for one that is alone.
+// A tally counts what went wrong with some of many things: each is told at once, but for one that
+// is alone.
 type tally struct {
 	p     *program
 	of    int // things
@@ -307,7 +334,8 @@ func (t *tally) err() error {
 	return t.first
 }
 
-// ofOne is the error of one path or entry. That it is not there, or is no media, says nothing of libraries and versions, whose exit codes those kinds are.
+// ofOne is the error of one path or entry. That it is not there, or is no media, says nothing of
+// libraries and versions, whose exit codes those kinds are.
 func ofOne(said string, err error) error {
 	code := exitCode(err)
 	switch remote.KindOf(err) {
@@ -320,11 +348,16 @@ func ofOne(said string, err error) error {
 	return &exitError{code, fmt.Errorf("%s: %w", said, err)}
 }
 
-// requestSize is how many paths go into one request: its answer shows how far the work is, and an older daemon never has to read megabytes.
+// requestSize is how many paths go into one request: its answer shows how far the work is, and an
+// older daemon never has to read megabytes.
 const requestSize = 1000
 
-// ofEach asks about all paths of an aim and calls each with the answer for each of them. Answers of a request come in any order. What fails is told.
-func (p *program) ofEach(ctx context.Context, a aim, verb, doing string, r control.MediaRequest, each func(said string, answer control.MediaAnswer) error) error {
+// ofEach asks about all paths of an aim and calls each with the answer for each of them. Answers of
+// a request come in any order. What fails is told.
+func (p *program) ofEach(
+	ctx context.Context, a aim, verb, doing string, r control.MediaRequest,
+	each func(said string, answer control.MediaAnswer) error,
+) error {
 	t := tally{p: p, of: len(a.targets)}
 	g := &gauge{p: p, on: isTerminal(p.stderr) && len(a.targets) > 100}
 	defer g.clear()
@@ -334,7 +367,10 @@ func (p *program) ofEach(ctx context.Context, a aim, verb, doing string, r contr
 		r.Targets = a.targets[from:to]
 		err := a.ask(ctx, verb, r, func(answer control.MediaAnswer) error {
 			if answer.Index < 0 || answer.Index >= to-from {
-				return remote.E("ask the daemon", "", remote.Corrupt, fmt.Errorf("an answer about path %d of %d", answer.Index, to-from))
+				return remote.E(
+					"ask the daemon", "", remote.Corrupt,
+					fmt.Errorf("an answer about path %d of %d", answer.Index, to-from),
+				)
 			}
 			done++
 			g.show(check.Progress{Phase: doing, Done: int64(done), Total: int64(len(a.targets))})

@@ -14,7 +14,8 @@ import (
 // flushAfter names the environment variable that sets flushDelay in a child of the test.
 const flushAfter = "MEDIAFS_TEST_FLUSH_DELAY"
 
-// A hundred processes write to one descriptor and close it, each once: that is one upload, when the last of them is done and not before.
+// A hundred processes write to one descriptor and close it, each once: that is one upload, when the
+// last of them is done and not before.
 func TestSubshell(t *testing.T) {
 	var want strings.Builder
 	for i := range 100 {
@@ -69,7 +70,8 @@ func TestSubshell(t *testing.T) {
 func (w *wire) contentsSince(mark int) map[string]bool {
 	made := map[string]bool{}
 	for _, r := range w.tap.Since(mark) {
-		if isContent(r) && r.Status == 200 && (r.Method == "PUT" && r.Kind() == "" || r.Method == "POST" && r.Kind() == "uploadId") {
+		if isContent(r) && r.Status == 200 &&
+			(r.Method == "PUT" && r.Kind() == "" || r.Method == "POST" && r.Kind() == "uploadId") {
 			made[r.Key] = true
 		}
 	}

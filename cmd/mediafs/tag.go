@@ -67,16 +67,23 @@ func (p *program) tagCommand() *cobra.Command {
 			return p.change(cmd.Context(), s, "tagging", given, control.MediaRequest{Edits: edits})
 		}
 		return p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
-			return p.ofEach(ctx, a, control.VerbInfo, "reading", control.MediaRequest{}, func(said string, answer control.MediaAnswer) error {
-				if asJSON {
-					return p.printLine(struct {
-						Path string   `json:"path"`
-						Tags []string `json:"tags"`
-					}{strings.ToValidUTF8(said, "\uFFFD"), append([]string{}, answer.Media.Tags...)})
-				}
-				p.printf("%s: %s\n", printable(said), printable(strings.Join(answer.Media.Tags, ", ")))
-				return nil
-			})
+			return p.ofEach(
+				ctx,
+				a,
+				control.VerbInfo,
+				"reading",
+				control.MediaRequest{},
+				func(said string, answer control.MediaAnswer) error {
+					if asJSON {
+						return p.printLine(struct {
+							Path string   `json:"path"`
+							Tags []string `json:"tags"`
+						}{strings.ToValidUTF8(said, "\uFFFD"), append([]string{}, answer.Media.Tags...)})
+					}
+					p.printf("%s: %s\n", printable(said), printable(strings.Join(answer.Media.Tags, ", ")))
+					return nil
+				},
+			)
 		})
 	}
 	return cmd

@@ -175,7 +175,8 @@ func (n names) after(o *op) (names, syscall.Errno) {
 	return n, 0
 }
 
-// outcomes lists what the folder may be after a call that ended as this one did, if it came next; none when it cannot have come next.
+// outcomes lists what the folder may be after a call that ended as this one did, if it came next;
+// none when it cannot have come next.
 func (n names) outcomes(o *op) (all []names) {
 	next, errno := n.after(o)
 	link := o.Do == "shared link"
@@ -188,7 +189,8 @@ func (n names) outcomes(o *op) (all []names) {
 	case errno != 0 && o.Err != "" && !o.inDoubt():
 		all = append(all, next)
 	}
-	// A link is made of what its first name stood for when that was looked up, whatever has that name by now.
+	// A link is made of what its first name stood for when that was looked up, whatever has that
+	// name by now.
 	if to := n; link && (o.inDoubt() || o.Err == "") && n[o.To[1]-'0'] == noEntry {
 		for _, found := range n {
 			if to[o.To[1]-'0'] = found; found != noEntry && found != folderEntry && to != next {
@@ -199,8 +201,9 @@ func (n names) outcomes(o *op) (all []names) {
 	return all
 }
 
-// explain looks for an order of what several processes did in the shared folder in which each call has the answer that it got, calls that returned
-// before another began come first, and the end is what is there now. Calls in doubt happened or did not.
+// explain looks for an order of what several processes did in the shared folder in which each call
+// has the answer that it got, calls that returned before another began come first, and the end is
+// what is there now. Calls in doubt happened or did not.
 func explain(before, now names, histories [][]*op) bool {
 	type place struct {
 		at    string // how far each process is
@@ -263,7 +266,10 @@ func describeShared(n names, histories [][]*op) string {
 	lines := map[int64]string{}
 	for i, h := range histories {
 		for _, o := range h {
-			lines[o.Begun] = fmt.Sprintf("  process %d, %d to %d: %s %s %s %d: %q %d", i, o.Begun, o.Ended, o.Do, o.Path, o.To, o.Flags, o.Err, o.Res)
+			lines[o.Begun] = fmt.Sprintf(
+				"  process %d, %d to %d: %s %s %s %d: %q %d", i, o.Begun, o.Ended, o.Do, o.Path, o.To, o.Flags, o.Err,
+				o.Res,
+			)
 		}
 	}
 	for _, at := range slices.Sorted(maps.Keys(lines)) {

@@ -24,8 +24,8 @@ import (
 )
 
 const (
-	// killWhenArmed has a daemon kill itself at a named point: point, how often it is passed, file to leave as a sign, with | between. It counts from
-	// when the file "armed" is beside the sign.
+	// killWhenArmed has a daemon kill itself at a named point: point, how often it is passed, file
+	// to leave as a sign, with | between. It counts from when the file "armed" is beside the sign.
 	killWhenArmed = "MEDIAFS_TEST_KILL_WHEN_ARMED"
 	// smallSizes has a daemon treat small files as it treats large ones otherwise.
 	smallSizes = "MEDIAFS_TEST_SMALL_SIZES"
@@ -67,7 +67,8 @@ func init() {
 	}
 }
 
-// A killPoint is a named point of the daemon, and how often a second of churning passes it at least, about.
+// A killPoint is a named point of the daemon, and how often a second of churning passes it at
+// least, about.
 type killPoint struct {
 	name  string
 	most  int
@@ -92,9 +93,12 @@ var killPoints = []killPoint{
 }
 
 // recoveryPoints are passed while a mount takes up what an earlier daemon left.
-var recoveryPoints = []string{"pinned", "appended", "confirm", "set head", "head set", "complete", "completed", "rerun", "undo", "applied"}
+var recoveryPoints = []string{
+	"pinned", "appended", "confirm", "set head", "head set", "complete", "completed", "rerun", "undo", "applied",
+}
 
-// A torture is a library on one machine whose daemon is killed again and again while several processes work in it.
+// A torture is a library on one machine whose daemon is killed again and again while several
+// processes work in it.
 type torture struct {
 	t       *testing.T
 	m       *machine
@@ -117,17 +121,21 @@ type torture struct {
 
 const churners = 3
 
-// tortureLibrary is after how many rounds another library is begun: a log that is too long makes each mount slow.
+// tortureLibrary is after how many rounds another library is begun: a log that is too long makes
+// each mount slow.
 const tortureLibrary = 40
 
-// TestTorture kills the daemon at named points and at random moments while processes work in the mount, mounts again, flushes and compares: what returned is there
-// exactly, what was under way is there or not, nothing else is there, and check finds nothing. scripts/torture does it hundreds of times.
+// TestTorture kills the daemon at named points and at random moments while processes work in the
+// mount, mounts again, flushes and compares: what returned is there exactly, what was under way is
+// there or not, nothing else is there, and check finds nothing. scripts/torture does it hundreds of
+// times.
 func TestTorture(t *testing.T) {
 	if testing.Short() {
 		t.Skip("kills for a minute")
 	}
 	seed, n := churnSetup(t, 0)
-	// As many libraries side by side as keep two cores busy: a round waits for processes more than it computes. scripts/torture has hundreds.
+	// As many libraries side by side as keep two cores busy: a round waits for processes more than
+	// it computes. scripts/torture has hundreds.
 	libraries := []struct {
 		kind   string
 		rounds int
@@ -152,7 +160,15 @@ func TestTorture(t *testing.T) {
 }
 
 func newTorture(t *testing.T, kind string, r *rand.Rand) *torture {
-	k := &torture{t: t, r: r, local: kind == "dir", hits: map[string]int{}, uploads: []string{"close", "background"}, large: true, settle: settleKill}
+	k := &torture{
+		t:       t,
+		r:       r,
+		local:   kind == "dir",
+		hits:    map[string]int{},
+		uploads: []string{"close", "background"},
+		large:   true,
+		settle:  settleKill,
+	}
 	if only := os.Getenv(tortureUpload); only != "" {
 		k.uploads = []string{only}
 	}
@@ -183,11 +199,13 @@ func (k *torture) begin() {
 	k.umount()
 }
 
-// umount unmounts. Another test's child that is just being started may have a copy of a descriptor there for an instant.
+// umount unmounts. Another test's child that is just being started may have a copy of a descriptor
+// there for an instant.
 func (k *torture) umount() {
 	k.t.Helper()
 	code, said := 0, ""
-	if !eventually(func() bool { code, _, said = k.m.mediafs("umount", k.m.mnt); return code != exitBusy }) || code != exitOK {
+	if !eventually(func() bool { code, _, said = k.m.mediafs("umount", k.m.mnt); return code != exitBusy }) ||
+		code != exitOK {
 		k.t.Fatalf("umount: exit code %d, %s", code, said)
 	}
 }
@@ -326,7 +344,8 @@ func (k *torture) killRecovery() {
 	os.Remove(k.sign())
 	point := recoveryPoints[k.r.IntN(len(recoveryPoints))]
 	k.t.Logf("  and again at %q", point)
-	// A process that is killed while it makes its mount may have a request of its own there, which keeps it from ending.
+	// A process that is killed while it makes its mount may have a request of its own there, which
+	// keeps it from ending.
 	over, freed := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(freed)
@@ -336,7 +355,9 @@ func (k *torture) killRecovery() {
 				return
 			case <-time.After(20 * time.Millisecond):
 				if _, err := os.Stat(k.sign()); err == nil {
-					unix.Unmount(k.m.mnt, unix.MNT_FORCE) //nolint:errcheck // it breaks the connection, whether it unmounts or not
+					unix.Unmount(
+						k.m.mnt, unix.MNT_FORCE,
+					) //nolint:errcheck // it breaks the connection, whether it unmounts or not
 				}
 			}
 		}
@@ -361,8 +382,15 @@ func (k *torture) killRecovery() {
 // churn starts the processes; what it returns waits for their end and gives their journals.
 func (k *torture) churn() func() [][]*op {
 	return startChurn(k.t, k.m, churners, func(i int) churnOptions {
-		return churnOptions{Mount: k.m.mnt, Folder: k.folder(i), Journal: filepath.Join(k.dir, fmt.Sprintf("%d-%d", k.round, i)), Seed: k.r.Uint64(),
-			Large: k.large && i == 0 && k.r.IntN(3) == 0, Shared: true, Flush: !k.large}
+		return churnOptions{
+			Mount:   k.m.mnt,
+			Folder:  k.folder(i),
+			Journal: filepath.Join(k.dir, fmt.Sprintf("%d-%d", k.round, i)),
+			Seed:    k.r.Uint64(),
+			Large:   k.large && i == 0 && k.r.IntN(3) == 0,
+			Shared:  true,
+			Flush:   !k.large,
+		}
 	})
 }
 
@@ -433,7 +461,10 @@ func (k *torture) compare(journals [][]*op) {
 	now, err := readShared(filepath.Join(k.m.mnt, sharedFolder))
 	k.must(err)
 	if !explain(k.shared, now, histories) {
-		t.Errorf("round %d: no order of what was done in the shared folder ends with %v\n%s", k.round, now, describeShared(k.shared, histories))
+		t.Errorf(
+			"round %d: no order of what was done in the shared folder ends with %v\n%s", k.round, now,
+			describeShared(k.shared, histories),
+		)
 	}
 	k.shared = now
 }
@@ -450,7 +481,8 @@ func settleKill(m *model, journal []*op, is *model) string {
 	return m.differs(is, exactBytes)
 }
 
-// replay carries a journal out on the model and compares the answers. doubt is the operation at the end that never returned.
+// replay carries a journal out on the model and compares the answers. doubt is the operation at the
+// end that never returned.
 func (m *model) replay(journal []*op) (doubt *op, wrong string) {
 	for i, o := range journal {
 		if o.inDoubt() {
@@ -470,7 +502,8 @@ func (m *model) replay(journal []*op) (doubt *op, wrong string) {
 	return nil, ""
 }
 
-// either compares with the model as it is before an operation that never returned and as it is after; bytes being written are the old or the new ones.
+// either compares with the model as it is before an operation that never returned and as it is
+// after; bytes being written are the old or the new ones.
 func (m *model) either(o *op, is *model, bytesOK func(name string, want, is *modelNode) string) string {
 	before := m.differs(is, bytesOK)
 	if before == "" {

@@ -15,7 +15,8 @@ import (
 	"mediafs/remote/storetest/wiretap"
 )
 
-// go test ./cmd/mediafs -run TestTraces -update writes the traces anew. What changed is reviewed like code: each line is a request that people pay and wait for.
+// go test ./cmd/mediafs -run TestTraces -update writes the traces anew. What changed is reviewed
+// like code: each line is a request that people pay and wait for.
 var update = flag.Bool("update", false, "write testdata/traces anew")
 
 // pollInterval is how often a daemon reads the log when nothing happens.
@@ -23,8 +24,9 @@ const pollInterval = 2 * time.Second
 
 // A trace is the requests of one step, as they are pinned in testdata/traces.
 //
-// Numbers, ids and dates are replaced. Requests in a row that may be under way together (reads, parts, the puts of the probe) are
-// sorted, and equal lines are counted. Polls are left out but where they are what is looked at.
+// Numbers, ids and dates are replaced. Requests in a row that may be under way together (reads,
+// parts, the puts of the probe) are sorted, and equal lines are counted. Polls are left out but
+// where they are what is looked at.
 type trace struct {
 	name string // of the file
 	what string // heading: what was done
@@ -94,8 +96,9 @@ func TestTraces(t *testing.T) {
 	m.umount()
 }
 
-// TestTraceOfFacts pins what it costs the network to know what the bytes of some new files say: one commit for all of them, and an object for each that says
-// more than fits into its record. The bytes are read from the local copy.
+// TestTraceOfFacts pins what it costs the network to know what the bytes of some new files say: one
+// commit for all of them, and an object for each that says more than fits into its record. The
+// bytes are read from the local copy.
 func TestTraceOfFacts(t *testing.T) {
 	w := newWire(t)
 	m := newMachine(t, credentials(w.server)...)
@@ -107,7 +110,10 @@ func TestTraceOfFacts(t *testing.T) {
 	m.learned()
 	m.do("flush", m.mnt)
 	end := w.settle()
-	trace{name: "facts", what: "facts of three new pictures, two of them with much to say"}.pinned(t, w.tap.Since(mark)[:end-mark])
+	trace{
+		name: "facts",
+		what: "facts of three new pictures, two of them with much to say",
+	}.pinned(t, w.tap.Since(mark)[:end-mark])
 	m.umount()
 }
 
@@ -172,7 +178,8 @@ func together(r wiretap.Request) string {
 	return ""
 }
 
-// counted joins lines, equal ones in a row as one with their number; how many commits a log has says nothing.
+// counted joins lines, equal ones in a row as one with their number; how many commits a log has
+// says nothing.
 func counted(lines []string) string {
 	var text strings.Builder
 	for len(lines) > 0 {

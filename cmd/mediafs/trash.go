@@ -56,7 +56,10 @@ func (p *program) trashListCommand() *cobra.Command {
 				if i.Folder {
 					size = "folder"
 				}
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%s\n", i.Entry, i.Deleted.Local().Format(time.DateTime), size, printable(i.User), printable(o.path(i.Where())))
+				fmt.Fprintf(
+					w, "%d\t%s\t%s\t%s\t%s\n", i.Entry, i.Deleted.Local().Format(time.DateTime), size,
+					printable(i.User), printable(o.path(i.Where())),
+				)
 				return nil
 			})
 		})
@@ -73,12 +76,14 @@ func eachInTrash(ctx context.Context, o *opened, each func(*control.TrashItem) e
 	})
 }
 
-// inTrash finds the entries that are meant, of the trash as it is now: by number, or by the path that they had, below the mount point or the library's root.
+// inTrash finds the entries that are meant, of the trash as it is now: by number, or by the path
+// that they had, below the mount point or the library's root.
 func inTrash(ctx context.Context, o *opened, given []string) ([]uint64, error) {
 	byPath := map[string][]uint64{}
 	wanted := func(text string) []uint64 {
 		if o.mount != "" {
-			// Its folder may be gone, so it is not looked for; the mount point may have been named through a link.
+			// Its folder may be gone, so it is not looked for; the mount point may have been named
+			// through a link.
 			abs, err := filepath.Abs(text)
 			if err != nil {
 				return nil
@@ -114,8 +119,11 @@ func inTrash(ctx context.Context, o *opened, given []string) ([]uint64, error) {
 		case 1:
 			entries = append(entries, found[0])
 		default:
-			err = &exitError{exitUsage, fmt.Errorf("%s: %d entries of the trash had that path: name one by its number (%s)", text, len(found),
-				strings.Trim(strings.ReplaceAll(fmt.Sprint(found), " ", ", "), "[]"))}
+			err = &exitError{
+				exitUsage,
+				fmt.Errorf("%s: %d entries of the trash had that path: name one by its number (%s)", text, len(found),
+					strings.Trim(strings.ReplaceAll(fmt.Sprint(found), " ", ", "), "[]")),
+			}
 		}
 	}
 	return entries, err
@@ -189,8 +197,11 @@ func destination(o *opened, to string) (*control.Target, control.RawName, error)
 	return &control.Target{Node: st.Ino}, control.RawName(name), nil
 }
 
-// fromTrash opens the library whose trash given entries are in: that of the first one that is a path in a mount, unless --library names one.
-func (p *program) fromTrash(ctx context.Context, s *subject, given []string, work func(ctx context.Context, o *opened) error) error {
+// fromTrash opens the library whose trash given entries are in: that of the first one that is a
+// path in a mount, unless --library names one.
+func (p *program) fromTrash(
+	ctx context.Context, s *subject, given []string, work func(ctx context.Context, o *opened) error,
+) error {
 	if s.library == "" {
 		for _, text := range given {
 			if _, err := strconv.ParseUint(text, 10, 64); err == nil {
@@ -265,7 +276,9 @@ func (p *program) trashEmptyCommand() *cobra.Command {
 func (p *program) purge(ctx context.Context, o *opened, entries []uint64, said []string, yes bool) error {
 	if !yes {
 		if !isTerminal(p.stdin) {
-			return &exitError{exitUsage, errors.New("what is deleted for good does not come back: --yes says that you mean it")}
+			return &exitError{
+				exitUsage, errors.New("what is deleted for good does not come back: --yes says that you mean it"),
+			}
 		}
 		p.errorf("Delete %s of the trash for good? [y/N] ", count(len(entries), "entry", "entries"))
 		answer, _ := bufio.NewReader(p.stdin).ReadString('\n')

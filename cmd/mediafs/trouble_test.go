@@ -34,7 +34,8 @@ func TestKilledDaemon(t *testing.T) {
 		}
 		m.kill()
 		open.Close() // fails: its daemon is gone
-		if s := m.status(); s.Running || s.Mount != m.mnt || s.LastError == nil || !strings.Contains(s.LastError.Text, "has died") {
+		if s := m.status(); s.Running || s.Mount != m.mnt || s.LastError == nil ||
+			!strings.Contains(s.LastError.Text, "has died") {
 			t.Errorf("status of a dead mount: %+v", s)
 		}
 		if code, _, stderr := m.mediafs("flush", m.mnt); code == exitOK || !strings.Contains(stderr, "has died") {
@@ -98,18 +99,23 @@ func TestHungDaemon(t *testing.T) {
 	}
 	defer syscall.Kill(pid, syscall.SIGKILL)
 	for _, args := range [][]string{{"flush", "--timeout=100ms", m.mnt}, {"umount", "--timeout=100ms", m.mnt}} {
-		if code, _, stderr := m.mediafs(args...); code != exitUnavailable || !strings.Contains(stderr, "did not answer") {
+		if code, _, stderr := m.mediafs(
+			args...); code != exitUnavailable ||
+			!strings.Contains(stderr, "did not answer") {
 			t.Errorf("%v: exit code %d, %s", args, code, stderr)
 		}
 	}
-	if _, stdout, _ := m.mediafs("status", "--timeout=100ms", m.mnt); !strings.Contains(stdout, fmt.Sprintf("process %d does not answer", pid)) {
+	if _, stdout, _ := m.mediafs("status", "--timeout=100ms", m.mnt); !strings.Contains(
+		stdout, fmt.Sprintf("process %d does not answer", pid),
+	) {
 		t.Errorf("status: %s", stdout)
 	}
 	said := m.do("umount", "--force", "--timeout=100ms", m.mnt)
 	if !strings.Contains(said, fmt.Sprintf("unmounted without it, process %d still runs", pid)) || m.mounted() {
 		t.Errorf("umount --force said %q; mounted %v", said, m.mounted())
 	}
-	if code, _, stderr := m.mediafs("mount", url, m.mnt, "--lock-timeout=100ms"); code != exitBusy || !strings.Contains(stderr, "has not ended for 100ms") {
+	if code, _, stderr := m.mediafs("mount", url, m.mnt, "--lock-timeout=100ms"); code != exitBusy ||
+		!strings.Contains(stderr, "has not ended for 100ms") {
 		t.Errorf("mount while it hangs: exit code %d, %s", code, stderr)
 	}
 }
@@ -123,7 +129,10 @@ func TestInterruptedMount(t *testing.T) {
 	defer deaf.Close()
 	m := newMachine(t, "AWS_ACCESS_KEY_ID=a", "AWS_SECRET_ACCESS_KEY=b")
 	catalog := daemon.Mount{CatalogDir: filepath.Join(m.home, "catalog")}
-	cmd := m.command(context.Background(), "mount", "--connect-timeout=1h", "--catalog-dir="+catalog.CatalogDir, "s3://bucket?endpoint=http://"+deaf.Addr().String(), m.mnt)
+	cmd := m.command(
+		context.Background(), "mount", "--connect-timeout=1h", "--catalog-dir="+catalog.CatalogDir,
+		"s3://bucket?endpoint=http://"+deaf.Addr().String(), m.mnt,
+	)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -230,16 +239,22 @@ func TestStoreGoesDown(t *testing.T) {
 	if s := m.status(); s.Pending.None() || s.LastError == nil {
 		t.Errorf("status while the store is down: %+v", s)
 	}
-	if code, _, stderr := m.mediafs("flush", "--timeout=200ms", m.mnt); code != exitPending || !strings.Contains(stderr, "not in the store yet") {
+	if code, _, stderr := m.mediafs("flush", "--timeout=200ms", m.mnt); code != exitPending ||
+		!strings.Contains(stderr, "not in the store yet") {
 		t.Errorf("flush: exit code %d, %s", code, stderr)
 	}
-	if code, _, stderr := m.mediafs("umount", "--timeout=200ms", m.mnt); code != exitPending || !strings.Contains(stderr, "--force") || !m.mounted() {
+	if code, _, stderr := m.mediafs(
+		"umount", "--timeout=200ms", m.mnt,
+	); code != exitPending || !strings.Contains(stderr, "--force") ||
+		!m.mounted() {
 		t.Errorf("umount: exit code %d, %s; mounted %v", code, stderr, m.mounted())
 	}
-	if said := m.do("umount", "--force", m.mnt); !strings.Contains(said, "not in the store yet: 1 file") || m.mounted() {
+	if said := m.do("umount", "--force", m.mnt); !strings.Contains(said, "not in the store yet: 1 file") ||
+		m.mounted() {
 		t.Errorf("umount --force said %q", said)
 	}
-	if code, _, stderr := m.mediafs("mount", "--connect-timeout=300ms", store, m.mnt); code != exitUnavailable || strings.Count(stderr, "\n") != 1 {
+	if code, _, stderr := m.mediafs("mount", "--connect-timeout=300ms", store, m.mnt); code != exitUnavailable ||
+		strings.Count(stderr, "\n") != 1 {
 		t.Errorf("mount: exit code %d, %q", code, stderr)
 	}
 	if err := server.Restart(); err != nil {
@@ -258,7 +273,13 @@ func TestCredentialsFile(t *testing.T) {
 	server := s3server.Start(t)
 	m := newMachine(t)
 	file := filepath.Join(m.home, "keys")
-	write(t, file, fmt.Sprintf("[family]\naws_access_key_id = %s\naws_secret_access_key = %s\n", server.AccessKey, server.SecretKey))
+	write(
+		t,
+		file,
+		fmt.Sprintf(
+			"[family]\naws_access_key_id = %s\naws_secret_access_key = %s\n", server.AccessKey, server.SecretKey,
+		),
+	)
 	m.mount(server.URL("a"), "--credentials-file="+file, "--profile=family")
 	args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", m.status().PID))
 	if err != nil || bytes.Contains(args, []byte(server.SecretKey)) {
@@ -267,7 +288,8 @@ func TestCredentialsFile(t *testing.T) {
 	m.umount()
 }
 
-// Whoever waits in close(2) for a store that is down is let go by umount --force, and loses nothing.
+// Whoever waits in close(2) for a store that is down is let go by umount --force, and loses
+// nothing.
 func TestForceFreesWhoWaits(t *testing.T) {
 	server := s3server.Start(t)
 	m := newMachine(t, credentials(server)...)
@@ -319,7 +341,8 @@ func panicIntoLog() {
 	time.Sleep(time.Minute)
 }
 
-// A panic in any goroutine is in the log with its stack, although the daemon's standard error goes nowhere.
+// A panic in any goroutine is in the log with its stack, although the daemon's standard error goes
+// nowhere.
 func TestPanicIsLogged(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
@@ -332,7 +355,9 @@ func TestPanicIsLogged(t *testing.T) {
 		t.Fatalf("ended with %v, want the runtime's exit code 2", err)
 	}
 	b, err := os.ReadFile(log)
-	if err != nil || !bytes.Contains(b, []byte("before")) || !bytes.Contains(b, []byte("panic: the end of this daemon")) || !bytes.Contains(b, []byte("goroutine ")) {
+	if err != nil || !bytes.Contains(b, []byte("before")) ||
+		!bytes.Contains(b, []byte("panic: the end of this daemon")) ||
+		!bytes.Contains(b, []byte("goroutine ")) {
 		t.Errorf("log: %v\n%s", err, b)
 	}
 }

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote"
 )
 
-// closeTimeout is how long umount waits for the daemon's end once everything is uploaded: longer than the daemon's own limit by default.
+// closeTimeout is how long umount waits for the daemon's end once everything is uploaded: longer
+// than the daemon's own limit by default.
 const closeTimeout = 90 * time.Second
 
 func (p *program) umountCommand() *cobra.Command {
@@ -49,17 +50,22 @@ func (p *program) umountCommand() *cobra.Command {
 	short := ""
 	if p.as == asUmount {
 		short = "f"
-		cmd.Flags().BoolVarP(&lazy, "lazy", "l", false, "take the mount out of the tree now; the daemon ends when the last file in it is closed")
+		cmd.Flags().
+			BoolVarP(&lazy, "lazy", "l", false, "take the mount out of the tree now; the daemon ends when the last file in it is closed")
 		cmd.Flags().BoolVarP(&unused, "read-only", "r", false, "")
 		cmd.Flags().MarkHidden("read-only") //nolint:errcheck // the flag is there
 		helper.define(cmd, p.as)
 	}
-	cmd.Flags().BoolVarP(&force, "force", short, false, "unmount at once, even when files are open; what is not uploaded stays on this machine")
-	cmd.Flags().Var(flagValue{&timeout, "TIME"}, "timeout", "without --force, give up and stay mounted when no upload has moved for this long")
+	cmd.Flags().
+		BoolVarP(&force, "force", short, false, "unmount at once, even when files are open; what is not uploaded stays on this machine")
+	cmd.Flags().
+		Var(flagValue{&timeout, "TIME"}, "timeout", "without --force, give up and stay mounted when no upload has moved for this long")
 	return cmd
 }
 
-func (p *program) umount(ctx context.Context, place daemon.Place, registry daemon.Registry, force bool, timeout time.Duration) error {
+func (p *program) umount(
+	ctx context.Context, place daemon.Place, registry daemon.Registry, force bool, timeout time.Duration,
+) error {
 	client, err := place.Client()
 	if err != nil {
 		return p.umountWithout(place, registry, force)
@@ -68,7 +74,12 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 		if err := p.drain(ctx, client, timeout); errors.Is(err, remote.NotExist) {
 			return p.umountWithout(place, registry, force)
 		} else if err != nil {
-			return exitWith(err, fmt.Errorf("%w; still mounted (--force unmounts and keeps the rest in %s)", err, place.Mount.CatalogDir))
+			return exitWith(
+				err,
+				fmt.Errorf(
+					"%w; still mounted (--force unmounts and keeps the rest in %s)", err, place.Mount.CatalogDir,
+				),
+			)
 		}
 	}
 	asking, cancel := context.WithTimeout(ctx, min(timeout, answerTimeout))
@@ -92,14 +103,20 @@ func (p *program) umount(ctx context.Context, place daemon.Place, registry daemo
 	case errors.Is(err, remote.NotExist):
 		return p.umountWithout(place, registry, force)
 	case errors.Is(err, remote.Unavailable) && !p.stillMounted(place, registry):
-		return &exitError{exitPending, fmt.Errorf("unmounted, but process %d still uploads: %s", place.Mount.PID, pendingText(left))}
+		return &exitError{
+			exitPending, fmt.Errorf("unmounted, but process %d still uploads: %s", place.Mount.PID, pendingText(left)),
+		}
 	case err != nil:
 		return err
 	case left.None():
 		return nil
 	}
-	// With force that was asked for. Without, somebody wrote between the last upload and the unmount.
-	kept := fmt.Errorf("unmounted, but not in the store yet: %s; kept in %s, goes on with the next mount", pendingText(left), place.Mount.CatalogDir)
+	// With force that was asked for. Without, somebody wrote between the last upload and the
+	// unmount.
+	kept := fmt.Errorf(
+		"unmounted, but not in the store yet: %s; kept in %s, goes on with the next mount", pendingText(left),
+		place.Mount.CatalogDir,
+	)
 	if !force {
 		return &exitError{exitPending, kept}
 	}
@@ -123,8 +140,10 @@ func (p *program) umountWithout(place daemon.Place, registry daemon.Registry, fo
 			return err
 		}
 		if place.Known {
-			p.errorf("mediafs: the daemon of %s had died; what it had not uploaded is kept in %s, goes on with the next mount\n",
-				printable(place.Dir), printable(place.Mount.CatalogDir))
+			p.errorf(
+				"mediafs: the daemon of %s had died; what it had not uploaded is kept in %s, goes on with the next mount\n",
+				printable(place.Dir), printable(place.Mount.CatalogDir),
+			)
 			return registry.Forget(place.Mount)
 		}
 		p.errorf("mediafs: the daemon of %s had died; its mount is gone\n", printable(place.Dir))

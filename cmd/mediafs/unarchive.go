@@ -33,25 +33,38 @@ func (p *program) restoreArchivedCommand() *cobra.Command {
 		}
 		asked, there, whole := 0, 0, 0
 		err := p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
-			return p.ofEach(ctx, a, control.VerbUnarchive, "asking", control.MediaRequest{Days: days}, func(said string, answer control.MediaAnswer) error {
-				restoring, copies := false, false
-				for _, c := range answer.Archives {
-					restoring = restoring || c.Restoring
-					copies = copies || !c.Until.IsZero()
-				}
-				switch {
-				case restoring:
-					asked++
-					p.printf("%s: %s\n", printable(a.path(string(answer.Path))), printable(archiveText(answer, time.Local)))
-				case copies:
-					there++
-				default:
-					whole++
-				}
-				return nil
-			})
+			return p.ofEach(
+				ctx,
+				a,
+				control.VerbUnarchive,
+				"asking",
+				control.MediaRequest{Days: days},
+				func(said string, answer control.MediaAnswer) error {
+					restoring, copies := false, false
+					for _, c := range answer.Archives {
+						restoring = restoring || c.Restoring
+						copies = copies || !c.Until.IsZero()
+					}
+					switch {
+					case restoring:
+						asked++
+						p.printf(
+							"%s: %s\n", printable(a.path(string(answer.Path))),
+							printable(archiveText(answer, time.Local)),
+						)
+					case copies:
+						there++
+					default:
+						whole++
+					}
+					return nil
+				},
+			)
 		})
-		p.printf("%s asked for; %d can be read for now, %d are in no archive\n", count(asked, "media", "media"), there, whole)
+		p.printf(
+			"%s asked for; %d can be read for now, %d are in no archive\n", count(asked, "media", "media"), there,
+			whole,
+		)
 		return err
 	}
 	return cmd

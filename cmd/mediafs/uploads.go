@@ -57,7 +57,9 @@ func (p *program) uploadsListCommand() *cobra.Command {
 				if u.Path != "" {
 					path = o.path(u.Where())
 				}
-				fmt.Fprintf(w, "%s of %s\t%s\t%s\n", bytesText(u.Sent), bytesText(u.Size), printable(path), printable(state))
+				fmt.Fprintf(
+					w, "%s of %s\t%s\t%s\n", bytesText(u.Sent), bytesText(u.Size), printable(path), printable(state),
+				)
 				return nil
 			})
 		})
@@ -78,7 +80,10 @@ func (p *program) uploadsCancelCommand() *cobra.Command {
 	s.flags(cmd.Flags())
 	cmd.RunE = func(cmd *cobra.Command, given []string) error {
 		return p.aims(cmd.Context(), s, given, func(ctx context.Context, a aim) error {
-			return p.ofEach(ctx, a, control.VerbCancelUpload, "cancelling", control.MediaRequest{}, func(string, control.MediaAnswer) error { return nil })
+			return p.ofEach(
+				ctx, a, control.VerbCancelUpload, "cancelling", control.MediaRequest{},
+				func(string, control.MediaAnswer) error { return nil },
+			)
 		})
 	}
 	return cmd

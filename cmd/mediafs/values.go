@@ -16,8 +16,8 @@ import (
 	"mediafs/fs/local"
 )
 
-// Each kind of setting is a type that parses itself, so that a flag, an environment variable and a line of the configuration file take the
-// same spellings and give the same complaints.
+// Each kind of setting is a type that parses itself, so that a flag, an environment variable and a
+// line of the configuration file take the same spellings and give the same complaints.
 
 // A size is a number of bytes: 10GiB, 500MB, 1.5T, 4096.
 type size int64
@@ -77,7 +77,8 @@ func (s span) String() string {
 	return text
 }
 
-// A keep is how long something deleted is kept: a number of days, or a length of time. 0 keeps nothing.
+// A keep is how long something deleted is kept: a number of days, or a length of time. 0 keeps
+// nothing.
 type keep time.Duration
 
 func (k *keep) UnmarshalText(b []byte) error {
@@ -118,7 +119,8 @@ func (t *toggle) UnmarshalText(b []byte) error {
 
 func (t toggle) String() string { return strconv.FormatBool(bool(t)) }
 
-// A path is a file or folder; ~/ is the user's home folder. It is made absolute where the home and working folders are known.
+// A path is a file or folder; ~/ is the user's home folder. It is made absolute where the home and
+// working folders are known.
 type path string
 
 func (f *path) UnmarshalText(b []byte) error {
@@ -183,7 +185,8 @@ func (f *format) UnmarshalText(b []byte) error {
 
 func (f format) String() string { return string(f) }
 
-// A nameList is names of files between slashes, which no name has: ._*/.DS_Store. The word none is the empty list.
+// A nameList is names of files between slashes, which no name has: ._*/.DS_Store. The word none is
+// the empty list.
 type nameList string
 
 const noNames = "none"
@@ -206,7 +209,8 @@ func (l nameList) String() string { return string(l) }
 // defaultNames is the list that a daemon takes when it is given none.
 var defaultNames = nameList(strings.Join(local.DefaultNames(), "/"))
 
-// names is nil for the default: the daemon then mounts also where the local disk cannot keep such files.
+// names is nil for the default: the daemon then mounts also where the local disk cannot keep such
+// files.
 func (l nameList) names() []string {
 	switch l {
 	case noNames:

@@ -42,18 +42,25 @@ func (p *program) versionsListCommand() *cobra.Command {
 		return p.ofVersion(cmd.Context(), s, given[0], func(ctx context.Context, a aim) error {
 			w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
 			defer w.Flush()
-			return a.ask(ctx, control.VerbVersions, control.MediaRequest{Targets: a.targets}, func(answer control.MediaAnswer) error {
-				v := answer.Version
-				switch {
-				case v == nil:
-					return remote.E("ask the daemon", "", remote.Corrupt, errors.New("an answer without a version"))
-				case asJSON:
-					return p.printLine(v)
-				}
-				fmt.Fprintf(w, "%d\t%s\t%s\treplaced %s by %s\n", v.Number, v.Modified.Local().Format(time.DateTime), bytesText(v.Size),
-					v.Replaced.Local().Format(time.DateTime), printable(v.Reason))
-				return nil
-			})
+			return a.ask(
+				ctx,
+				control.VerbVersions,
+				control.MediaRequest{Targets: a.targets},
+				func(answer control.MediaAnswer) error {
+					v := answer.Version
+					switch {
+					case v == nil:
+						return remote.E("ask the daemon", "", remote.Corrupt, errors.New("an answer without a version"))
+					case asJSON:
+						return p.printLine(v)
+					}
+					fmt.Fprintf(
+						w, "%d\t%s\t%s\treplaced %s by %s\n", v.Number, v.Modified.Local().Format(time.DateTime),
+						bytesText(v.Size), v.Replaced.Local().Format(time.DateTime), printable(v.Reason),
+					)
+					return nil
+				},
+			)
 		})
 	}
 	return cmd
@@ -77,14 +84,22 @@ func (p *program) versionsShowCommand() *cobra.Command {
 		}
 		return p.ofVersion(cmd.Context(), s, given[0], func(ctx context.Context, a aim) error {
 			read := func(w io.Writer) error {
-				return a.ask(ctx, control.VerbVersion, control.MediaRequest{Targets: a.targets, Number: n}, func(answer control.MediaAnswer) error {
-					_, err := w.Write(answer.Data)
-					return err
-				})
+				return a.ask(
+					ctx,
+					control.VerbVersion,
+					control.MediaRequest{Targets: a.targets, Number: n},
+					func(answer control.MediaAnswer) error {
+						_, err := w.Write(answer.Data)
+						return err
+					},
+				)
 			}
 			if output == "" {
 				if isTerminal(p.stdout) {
-					return &exitError{exitUsage, errors.New("the bytes of a media are no text: name a file with --output, or redirect")}
+					return &exitError{
+						exitUsage,
+						errors.New("the bytes of a media are no text: name a file with --output, or redirect"),
+					}
 				}
 				return read(p.stdout)
 			}
@@ -117,14 +132,19 @@ func (p *program) versionsRestoreCommand() *cobra.Command {
 			return err
 		}
 		return p.ofVersion(cmd.Context(), s, given[0], func(ctx context.Context, a aim) error {
-			return a.ask(ctx, control.VerbRestoreVersion, control.MediaRequest{Targets: a.targets, Number: n}, func(control.MediaAnswer) error { return nil })
+			return a.ask(
+				ctx, control.VerbRestoreVersion, control.MediaRequest{Targets: a.targets, Number: n},
+				func(control.MediaAnswer) error { return nil },
+			)
 		})
 	}
 	return cmd
 }
 
 // ofVersion does something with versions of one media.
-func (p *program) ofVersion(ctx context.Context, s *subject, path string, work func(ctx context.Context, a aim) error) error {
+func (p *program) ofVersion(
+	ctx context.Context, s *subject, path string, work func(ctx context.Context, a aim) error,
+) error {
 	return p.aims(ctx, s, []string{path}, func(ctx context.Context, a aim) error {
 		if err := work(ctx, a); err != nil {
 			return ofOne(path, err)

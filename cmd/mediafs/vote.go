@@ -39,13 +39,17 @@ func (p *program) voteCommand() *cobra.Command {
 		case !remove:
 			n, err := strconv.Atoi(given[0])
 			if err != nil {
-				return usage(cmd, "%s is not a vote: allowed are whole numbers from -1000 to 1000", strconv.Quote(given[0]))
+				return usage(
+					cmd, "%s is not a vote: allowed are whole numbers from -1000 to 1000", strconv.Quote(given[0]),
+				)
 			}
 			vote.Value, given = n, given[1:]
 		}
 		r := control.MediaRequest{Attach: []control.MediaAttach{vote}}
 		if anonymous {
-			r = control.MediaRequest{Edits: []control.MediaEdit{{Field: "counts.anonymous", Do: "add", Value: strconv.Itoa(vote.Value)}}}
+			r = control.MediaRequest{
+				Edits: []control.MediaEdit{{Field: "counts.anonymous", Do: "add", Value: strconv.Itoa(vote.Value)}},
+			}
 		}
 		return p.change(cmd.Context(), s, "voting", given, r)
 	}

@@ -16,7 +16,8 @@ import (
 	"mediafs/remote/storetest/wiretap"
 )
 
-// A wire is an S3 server and the tap through which every machine of a test reaches it. What is counted is counted there.
+// A wire is an S3 server and the tap through which every machine of a test reaches it. What is
+// counted is counted there.
 type wire struct {
 	t      *testing.T
 	server *s3server.Server
@@ -29,7 +30,9 @@ func newWire(t *testing.T) *wire {
 	w := &wire{t: t, server: s3server.Start(t)}
 	const prefix = "family/photos"
 	var err error
-	if w.tap, err = wiretap.Open(wiretap.Options{Target: w.server.Endpoint, Prefix: w.server.Bucket + "/" + prefix}); err != nil {
+	if w.tap, err = wiretap.Open(
+		wiretap.Options{Target: w.server.Endpoint, Prefix: w.server.Bucket + "/" + prefix},
+	); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
@@ -48,8 +51,8 @@ func newWire(t *testing.T) *wire {
 	return w
 }
 
-// machine is a new one with nothing of the library on it. It reads no facts: that comes when it comes, and would be counted with what is looked at. What they
-// cost has a trace of its own.
+// machine is a new one with nothing of the library on it. It reads no facts: that comes when it
+// comes, and would be counted with what is looked at. What they cost has a trace of its own.
 func (w *wire) machine() *machine {
 	w.t.Helper()
 	return newMachine(w.t, append(credentials(w.server), "MEDIAFS_FACTS=off")...)
@@ -72,13 +75,15 @@ func (w *wire) settle() int {
 	return w.tap.Count()
 }
 
-// isPoll tells whether a request only asked for what other machines have done, and there was nothing.
+// isPoll tells whether a request only asked for what other machines have done, and there was
+// nothing.
 func isPoll(r wiretap.Request) bool {
 	return r.Method == http.MethodGet && strings.HasPrefix(r.Key, "log/") && r.Status == http.StatusNotFound ||
 		r.Kind() == "list" && strings.HasPrefix(r.Query.Get("prefix"), "log/")
 }
 
-// bytesSince sums what went to the server and what came from it, in the bodies of all requests but polls.
+// bytesSince sums what went to the server and what came from it, in the bodies of all requests but
+// polls.
 func (w *wire) bytesSince(mark int) (sent, received int64) {
 	for _, r := range w.tap.Since(mark) {
 		if !isPoll(r) {
@@ -135,8 +140,9 @@ func same(t *testing.T, got, want string) {
 	}
 }
 
-// TestBytesOnTheWire holds what work on a large media costs the network. The numbers are bytes of the bodies of every request between open and close and what
-// follows from it (contents, their side objects, the log), except polls of the log, as the tap has counted them.
+// TestBytesOnTheWire holds what work on a large media costs the network. The numbers are bytes of
+// the bodies of every request between open and close and what follows from it (contents, their side
+// objects, the log), except polls of the log, as the tap has counted them.
 func TestBytesOnTheWire(t *testing.T) {
 	if testing.Short() {
 		t.Skip("copies hundreds of megabytes")

@@ -11,13 +11,15 @@ import (
 	"testing"
 )
 
-// largeZipWhole in the environment has TestLargeZipView read every byte of its archive, which takes a minute; scripts/test leaves it empty.
+// largeZipWhole in the environment has TestLargeZipView read every byte of its archive, which takes
+// a minute; scripts/test leaves it empty.
 const largeZipWhole = "MEDIAFS_TEST_LARGE_ZIP"
 
 // zippedFiles is how many files the archive has that people's programs read.
 const zippedFiles = 1000
 
-// zipReader is a program that reads an archive as programs do that look into one: its end, its list, then single members, last ones first.
+// zipReader is a program that reads an archive as programs do that look into one: its end, its
+// list, then single members, last ones first.
 const zipReader = `
 import sys, zipfile
 z = zipfile.ZipFile(sys.argv[1])
@@ -30,8 +32,8 @@ for name in reversed([n for n in names if not n.endswith("/")][::97]):
         assert f.read() == g.read(), name
 `
 
-// A folder of a thousand files is an archive that unzip finds whole, that cp copies, and in which Python finds its way, on a machine that has the bytes and
-// on one that has none.
+// A folder of a thousand files is an archive that unzip finds whole, that cp copies, and in which
+// Python finds its way, on a machine that has the bytes and on one that has none.
 func TestZipView(t *testing.T) {
 	needs(t, "unzip", "python3")
 	m := newMachine(t)
@@ -50,7 +52,10 @@ func TestZipView(t *testing.T) {
 	check := func(where string) {
 		t.Helper()
 		size := m.sh(`stat -c %s .media/zip/album.zip`)
-		out := m.sh(`unzip -tq .media/zip/album.zip; cp .media/zip/album.zip "$1/"; stat -c %s "$1/album.zip"; cd "$1" && rm -rf out && LC_ALL=C.UTF-8 unzip -qq album.zip -d out && diff -r out/album "$2" && rm album.zip`, m.home, dir)
+		out := m.sh(
+			`unzip -tq .media/zip/album.zip; cp .media/zip/album.zip "$1/"; stat -c %s "$1/album.zip"; cd "$1" && rm -rf out && LC_ALL=C.UTF-8 unzip -qq album.zip -d out && diff -r out/album "$2" && rm album.zip`,
+			m.home, dir,
+		)
 		if want := "No errors detected in compressed data of .media/zip/album.zip.\n" + size; out != want {
 			t.Errorf("%s: %q, want %q", where, out, want)
 		}
@@ -65,14 +70,18 @@ func TestZipView(t *testing.T) {
 	m.umountAfter()
 }
 
-// An archive over 4 GiB: a media of that size, sparse, with a word at its end, and one after it, which programs find without reading the first.
+// An archive over 4 GiB: a media of that size, sparse, with a word at its end, and one after it,
+// which programs find without reading the first.
 func TestLargeZipView(t *testing.T) {
 	needs(t, "unzip", "python3")
 	const large = 4<<30 + 12345
 	m := newMachine(t)
 	_, store := m.localStore()
 	m.mount(store)
-	m.sh(`mkdir films && cd films && truncate -s "$1" a.raw && printf 'the end' | dd of=a.raw bs=1 seek=$(($1-7)) conv=notrunc status=none && echo small >b.txt`, strconv.Itoa(large))
+	m.sh(
+		`mkdir films && cd films && truncate -s "$1" a.raw && printf 'the end' | dd of=a.raw bs=1 seek=$(($1-7)) conv=notrunc status=none && echo small >b.txt`,
+		strconv.Itoa(large),
+	)
 	f, err := os.Open(filepath.Join(m.mnt, ".media/zip/films.zip"))
 	if err != nil {
 		t.Fatal(err)
@@ -123,7 +132,10 @@ func TestLargeZipView(t *testing.T) {
 	if os.Getenv(largeZipWhole) != "" {
 		members = "films/*"
 	}
-	if out := m.sh(`unzip -t .media/zip/films.zip "$1"`, members); !strings.Contains(out, "testing: films/b.txt              OK\n") || !strings.Contains(out, "No errors detected") {
+	if out := m.sh(
+		`unzip -t .media/zip/films.zip "$1"`, members,
+	); !strings.Contains(out, "testing: films/b.txt              OK\n") ||
+		!strings.Contains(out, "No errors detected") {
 		t.Errorf("unzip: %s", out)
 	}
 	const ends = `import sys, zipfile

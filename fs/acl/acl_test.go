@@ -12,8 +12,10 @@ func list(entries ...Entry) List { return entries }
 
 var (
 	plain = list(Entry{Owner, 6, 0}, Entry{Group, 4, 0}, Entry{Other, 4, 0})
-	named = list(Entry{Owner, 7, 0}, Entry{User, 6, 11}, Entry{User, 0, 12}, Entry{Group, 5, 0}, Entry{Member, 7, 21}, Entry{Member, 2, 22},
-		Entry{Mask, 6, 0}, Entry{Other, 1, 0})
+	named = list(
+		Entry{Owner, 7, 0}, Entry{User, 6, 11}, Entry{User, 0, 12}, Entry{Group, 5, 0}, Entry{Member, 7, 21},
+		Entry{Member, 2, 22}, Entry{Mask, 6, 0}, Entry{Other, 1, 0},
+	)
 )
 
 func TestBytes(t *testing.T) {

@@ -10,11 +10,13 @@ import (
 	"mediafs/remote"
 )
 
-// Check compares a library's catalog with itself and with the objects of its store. What is wrong is in the report; an error means that
-// it could not be checked: the store was not reached, refused, or ctx ended.
+// Check compares a library's catalog with itself and with the objects of its store. What is wrong
+// is in the report; an error means that it could not be checked: the store was not reached,
+// refused, or ctx ended.
 //
-// It costs the download of the newest checkpoint and the log after it, a listing of everything, a HEAD for each external content, and with
-// Options.Data the download of all contents that are in use.
+// It costs the download of the newest checkpoint and the log after it, a listing of everything, a
+// HEAD for each external content, and with Options.Data the download of all contents that are in
+// use.
 func Check(ctx context.Context, opt Options) (Report, error) {
 	c := newChecker(ctx, opt)
 	r, err := newReplica(c.opt)
@@ -99,7 +101,8 @@ func (c *checker) run(r *replica) error {
 	return c.checkLog()
 }
 
-// compare reads the catalog, then lists the objects. The view is held all the time: nobody else uses the replica.
+// compare reads the catalog, then lists the objects. The view is held all the time: nobody else
+// uses the replica.
 func (c *checker) compare(tx *catalog.Tx) error {
 	s := newSurvey(c.ctx, tx, c.find, c.meter)
 	if err := s.run(); err != nil {

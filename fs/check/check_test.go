@@ -11,7 +11,6 @@ import (
 	"testing"
 
 	"mediafs/remote"
-	"mediafs/remote/bucket"
 	"mediafs/remote/bucket/record"
 	"mediafs/remote/object"
 	"mediafs/remote/storetest"
@@ -55,10 +54,23 @@ func TestSound(t *testing.T) {
 				t.Errorf("findings %+v", r.Findings)
 			}
 			want := Report{
-				Library: l.store.Facts().Library, Commit: l.seq, Data: true,
-				Nodes: 6, Folders: 1, Media: Tally{4, 921600 + 24}, Versions: Tally{1, 14}, Trash: 1,
-				Contents: Tally{5, 921600 + 38}, External: Tally{1, 17}, Read: Tally{5, 921600 + 38},
-				Objects: Tally{5, 921600 + 21 + 72}, Log: r.Log, First: 1, Last: l.seq, Checkpoints: int64(checkpoints), Parts: r.Parts,
+				Library:     l.store.Facts().Library,
+				Commit:      l.seq,
+				Data:        true,
+				Nodes:       6,
+				Folders:     1,
+				Media:       Tally{4, 921600 + 24},
+				Versions:    Tally{1, 14},
+				Trash:       1,
+				Contents:    Tally{5, 921600 + 38},
+				External:    Tally{1, 17},
+				Read:        Tally{5, 921600 + 38},
+				Objects:     Tally{5, 921600 + 21 + 72},
+				Log:         r.Log,
+				First:       1,
+				Last:        l.seq,
+				Checkpoints: int64(checkpoints),
+				Parts:       r.Parts,
 			}
 			if r.Findings = nil; r.Log.Count != int64(l.seq) || !equalReports(r, want) {
 				t.Errorf("report\n%+v, want\n%+v", r, want)
@@ -91,10 +103,18 @@ func equalObjects(a, b map[string]string) bool {
 
 func equalReports(a, b Report) bool {
 	a.Findings, b.Findings = nil, nil
-	return slices.Equal([]any{a.Library, a.Commit, a.Again, a.Data, a.Damaged, a.Noted, a.Nodes, a.Folders, a.Media, a.Versions, a.Trash, a.Contents, a.Unused, a.External, a.Read,
-		a.Objects, a.Garbage, a.Young, a.Unfinished, a.Foreign, a.Log, a.First, a.Last, a.Checkpoints, a.Parts},
-		[]any{b.Library, b.Commit, b.Again, b.Data, b.Damaged, b.Noted, b.Nodes, b.Folders, b.Media, b.Versions, b.Trash, b.Contents, b.Unused, b.External, b.Read,
-			b.Objects, b.Garbage, b.Young, b.Unfinished, b.Foreign, b.Log, b.First, b.Last, b.Checkpoints, b.Parts})
+	return slices.Equal(
+		[]any{
+			a.Library, a.Commit, a.Again, a.Data, a.Damaged, a.Noted, a.Nodes, a.Folders, a.Media, a.Versions, a.Trash,
+			a.Contents, a.Unused, a.External, a.Read, a.Objects, a.Garbage, a.Young, a.Unfinished, a.Foreign, a.Log,
+			a.First, a.Last, a.Checkpoints, a.Parts,
+		},
+		[]any{
+			b.Library, b.Commit, b.Again, b.Data, b.Damaged, b.Noted, b.Nodes, b.Folders, b.Media, b.Versions, b.Trash,
+			b.Contents, b.Unused, b.External, b.Read, b.Objects, b.Garbage, b.Young, b.Unfinished, b.Foreign, b.Log,
+			b.First, b.Last, b.Checkpoints, b.Parts,
+		},
+	)
 }
 
 // Each kind of damage once: what is found, where people see it, and that nothing else is.
@@ -112,28 +132,68 @@ func TestDamage(t *testing.T) {
 		damage func(l *library)
 		found  []found
 	}{
-		{name: "object deleted", damage: func(l *library) { l.delete(at('A')) }, found: []found{{MissingContent, photoPlace, "not there"}}},
-		{name: "object of a version deleted", damage: func(l *library) { l.delete(at('C')) }, found: []found{{MissingContent, "version 1 of " + photoPlace, "not there"}}},
-		{name: "object in the trash deleted", damage: func(l *library) { l.delete(at('D')) }, found: []found{{MissingContent, "/DCIM/gone.jpg (in the trash since", "not there"}}},
+		{
+			name:   "object deleted",
+			damage: func(l *library) { l.delete(at('A')) },
+			found:  []found{{MissingContent, photoPlace, "not there"}},
+		},
+		{
+			name:   "object of a version deleted",
+			damage: func(l *library) { l.delete(at('C')) },
+			found:  []found{{MissingContent, "version 1 of " + photoPlace, "not there"}},
+		},
+		{
+			name:   "object in the trash deleted",
+			damage: func(l *library) { l.delete(at('D')) },
+			found:  []found{{MissingContent, "/DCIM/gone.jpg (in the trash since", "not there"}},
+		},
 		{name: "object cut", damage: func(l *library) { l.replace(at('A'), func(b []byte) []byte { return b[:1000] }) },
 			found: []found{{WrongSize, photoPlace, "1000 bytes, not 614400"}}},
-		{name: "side object deleted", damage: func(l *library) { l.delete(at('B') + ".sum") }, found: []found{{MissingSums, "/DCIM/film.mov", "not there"}}},
-		{name: "side object cut", damage: func(l *library) { l.replace(at('B')+".sum", func(b []byte) []byte { return b[:70] }) },
-			found: []found{{AlteredSums, "/DCIM/film.mov", "follow its header"}}},
+		{
+			name:   "side object deleted",
+			damage: func(l *library) { l.delete(at('B') + ".sum") },
+			found:  []found{{MissingSums, "/DCIM/film.mov", "not there"}},
+		},
+		{
+			name:   "side object cut",
+			damage: func(l *library) { l.replace(at('B')+".sum", func(b []byte) []byte { return b[:70] }) },
+			found:  []found{{AlteredSums, "/DCIM/film.mov", "follow its header"}},
+		},
 		{name: "side object altered", data: true, damage: func(l *library) { l.replace(at('B')+".sum", flip(70)) },
 			found: []found{{AlteredSums, "/DCIM/film.mov", "checksum"}}},
 		{name: "side object of other bytes", data: true, damage: func(l *library) {
-			l.ok(l.store.PutSide(l.t.Context(), remote.ContentID{ID: contentID(bytes.Repeat([]byte{'B'}, 16)).String()}, ".sum", make([]byte, 8)))
+			l.ok(
+				l.store.PutSide(
+					l.t.Context(), remote.ContentID{ID: contentID(bytes.Repeat([]byte{'B'}, 16)).String()}, ".sum",
+					make([]byte, 8),
+				),
+			)
 		}, found: []found{{AlteredSums, "/DCIM/film.mov", "not those that the catalog means"}}},
-		{name: "byte altered", data: true, damage: func(l *library) { l.replace(at('A'), flip(300<<10)) },
-			found: []found{{AlteredContent, photoPlace, "1 of 3 blocks of 256 KiB differ from their checksums, the first at byte 262144"}}},
+		{
+			name:   "byte altered",
+			data:   true,
+			damage: func(l *library) { l.replace(at('A'), flip(300<<10)) },
+			found: []found{
+				{
+					AlteredContent, photoPlace,
+					"1 of 3 blocks of 256 KiB differ from their checksums, the first at byte 262144",
+				},
+			},
+		},
 		{name: "byte altered, sums beside", data: true, damage: func(l *library) { l.replace(at('B'), flip(0)) },
 			found: []found{{AlteredContent, "/DCIM/film.mov", "1 of 2 blocks"}}},
-		{name: "external changed", damage: func(l *library) { l.replace("old/scan.tif", flip(3)) }, found: []found{{ChangedExternal, "/import.tif", "old/scan.tif"}}},
+		{
+			name:   "external changed",
+			damage: func(l *library) { l.replace("old/scan.tif", flip(3)) },
+			found:  []found{{ChangedExternal, "/import.tif", "old/scan.tif"}},
+		},
 		{name: "external of a version changed", damage: func(l *library) {
 			x := &record.Extent{Length: 17, Content: bytes.Repeat([]byte{'E'}, 16)}
 			w := writes{}
-			w.set(record.VersionKey(photoMedia, 1), &record.Version{Head: &record.Head{Size: 17, Extents: []*record.Extent{x}}, Node: photo})
+			w.set(
+				record.VersionKey(photoMedia, 1),
+				&record.Version{Head: &record.Head{Size: 17, Extents: []*record.Extent{x}}, Node: photo},
+			)
 			w[string(record.NodeKey(import_))] = nil
 			w[string(record.DentryKey(record.Root, "import.tif"))] = nil
 			l.commit(w)
@@ -142,11 +202,18 @@ func TestDamage(t *testing.T) {
 		{name: "external in the trash deleted", damage: func(l *library) {
 			w := writes{}
 			w[string(record.DentryKey(record.Root, "import.tif"))] = nil
-			w.set(record.TrashKey(101), &record.TrashEntry{Node: import_, Parent: record.Root, Name: []byte("import.tif")})
+			w.set(
+				record.TrashKey(101),
+				&record.TrashEntry{Node: import_, Parent: record.Root, Name: []byte("import.tif")},
+			)
 			l.commit(w)
 			l.delete("old/scan.tif")
 		}, found: []found{{PastExternal, "/import.tif (in the trash", "not there"}}},
-		{name: "external deleted", damage: func(l *library) { l.delete("old/scan.tif") }, found: []found{{ChangedExternal, "/import.tif", "not there"}}},
+		{
+			name:   "external deleted",
+			damage: func(l *library) { l.delete("old/scan.tif") },
+			found:  []found{{ChangedExternal, "/import.tif", "not there"}},
+		},
 
 		{name: "name without node", damage: func(l *library) { l.commit(writes{string(record.NodeKey(film)): nil}) },
 			found: []found{{DanglingName, "/DCIM/film.mov", "node 4 is not there"}}},
@@ -155,8 +222,11 @@ func TestDamage(t *testing.T) {
 			w.name(record.Root, "soft", soft, kindMedia)
 			l.commit(w)
 		}, found: []found{{WrongKind, "/soft", "type 8, node 7 is of type 10"}}},
-		{name: "no name", damage: func(l *library) { l.commit(writes{string(record.DentryKey(dcim, "film.mov")): nil}) },
-			found: []found{{LostNode, "node 4, which has no name", "not in the trash"}}},
+		{
+			name:   "no name",
+			damage: func(l *library) { l.commit(writes{string(record.DentryKey(dcim, "film.mov")): nil}) },
+			found:  []found{{LostNode, "node 4, which has no name", "not in the trash"}},
+		},
 		{name: "two names of a folder", damage: func(l *library) {
 			w := writes{}
 			w.name(record.Root, "again", dcim, kindFolder)
@@ -198,12 +268,18 @@ func TestDamage(t *testing.T) {
 			}
 			l.head(photo, xs...)
 		}, found: []found{{BadHead, photoPlace, "it has 65 extents"}}},
-		{name: "content without record", damage: func(l *library) { l.commit(writes{string(record.ContentKey(bytes.Repeat([]byte{'C'}, 16))): nil}) },
-			found: []found{{UnknownContent, "version 1 of " + photoPlace, "the catalog does not know it"}}},
+		{
+			name:   "content without record",
+			damage: func(l *library) { l.commit(writes{string(record.ContentKey(bytes.Repeat([]byte{'C'}, 16))): nil}) },
+			found:  []found{{UnknownContent, "version 1 of " + photoPlace, "the catalog does not know it"}},
+		},
 		{name: "trash without node", damage: func(l *library) { l.commit(writes{string(record.NodeKey(binned)): nil}) },
 			found: []found{{DanglingTrash, "gone.jpg (in the trash", "node 5 is not there"}}},
-		{name: "record that cannot be read", damage: func(l *library) { l.commit(writes{string(record.TrashKey(101)): []byte("\xff")}) },
-			found: []found{{BadRecord, "", "record"}}},
+		{
+			name:   "record that cannot be read",
+			damage: func(l *library) { l.commit(writes{string(record.TrashKey(101)): []byte("\xff")}) },
+			found:  []found{{BadRecord, "", "record"}},
+		},
 		{name: "number of a view", damage: func(l *library) {
 			w := writes{}
 			w.set(record.NodeKey(record.ViewBit|5), &record.Node{Mode: 0o120777})
@@ -211,18 +287,32 @@ func TestDamage(t *testing.T) {
 			l.commit(w)
 		}, found: []found{{BadRecord, "/view", "never stored"}}},
 
-		{name: "counter of names", damage: func(l *library) { l.counters(record.LinksKey(photo), record.EncodeCounters(3)) },
-			found: []found{{WrongCounter, photoPlace, "names of node 3: the catalog counts 3, there are 2"}}},
+		{
+			name:   "counter of names",
+			damage: func(l *library) { l.counters(record.LinksKey(photo), record.EncodeCounters(3)) },
+			found:  []found{{WrongCounter, photoPlace, "names of node 3: the catalog counts 3, there are 2"}},
+		},
 		{name: "counter missing", damage: func(l *library) { l.counters(record.LinksKey(photo), nil) },
 			found: []found{{WrongCounter, photoPlace, "counts 0, there are 2"}}},
-		{name: "counter of nothing", damage: func(l *library) { l.counters(record.LinksKey(77), record.EncodeCounters(1)) },
-			found: []found{{WrongCounter, "", "there is no such node"}}},
-		{name: "counter of a folder", damage: func(l *library) { l.counters(record.CountsKey(dcim), record.EncodeCounters(2, 1)) },
-			found: []found{{WrongCounter, "/DCIM", "folders in folder 2: the catalog counts 1, there are 0"}}},
+		{
+			name:   "counter of nothing",
+			damage: func(l *library) { l.counters(record.LinksKey(77), record.EncodeCounters(1)) },
+			found:  []found{{WrongCounter, "", "there is no such node"}},
+		},
+		{
+			name:   "counter of a folder",
+			damage: func(l *library) { l.counters(record.CountsKey(dcim), record.EncodeCounters(2, 1)) },
+			found:  []found{{WrongCounter, "/DCIM", "folders in folder 2: the catalog counts 1, there are 0"}},
+		},
 		{name: "counter of a folder missing", damage: func(l *library) { l.counters(record.CountsKey(dcim), nil) },
 			found: []found{{WrongCounter, "/DCIM", "counts 0, there are 2"}}},
-		{name: "usage", damage: func(l *library) { l.counters(record.UsageKey(), record.EncodeCounters(7, 1, 14, 921638)) },
-			found: []found{{WrongCounter, "", "bytes of heads in the library: the catalog counts 1, there are 921624"}}},
+		{
+			name:   "usage",
+			damage: func(l *library) { l.counters(record.UsageKey(), record.EncodeCounters(7, 1, 14, 921638)) },
+			found: []found{
+				{WrongCounter, "", "bytes of heads in the library: the catalog counts 1, there are 921624"},
+			},
+		},
 
 		{name: "gap in the log", damage: func(l *library) {
 			l.checkpoint()
@@ -243,8 +333,15 @@ func TestDamage(t *testing.T) {
 			l.checkpoint()
 			l.replace("log/0/00000000000000000001", flip(70))
 		}, found: []found{{BadCommit, "", "commit 1"}}},
-		{name: "commit altered that is needed", damage: func(l *library) { l.replace("log/0/00000000000000000002", flip(70)) },
-			found: []found{{Unloadable, "", "00002"}, {BadCommit, "", "commit 2"}, {ForeignObject, "", "old/scan.tif"}}},
+		{
+			name:   "commit altered that is needed",
+			damage: func(l *library) { l.replace("log/0/00000000000000000002", flip(70)) },
+			found: []found{
+				{Unloadable, "", "00002"},
+				{BadCommit, "", "commit 2"},
+				{ForeignObject, "", "old/scan.tif"},
+			},
+		},
 		{name: "part missing", damage: func(l *library) {
 			l.checkpoint()
 			l.delete(l.only("checkpoint/part/"))
@@ -262,7 +359,9 @@ func TestDamage(t *testing.T) {
 		}, found: []found{{BadManifest, "", "checksum"}}},
 		{name: "bad commit after the last, beside other damage", damage: func(l *library) {
 			l.delete(at('A'))
-			_, err := l.mem.Put(l.t.Context(), fmt.Sprintf("log/0/%020d", l.seq+1), strings.NewReader("x"), 1, object.PutOptions{})
+			_, err := l.mem.Put(
+				l.t.Context(), fmt.Sprintf("log/0/%020d", l.seq+1), strings.NewReader("x"), 1, object.PutOptions{},
+			)
 			l.ok(err)
 		}, found: []found{{Unloadable, "", "log/0/"}, {MissingContent, photoPlace, "not there"}, {BadCommit, "", "log/0/"}}},
 
@@ -291,14 +390,21 @@ func TestDamage(t *testing.T) {
 		{name: "comment on nothing", damage: func(l *library) {
 			w := writes{}
 			for n := range byte(3) {
-				w.set(record.AttachedKey(bytes.Repeat([]byte{9}, 16), record.AttachedComment, 0, 0, 0, 0, 0, 0, 0, n), &record.Comment{Text: "nice"})
+				w.set(
+					record.AttachedKey(bytes.Repeat([]byte{9}, 16), record.AttachedComment, 0, 0, 0, 0, 0, 0, 0, n),
+					&record.Comment{Text: "nice"},
+				)
 			}
 			w.set(record.AttachedKey(bytes.Repeat([]byte{8}, 16), record.AttachedVote, 'a'), &record.Vote{})
 			w.set(record.EndedKey(bytes.Repeat([]byte{8}, 16)), &record.Ended{})
 			l.commit(w)
 		}, found: []found{{OrphanRecord, "", "said of media 0909"}}},
 		{name: "damaged comment", damage: func(l *library) {
-			l.commit(writes{string(record.AttachedKey(bytes.Repeat([]byte{9}, 16), record.AttachedComment, 1)): []byte{0xff}})
+			l.commit(
+				writes{
+					string(record.AttachedKey(bytes.Repeat([]byte{9}, 16), record.AttachedComment, 1)): []byte{0xff},
+				},
+			)
 		}, found: []found{{BadRecord, "", ""}}},
 		{name: "letter of later", damage: func(l *library) { l.commit(writes{"z1": []byte("?"), "z2": []byte("?")}) },
 			found: []found{{UnknownRecord, "", "2 records of letter 'z'"}}},
@@ -309,7 +415,9 @@ func TestDamage(t *testing.T) {
 		}, found: []found{{NamedTrash, "/back", "has 1 names"}}},
 		{name: "coding of later", damage: func(l *library) {
 			w := writes{}
-			w.set(record.ContentKey(bytes.Repeat([]byte{'B'}, 16)), &record.Content{Size: 300 << 10, Codec: 9, Stored: 5})
+			w.set(
+				record.ContentKey(bytes.Repeat([]byte{'B'}, 16)), &record.Content{Size: 300 << 10, Codec: 9, Stored: 5},
+			)
 			l.commit(w)
 		}, found: []found{{UnknownCoding, "", "codec 9"}}},
 	}
@@ -336,7 +444,9 @@ func TestDamage(t *testing.T) {
 				}
 				g := r.Findings[i]
 				text := g.What + ": " + g.Why
-				if g.Class != f.class || !strings.HasPrefix(g.Place.String(), f.place) || f.place == "" && f.class != Cycle && g.Place != (Place{}) || !strings.Contains(text, f.why) {
+				if g.Class != f.class || !strings.HasPrefix(g.Place.String(), f.place) ||
+					f.place == "" && f.class != Cycle && g.Place != (Place{}) ||
+					!strings.Contains(text, f.why) {
 					t.Errorf("found %s at %q, %s; want %+v", g.Class, g.Place, text, f)
 				}
 			}
@@ -350,7 +460,10 @@ func TestDamage(t *testing.T) {
 // head gives a media other extents, at its size.
 func (l *library) head(node uint64, xs ...*record.Extent) {
 	w := writes{}
-	w.set(record.NodeKey(node), &record.Node{Mode: 0o100644, MediaId: photoMedia, Head: &record.Head{Size: 614400, Extents: xs}})
+	w.set(
+		record.NodeKey(node),
+		&record.Node{Mode: 0o100644, MediaId: photoMedia, Head: &record.Head{Size: 614400, Extents: xs}},
+	)
 	l.commit(w)
 }
 
@@ -396,7 +509,9 @@ func TestCouldNotCheck(t *testing.T) {
 			_, err := Check(t.Context(), o)
 			remove()
 			// The one imported object that may not be looked at says nothing of the others.
-			if ofOne := prefix == "old/" && kind == remote.Permission; ofOne != (err == nil) || !ofOne && !errors.Is(err, kind) {
+			if ofOne := prefix == "old/" &&
+				kind == remote.Permission; ofOne != (err == nil) ||
+				!ofOne && !errors.Is(err, kind) {
 				t.Errorf("%s, %s: %v", prefix, kind, err)
 			}
 			l.nothingLeft(o.TempDir)
@@ -409,7 +524,9 @@ func TestUploadsThatAreNotListed(t *testing.T) {
 	t.Parallel()
 	l := newLibrary(t)
 	l.furnish()
-	l.bad.Fail(storetest.Fault{Op: storetest.Uploads, Times: -1, Err: remote.E("list uploads", "", remote.Unsupported, nil)})
+	l.bad.Fail(
+		storetest.Fault{Op: storetest.Uploads, Times: -1, Err: remote.E("list uploads", "", remote.Unsupported, nil)},
+	)
 	r := l.check()
 	if !r.Sound() || len(r.Findings) == 0 || r.Findings[0].Class != UnlistedUploads {
 		t.Errorf("%+v", r.Findings)
@@ -453,7 +570,12 @@ func TestLibraryInUse(t *testing.T) {
 			}
 			steps++
 			// The version ends and its content is collected; a new media comes.
-			l.commit(writes{string(record.VersionKey(photoMedia, 1)): nil, string(record.ContentKey(bytes.Repeat([]byte{'C'}, 16))): nil})
+			l.commit(
+				writes{
+					string(record.VersionKey(photoMedia, 1)):                 nil,
+					string(record.ContentKey(bytes.Repeat([]byte{'C'}, 16))): nil,
+				},
+			)
 			l.delete(at('C'))
 			id, rec := l.content('F', []byte("new"), false)
 			w := writes{}
@@ -522,66 +644,11 @@ func TestProgress(t *testing.T) {
 			}
 		}
 	})
-	want := []string{"loading the catalog", "reading the catalog", "listing contents", "asking for imported objects", "reading contents",
-		"listing other objects", "listing log and checkpoints", "reading the log"}
+	want := []string{
+		"loading the catalog", "reading the catalog", "listing contents", "asking for imported objects",
+		"reading contents", "listing other objects", "listing log and checkpoints", "reading the log",
+	}
 	if !slices.Equal(phases, want) {
 		t.Errorf("phases %q", phases)
-	}
-}
-
-// A log that was trimmed by the rules is whole, also when an author left a void commit before it; one that was trimmed too far is not.
-func TestTrimmedLog(t *testing.T) {
-	for _, tt := range []struct {
-		name        string
-		gaps        []gap
-		before      int64
-		last        uint64
-		checkpoints []uint64
-		want        int // gaps that are damage
-	}{
-		{name: "nothing missing", last: 5, want: 0},
-		{name: "trimmed", gaps: []gap{{1, 10000}}, last: 30000, checkpoints: []uint64{5000, 15000, 20000}, want: 0},
-		{name: "a void commit before it", gaps: []gap{{1, 8999}, {9001, 10000}}, before: 1, last: 30000, checkpoints: []uint64{15000, 20000}, want: 0},
-		{name: "past the older of two checkpoints", gaps: []gap{{1, 15001}}, last: 30000, checkpoints: []uint64{15000, 20000}, want: 1},
-		{name: "up to it", gaps: []gap{{1, 15000}}, last: 30000, checkpoints: []uint64{15000, 20000}, want: 0},
-		{name: "one of the newest 10,000", gaps: []gap{{1, 15000}}, last: 24999, checkpoints: []uint64{15000, 20000}, want: 1},
-		{name: "without a checkpoint", gaps: []gap{{1, 1}}, last: 30000, want: 1},
-		{name: "one checkpoint", gaps: []gap{{1, 15000}}, last: 30000, checkpoints: []uint64{15000}, want: 0},
-		{name: "a hole in the middle", gaps: []gap{{1, 10000}, {25000, 25000}}, last: 30000, checkpoints: []uint64{15000, 20000}, want: 1},
-	} {
-		h := &history{}
-		for _, seq := range tt.checkpoints {
-			h.manifests = append(h.manifests, bucket.ManifestObject{Seq: seq})
-		}
-		l := listing{gaps: tt.gaps, before: tt.before, last: tt.last}
-		if got := l.faults(h); len(got) != tt.want {
-			t.Errorf("%s: %v", tt.name, got)
-		}
-	}
-}
-
-// A listing that misses a commit which was being written is made again.
-func TestGapOfAListing(t *testing.T) {
-	t.Parallel()
-	l := newLibrary(t)
-	l.furnish()
-	l.commit(writes{"sa": []byte{}})
-	l.commit(writes{"sb": []byte{}})
-	l.checkpoint()
-	key := "log/0/00000000000000000002"
-	body := l.get(key)
-	l.delete(key)
-	lists := 0
-	l.bad.Hook(func(c storetest.Call) error {
-		if c.Op == storetest.List && c.Key == "log/0/" {
-			if lists++; lists == 3 { // after that of the replica and the one with the gap
-				_, err := l.mem.Put(context.Background(), key, bytes.NewReader(body), int64(len(body)), object.PutOptions{})
-				return err
-			}
-		}
-		return nil
-	})
-	if r := l.check(); len(r.Findings) != 0 || lists != 3 {
-		t.Errorf("%d listings, findings %+v", lists, r.Findings)
 	}
 }

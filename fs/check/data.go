@@ -30,8 +30,11 @@ func sortedIDs(m map[contentID]doubt) []contentID {
 	return ids
 }
 
-// loadSums gets the block checksums of a content: nil when there are none. What is wrong with them is the doubt.
-func (c *checker) loadSums(ctx context.Context, id remote.ContentID, rec *record.Content) (sums []uint32, d doubt, err error) {
+// loadSums gets the block checksums of a content: nil when there are none. What is wrong with them
+// is the doubt.
+func (c *checker) loadSums(
+	ctx context.Context, id remote.ContentID, rec *record.Content,
+) (sums []uint32, d doubt, err error) {
 	b := rec.BlockSums
 	if len(rec.SideSum) > 0 {
 		b, err = c.opt.Store.GetSide(ctx, id, bucket.SuffixSum)
@@ -65,8 +68,8 @@ func (c *checker) loadSums(ctx context.Context, id remote.ContentID, rec *record
 	return sums, doubt{}, nil
 }
 
-// readContents reads every content that is in use, several at a time, and compares it with its checksums. Contents of which
-// something is wrong already are left out.
+// readContents reads every content that is in use, several at a time, and compares it with its
+// checksums. Contents of which something is wrong already are left out.
 func (c *checker) readContents(s *survey) error {
 	c.meter.phase("reading contents", c.report.Contents.Bytes, true)
 	g, ctx := errgroup.WithContext(c.ctx)
@@ -118,9 +121,18 @@ func (c *checker) verify(ctx context.Context, id contentID, rec *record.Content)
 	}
 	switch {
 	case len(v.bad) > 0:
-		return doubt{AlteredContent, fmt.Sprintf("%d of %d blocks of 256 KiB differ from their checksums, the first at byte %d", len(v.bad), len(v.sums), v.bad[0]*blockSize)}, nil
+		return doubt{
+			AlteredContent,
+			fmt.Sprintf(
+				"%d of %d blocks of 256 KiB differ from their checksums, the first at byte %d", len(v.bad), len(v.sums),
+				v.bad[0]*blockSize,
+			),
+		}, nil
 	case rec.HasCrc32 && v.crc != rec.Crc32:
-		return doubt{AlteredContent, fmt.Sprintf("the CRC-32 of the whole is %08x, it was %08x when it was stored", v.crc, rec.Crc32)}, nil
+		return doubt{
+			AlteredContent,
+			fmt.Sprintf("the CRC-32 of the whole is %08x, it was %08x when it was stored", v.crc, rec.Crc32),
+		}, nil
 	case len(v.sums) == 0 && !rec.HasCrc32 && v.size > 0:
 		return doubt{Unverified, "the catalog has no checksum of it"}, nil
 	}
@@ -139,7 +151,8 @@ type verifier struct {
 	bad  []int64  // blocks that differ
 }
 
-// read reads to the end, range by range. A range that breaks off is asked for again from the block that was not read whole.
+// read reads to the end, range by range. A range that breaks off is asked for again from the block
+// that was not read whole.
 func (v *verifier) read(ctx context.Context) (doubt, error) {
 	buf := make([]byte, min(blockSize, max(v.size, 1)))
 	fails := 0 // in a row, without a block
@@ -205,14 +218,17 @@ func (v *verifier) readRange(ctx context.Context, buf []byte, n int64) error {
 func (v *verifier) open(ctx context.Context, off, n int64) (io.ReadCloser, error) {
 	if in := v.rec.Inline; in != nil {
 		if int64(len(in)) != v.size {
-			return nil, remote.E("read content", v.id.ID, remote.Corrupt, fmt.Errorf("it has %d bytes, not %d", len(in), v.size))
+			return nil, remote.E(
+				"read content", v.id.ID, remote.Corrupt, fmt.Errorf("it has %d bytes, not %d", len(in), v.size),
+			)
 		}
 		return io.NopCloser(bytes.NewReader(in[off : off+n])), nil
 	}
 	return v.c.opt.Store.OpenContent(ctx, v.id, off, n)
 }
 
-// cut is the error of a body that ended early: by itself when the object is short, which listing would have found, so it was cut since.
+// cut is the error of a body that ended early: by itself when the object is short, which listing
+// would have found, so it was cut since.
 func cut(id string, pos int64, err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return remote.E("read content", id, remote.Corrupt, fmt.Errorf("it ends after byte %d", pos))
@@ -223,7 +239,8 @@ func cut(id string, pos int64, err error) error {
 	return remote.E("read content", id, remote.Unavailable, err)
 }
 
-// block checks the block at pos. One that differs is read once more: it may have been damaged on its way.
+// block checks the block at pos. One that differs is read once more: it may have been damaged on
+// its way.
 func (v *verifier) block(ctx context.Context, b []byte) error {
 	n := v.pos / blockSize
 	if len(v.sums) > 0 && crc32.Checksum(b, castagnoli) != v.sums[n] {

@@ -16,8 +16,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// What lies where an object of a local store should be, and what its disk does not give, is damage of that object. All
-// others are looked at.
+// What lies where an object of a local store should be, and what its disk does not give, is damage
+// of that object. All others are looked at.
 func TestOddObjectsOfADirectory(t *testing.T) {
 	t.Parallel()
 	fail := func(kind remote.Kind) func(t *testing.T, name, key string, f *storetest.Faulty) {
@@ -93,7 +93,9 @@ func TestOddObjectsOfADirectory(t *testing.T) {
 				defer s.Close()
 				tt.make(t, filepath.Join(root, object), object, f)
 				for _, data := range []bool{false, true} {
-					r, err := Check(t.Context(), Options{Store: s, TempDir: t.TempDir(), Pause: time.Millisecond, Data: data})
+					r, err := Check(
+						t.Context(), Options{Store: s, TempDir: t.TempDir(), Pause: time.Millisecond, Data: data},
+					)
 					if tt.name == "device" && err != nil && os.Geteuid() != 0 {
 						t.Skip("only root makes devices")
 					}

@@ -60,42 +60,72 @@ const reportIt = "keep a copy of the store as it is, and report this: mediafs ha
 const restoreIt = "restore the object from a backup, or from an earlier version of it if the bucket keeps versions"
 const keepMounted = "leave a machine that has it mounted running; " + restoreIt
 
-// classes say of each class what it means for people and what they can do. A class with nothing to do is a note.
+// classes say of each class what it means for people and what they can do. A class with nothing to
+// do is a note.
 var classes = map[Class]struct{ means, advice string }{
-	Unloadable:     {"machines that have not read further, and new ones, mount the library read-only as it was then, if they can read anything", keepMounted},
-	BadRecord:      {"what it says is lost, or was written by a later version", "use the newest mediafs; if that says the same, " + reportIt},
-	DanglingName:   {"the name is listed and cannot be opened", reportIt},
-	WrongKind:      {"programs see another kind of file in a listing than when they open it", reportIt},
-	IllegalName:    {"the file cannot be reached under this name", reportIt},
-	LostNode:       {"its bytes are kept and nobody can reach them", reportIt},
-	SeveralNames:   {"the folder shows in several places", reportIt},
-	Cycle:          {"the folder and all in it cannot be reached from the root", reportIt},
-	StrayNames:     {"what bears these names cannot be reached by them", reportIt},
-	BadHead:        {"the media cannot be read as a whole", "restore the media from an earlier version of it, or from a backup; " + reportIt},
-	UnknownContent: {"these bytes of the media cannot be read", "restore the media from an earlier version of it, or from a backup; " + reportIt},
-	DanglingTrash:  {"what was deleted cannot be restored", reportIt},
-	WrongCounter:   {"numbers such as sizes and links are shown wrong; no file is", reportIt},
+	Unloadable: {
+		"machines that have not read further, and new ones, mount the library read-only as it was then, if they can read anything",
+		keepMounted,
+	},
+	BadRecord: {
+		"what it says is lost, or was written by a later version",
+		"use the newest mediafs; if that says the same, " + reportIt,
+	},
+	DanglingName: {"the name is listed and cannot be opened", reportIt},
+	WrongKind:    {"programs see another kind of file in a listing than when they open it", reportIt},
+	IllegalName:  {"the file cannot be reached under this name", reportIt},
+	LostNode:     {"its bytes are kept and nobody can reach them", reportIt},
+	SeveralNames: {"the folder shows in several places", reportIt},
+	Cycle:        {"the folder and all in it cannot be reached from the root", reportIt},
+	StrayNames:   {"what bears these names cannot be reached by them", reportIt},
+	BadHead: {
+		"the media cannot be read as a whole",
+		"restore the media from an earlier version of it, or from a backup; " + reportIt,
+	},
+	UnknownContent: {
+		"these bytes of the media cannot be read",
+		"restore the media from an earlier version of it, or from a backup; " + reportIt,
+	},
+	DanglingTrash: {"what was deleted cannot be restored", reportIt},
+	WrongCounter:  {"numbers such as sizes and links are shown wrong; no file is", reportIt},
 
-	MissingContent:  {"these bytes of the media are lost from the store", restoreIt + "; or delete the media"},
-	WrongSize:       {"the object was cut or replaced: bytes of the media are lost", restoreIt + "; or delete the media"},
-	AlteredContent:  {"reading these bytes fails", restoreIt + "; or delete the media"},
-	MissingSums:     {"the media cannot be read, though its bytes are there", restoreIt},
-	AlteredSums:     {"the media cannot be read, though its bytes may be whole", restoreIt},
-	ChangedExternal: {"the object is not the one that was imported: the media cannot be read", restoreIt + "; or delete the media and import it anew"},
-	Unreadable:      {"the media cannot be read as long as that is so", "see to it that the store gives the object (what lies there, its rights, its disk), or " + restoreIt},
-	LogGap:          {"machines that have not read further, and new ones, mount the library read-only as it was before", keepMounted},
-	BadCommit:       {"machines that have not read further, and new ones, mount the library read-only as it was before", keepMounted + ", or delete it if it is none of the library's: no machine has read it"},
-	BadManifest:     {"if it is the newest, machines without a catalog read the one before and more of the log", restoreIt},
-	MissingPart:     {"if it belongs to the newest checkpoint, machines without a catalog read the one before and more of the log", keepMounted},
+	MissingContent: {"these bytes of the media are lost from the store", restoreIt + "; or delete the media"},
+	WrongSize:      {"the object was cut or replaced: bytes of the media are lost", restoreIt + "; or delete the media"},
+	AlteredContent: {"reading these bytes fails", restoreIt + "; or delete the media"},
+	MissingSums:    {"the media cannot be read, though its bytes are there", restoreIt},
+	AlteredSums:    {"the media cannot be read, though its bytes may be whole", restoreIt},
+	ChangedExternal: {
+		"the object is not the one that was imported: the media cannot be read",
+		restoreIt + "; or delete the media and import it anew",
+	},
+	Unreadable: {
+		"the media cannot be read as long as that is so",
+		"see to it that the store gives the object (what lies there, its rights, its disk), or " + restoreIt,
+	},
+	LogGap: {
+		"machines that have not read further, and new ones, mount the library read-only as it was before", keepMounted,
+	},
+	BadCommit: {
+		"machines that have not read further, and new ones, mount the library read-only as it was before",
+		keepMounted + ", or delete it if it is none of the library's: no machine has read it",
+	},
+	BadManifest: {"if it is the newest, machines without a catalog read the one before and more of the log", restoreIt},
+	MissingPart: {
+		"if it belongs to the newest checkpoint, machines without a catalog read the one before and more of the log",
+		keepMounted,
+	},
 
-	OrphanVersion:   {"it takes room and nobody can reach it", ""},
-	OrphanRecord:    {"it is left over and harms nothing", ""},
-	NamedTrash:      {"the entry ends with its time and the node stays", ""},
-	UnknownRecord:   {"a later version of mediafs wrote it; it is kept and was not looked at", ""},
-	UnknownCoding:   {"a later version of mediafs wrote it; its object was not looked at", ""},
-	Unverified:      {"it could be read, and nothing says whether it is what was stored", ""},
-	InArchive:       {"it was not read: the store gives its bytes after a restore (mediafs restore-archived)", ""},
-	PastExternal:    {"a version or deleted media was an object of somebody else, who has replaced or deleted it: it cannot be read any more", ""},
+	OrphanVersion: {"it takes room and nobody can reach it", ""},
+	OrphanRecord:  {"it is left over and harms nothing", ""},
+	NamedTrash:    {"the entry ends with its time and the node stays", ""},
+	UnknownRecord: {"a later version of mediafs wrote it; it is kept and was not looked at", ""},
+	UnknownCoding: {"a later version of mediafs wrote it; its object was not looked at", ""},
+	Unverified:    {"it could be read, and nothing says whether it is what was stored", ""},
+	InArchive:     {"it was not read: the store gives its bytes after a restore (mediafs restore-archived)", ""},
+	PastExternal: {
+		"a version or deleted media was an object of somebody else, who has replaced or deleted it: it cannot be read any more",
+		"",
+	},
 	ForeignObject:   {"it is none of the library's, and is left alone", ""},
 	UnlistedUploads: {"whether uploads were abandoned, which take room, cannot be looked at", ""},
 	AbandonedLog:    {"commits that nobody reads: their author stopped before deleting them", ""},
@@ -222,6 +252,8 @@ func (f *finder) add(c Class, place Place, what, why string, args ...any) int {
 	if !f.wants(c) {
 		return -1
 	}
-	f.report.Findings = append(f.report.Findings, Finding{Class: c, Place: place, What: what, Why: fmt.Sprintf(why, args...)})
+	f.report.Findings = append(
+		f.report.Findings, Finding{Class: c, Place: place, What: what, Why: fmt.Sprintf(why, args...)},
+	)
 	return len(f.report.Findings) - 1
 }

@@ -22,22 +22,27 @@ type GarbageClass string
 
 // What garbage collection takes.
 const (
-	UnusedContent   GarbageClass = "content"    // an object with content that no head or version refers to
-	UnusedSide      GarbageClass = "side"       // a side object of such a content, or of none
-	UnusedRecord    GarbageClass = "record"     // the catalog's record of a content that no head or version refers to
-	StaleUpload     GarbageClass = "upload"     // a multipart upload that was not finished
-	StaleProbe      GarbageClass = "probe"      // what a probe of the store left when its program died
-	OldVersion      GarbageClass = "version"    // a version past the retention
-	OldCheckpoint   GarbageClass = "checkpoint" // the manifest of one that newer ones replace
-	UnusedPart      GarbageClass = "part"       // a part that no checkpoint names that stays
-	OldCommit       GarbageClass = "commit"     // a commit that no reader needs
-	AlreadyDoomed   GarbageClass = "condemned"  // a content that an earlier collection condemned: it is deleted a grace later
-	TooYoungContent GarbageClass = "young"      // not garbage yet: an unused content or side object, or an upload, younger than 2 days
+	UnusedContent GarbageClass = "content"    // an object with content that no head or version refers to
+	UnusedSide    GarbageClass = "side"       // a side object of such a content, or of none
+	UnusedRecord  GarbageClass = "record"     // the catalog's record of a content that no head or version refers to
+	StaleUpload   GarbageClass = "upload"     // a multipart upload that was not finished
+	StaleProbe    GarbageClass = "probe"      // what a probe of the store left when its program died
+	OldVersion    GarbageClass = "version"    // a version past the retention
+	OldCheckpoint GarbageClass = "checkpoint" // the manifest of one that newer ones replace
+	UnusedPart    GarbageClass = "part"       // a part that no checkpoint names that stays
+	OldCommit     GarbageClass = "commit"     // a commit that no reader needs
+	// a content that an earlier collection condemned: it is deleted a grace later
+	AlreadyDoomed GarbageClass = "condemned"
+	// not garbage yet: an unused content or side object, or an upload, younger than 2 days
+	TooYoungContent GarbageClass = "young"
 )
 
 // GarbageClasses lists all classes, in the order in which they are shown.
 func GarbageClasses() []GarbageClass {
-	return []GarbageClass{UnusedContent, UnusedSide, UnusedRecord, StaleUpload, StaleProbe, OldVersion, OldCheckpoint, UnusedPart, OldCommit, AlreadyDoomed, TooYoungContent}
+	return []GarbageClass{
+		UnusedContent, UnusedSide, UnusedRecord, StaleUpload, StaleProbe, OldVersion, OldCheckpoint, UnusedPart,
+		OldCommit, AlreadyDoomed, TooYoungContent,
+	}
 }
 
 // Means says what a class is, for people.
@@ -59,10 +64,12 @@ func (c GarbageClass) Means() string {
 
 // An Item is one piece of garbage.
 type Item struct {
-	Class    GarbageClass
-	Place    Place  // of a version: where its media is
-	What     string // key, or what is meant
-	Bytes    int64  // that its deletion frees; of a version those of its head, which it may share with others; of an upload 0: not known
+	Class GarbageClass
+	Place Place  // of a version: where its media is
+	What  string // key, or what is meant
+	// that its deletion frees; of a version those of its head, which it may share with others; of
+	// an upload 0: not known
+	Bytes    int64
 	Modified time.Time
 }
 
@@ -81,10 +88,12 @@ const (
 	commitAge   = 7 * 24 * time.Hour
 )
 
-// Garbage finds what a garbage collection would take. It deletes nothing. A content is garbage when the state of the catalog that was read before the
-// objects were listed does not refer to it, nor that after the newest commit when they were.
+// Garbage finds what a garbage collection would take. It deletes nothing. A content is garbage when
+// the state of the catalog that was read before the objects were listed does not refer to it, nor
+// that after the newest commit when they were.
 //
-// Corrupt: the catalog is damaged or cannot be read as a whole, so that nothing can be said to be unused: see Check. Unsupported: the store does not say what time it is.
+// Corrupt: the catalog is damaged or cannot be read as a whole, so that nothing can be said to be
+// unused: see Check. Unsupported: the store does not say what time it is.
 func Garbage(ctx context.Context, opt Options) (Litter, error) {
 	c := newChecker(ctx, opt)
 	r, err := newReplica(c.opt)
@@ -122,7 +131,10 @@ func (g *collector) run(r *replica) error {
 	}
 	g.litter.Commit = r.applied()
 	if g.litter.Now = g.opt.Store.Now(); g.litter.Now.IsZero() {
-		return remote.E(op, g.opt.Store.Facts().URL, remote.Unsupported, errors.New("the store does not say what time it is, and ages are counted by its clock"))
+		return remote.E(
+			op, g.opt.Store.Facts().URL, remote.Unsupported,
+			errors.New("the store does not say what time it is, and ages are counted by its clock"),
+		)
 	}
 	g.opt.step("loaded")
 	err := r.cat.View(func(tx *catalog.Tx) error {
@@ -175,7 +187,8 @@ func (g *collector) take(i Item) error {
 
 func (g *collector) old(t time.Time, age time.Duration) bool { return g.litter.Now.Sub(t) >= age }
 
-// An unused is what the first state does not refer to. It is small: there may be as many as objects.
+// An unused is what the first state does not refer to. It is small: there may be as many as
+// objects.
 type unused struct {
 	id       contentID // of the content, or what the side objects of an external content are named after
 	class    uint8     // place in GarbageClasses
@@ -196,7 +209,11 @@ func (u unused) object() bucket.ContentObject {
 	case u.external:
 		return bucket.ContentObject{Key: "content/external/" + id + sides[u.side], Side: sides[u.side]}
 	}
-	return bucket.ContentObject{Key: "content/" + id[:2] + "/" + id + sides[u.side], ID: remote.ContentID{ID: id}, Side: sides[u.side]}
+	return bucket.ContentObject{
+		Key:  "content/" + id[:2] + "/" + id + sides[u.side],
+		ID:   remote.ContentID{ID: id},
+		Side: sides[u.side],
+	}
 }
 
 func (u unused) item() Item {
@@ -210,7 +227,8 @@ func (u unused) item() Item {
 	return i
 }
 
-// unusedContents lists the contents. One whose object is young may be what an operation on its way is about to refer to.
+// unusedContents lists the contents. One whose object is young may be what an operation on its way
+// is about to refer to.
 func (g *collector) unusedContents(s *survey) error {
 	condemned := make(map[contentID]bool)
 	err := s.records(record.KeyCondemned, func(key, _ []byte) error {
@@ -271,7 +289,8 @@ func (g *collector) unusedContents(s *survey) error {
 	return s.tx.Err()
 }
 
-// stillUnused drops what a commit that came meanwhile refers to, or did away with, and takes the rest.
+// stillUnused drops what a commit that came meanwhile refers to, or did away with, and takes the
+// rest.
 func (g *collector) stillUnused(r *replica) error {
 	var s *survey
 	take := func() error {
@@ -308,7 +327,8 @@ func (g *collector) stillUnused(r *replica) error {
 	})
 }
 
-// oldVersions applies the retention to each media's versions, as the file system does whenever it keeps another one of the media.
+// oldVersions applies the retention to each media's versions, as the file system does whenever it
+// keeps another one of the media.
 func (g *collector) oldVersions(s *survey) error {
 	type version struct {
 		number uint64
@@ -326,7 +346,12 @@ func (g *collector) oldVersions(s *survey) error {
 			if kept {
 				continue
 			}
-			item := Item{Class: OldVersion, What: fmt.Sprintf("version %d of media %x", vs[i].number, of), Bytes: vs[i].bytes, Modified: vs[i].time}
+			item := Item{
+				Class:    OldVersion,
+				What:     fmt.Sprintf("version %d of media %x", vs[i].number, of),
+				Bytes:    vs[i].bytes,
+				Modified: vs[i].time,
+			}
 			if g.opt.Each != nil {
 				node := search(s.media, of).node
 				places, err := placesOf(s.tx, []uint64{node})

@@ -79,18 +79,28 @@ func TestGarbage(t *testing.T) {
 		l.ok(err)
 	}
 	_, items = l.garbage()
-	l.expect("young garbage", items, "young "+at('B')+" 307200", "young "+at('B')+".sum 72", "young "+at('X')+" 17", "young "+at('Y')+" (upload) 0")
+	l.expect(
+		"young garbage", items, "young "+at('B')+" 307200", "young "+at('B')+".sum 72", "young "+at('X')+" 17",
+		"young "+at('Y')+" (upload) 0",
+	)
 
 	l.passes(2*day - time.Minute)
 	_, items = l.garbage()
-	l.expect("almost 2 days old", items, "young "+at('B')+" 307200", "young "+at('B')+".sum 72", "young "+at('X')+" 17", "young "+at('Y')+" (upload) 0")
+	l.expect(
+		"almost 2 days old", items, "young "+at('B')+" 307200", "young "+at('B')+".sum 72", "young "+at('X')+" 17",
+		"young "+at('Y')+" (upload) 0",
+	)
 
 	l.passes(time.Minute)
 	l.content('Z', []byte("new"), false)
 	litter, items := l.garbage()
-	l.expect("2 days old", items, "content "+at('B')+" 307200", "side "+at('B')+".sum 72", "content "+at('X')+" 17", "upload "+at('Y')+" (upload) 0", "probe "+probe+" 1",
-		"record content 42424242424242424242424242424242 ", "young "+at('Z')+" 3")
-	if sum := litter.Sums[UnusedContent]; sum != (Tally{2, 307217}) || litter.Commit != 3 || litter.Now.Sub(l.now()).Abs() > time.Hour {
+	l.expect(
+		"2 days old", items, "content "+at('B')+" 307200", "side "+at('B')+".sum 72", "content "+at('X')+" 17",
+		"upload "+at('Y')+" (upload) 0", "probe "+probe+" 1", "record content 42424242424242424242424242424242 ",
+		"young "+at('Z')+" 3",
+	)
+	if sum := litter.Sums[UnusedContent]; sum != (Tally{2, 307217}) || litter.Commit != 3 ||
+		litter.Now.Sub(l.now()).Abs() > time.Hour {
 		t.Errorf("litter %+v", litter)
 	}
 
@@ -98,15 +108,21 @@ func TestGarbage(t *testing.T) {
 	w = writes{"k" + strings.Repeat("B", 16): []byte{}, "k" + strings.Repeat("X", 16): []byte{}}
 	l.commit(w)
 	_, items = l.garbage()
-	l.expect("condemned", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72", "condemned "+at('X')+" 17", "upload "+at('Y'), "probe "+probe, "young "+at('Z')+" 3")
+	l.expect(
+		"condemned", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72", "condemned "+at('X')+" 17",
+		"upload "+at('Y'), "probe "+probe, "young "+at('Z')+" 3",
+	)
 
 	// The trash and versions keep what they refer to; a record whose object is gone goes at once.
 	w = writes{}
 	w.set(record.ContentKey(bytes.Repeat([]byte{'W'}, 16)), &record.Content{Size: 5})
 	l.commit(w)
 	_, items = l.garbage()
-	l.expect("record alone", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72", "condemned "+at('X')+" 17", "upload "+at('Y'), "probe "+probe, "young "+at('Z')+" 3",
-		"record content 57575757575757575757575757575757 19")
+	l.expect(
+		"record alone", items, "condemned "+at('B')+" 307200", "condemned "+at('B')+".sum 72",
+		"condemned "+at('X')+" 17", "upload "+at('Y'), "probe "+probe, "young "+at('Z')+" 3",
+		"record content 57575757575757575757575757575757 19",
+	)
 }
 
 func TestGarbageOfVersions(t *testing.T) {
@@ -115,11 +131,21 @@ func TestGarbageOfVersions(t *testing.T) {
 	l.furnish()
 	w := writes{}
 	for i := range uint64(60) { // one each minute
-		w.set(record.VersionKey(photoMedia, 2+i), &record.Version{Head: &record.Head{Size: 10}, Time: &record.Time{Seconds: l.now().Unix() - 3000 + 50*int64(i)}})
+		w.set(
+			record.VersionKey(photoMedia, 2+i),
+			&record.Version{
+				Head: &record.Head{Size: 10},
+				Time: &record.Time{Seconds: l.now().Unix() - 3000 + 50*int64(i)},
+			},
+		)
 	}
 	l.commit(w)
 	litter, items := l.garbage()
-	if sum := litter.Sums[OldVersion]; sum != (Tally{11, 14 + 100}) || !slices.Contains(items, "version version 1 of media 33333333333333333333333333333333 14 version 1 of /link.jpg (and 1 more of its names)") {
+	if sum := litter.Sums[OldVersion]; sum != (Tally{11, 14 + 100}) ||
+		!slices.Contains(
+			items,
+			"version version 1 of media 33333333333333333333333333333333 14 version 1 of /link.jpg (and 1 more of its names)",
+		) {
 		t.Errorf("%v, %q", sum, items)
 	}
 }
@@ -168,15 +194,23 @@ func TestGarbageOfHistory(t *testing.T) {
 	l.expect("two days old", items, append(named, "checkpoint checkpoint/manifest/00000000000000000003")...)
 	l.passes(30 * day)
 	_, items = l.garbage()
-	l.expect("commits of a short log stay", items, append(named, "checkpoint checkpoint/manifest/00000000000000000003", "version version 1 of media")...)
+	l.expect(
+		"commits of a short log stay",
+		items,
+		append(named, "checkpoint checkpoint/manifest/00000000000000000003", "version version 1 of media")...)
 
 	// A log of more than 10,000: only the number in the keys is looked at.
 	body := l.get("log/0/00000000000000000005")
 	for n := uint64(6); n <= 10004; n++ {
-		_, err := l.mem.Put(t.Context(), fmt.Sprintf("log/0/%020d", n), bytes.NewReader(body), int64(len(body)), object.PutOptions{})
+		_, err := l.mem.Put(
+			t.Context(), fmt.Sprintf("log/0/%020d", n), bytes.NewReader(body), int64(len(body)), object.PutOptions{},
+		)
 		l.ok(err)
 	}
-	g := &collector{checker: newChecker(t.Context(), l.options()), litter: Litter{Now: l.now(), Commit: 10004, Sums: map[GarbageClass]Tally{}}}
+	g := &collector{
+		checker: newChecker(t.Context(), l.options()),
+		litter:  Litter{Now: l.now(), Commit: 10004, Sums: map[GarbageClass]Tally{}},
+	}
 	var commits []string
 	g.opt.Each = func(i Item) error {
 		if i.Class == OldCommit {
@@ -185,14 +219,20 @@ func TestGarbageOfHistory(t *testing.T) {
 		return nil
 	}
 	l.ok(g.history())
-	l.expect("commits", commits, "log/0/00000000000000000001", "log/0/00000000000000000002", "log/0/00000000000000000003", "log/0/00000000000000000004")
+	l.expect(
+		"commits", commits, "log/0/00000000000000000001", "log/0/00000000000000000002", "log/0/00000000000000000003",
+		"log/0/00000000000000000004",
+	)
 	commits = nil
 	g.litter.Now = g.litter.Now.Add(-26 * day)
 	l.ok(g.history())
 	l.expect("commits of 6 days", commits)
 	g.litter.Now, g.litter.Commit = l.now(), 20000
 	l.ok(g.history())
-	l.expect("up to the older of two checkpoints", commits, "log/0/00000000000000000001", "log/0/00000000000000000002", "log/0/00000000000000000003", "log/0/00000000000000000004")
+	l.expect(
+		"up to the older of two checkpoints", commits, "log/0/00000000000000000001", "log/0/00000000000000000002",
+		"log/0/00000000000000000003", "log/0/00000000000000000004",
+	)
 }
 
 func TestGarbageRefuses(t *testing.T) {
@@ -200,14 +240,17 @@ func TestGarbageRefuses(t *testing.T) {
 	l := newLibrary(t)
 	l.furnish()
 	l.commit(writes{string(record.NodeKey(film)): nil})
-	if _, err := Garbage(t.Context(), l.options()); !errors.Is(err, remote.Corrupt) || !strings.Contains(err.Error(), "damaged in 1 places") {
+	if _, err := Garbage(t.Context(), l.options()); !errors.Is(err, remote.Corrupt) ||
+		!strings.Contains(err.Error(), "damaged in 1 places") {
 		t.Errorf("of a damaged catalog: %v", err)
 	}
 	enough := errors.New("enough")
 	l = newLibrary(t)
 	l.furnish()
 	l.content('X', []byte("x"), false)
-	if _, err := Garbage(t.Context(), l.options(func(o *Options) { o.Each = func(Item) error { return enough } })); !errors.Is(err, enough) {
+	if _, err := Garbage(
+		t.Context(), l.options(func(o *Options) { o.Each = func(Item) error { return enough } }),
+	); !errors.Is(err, enough) {
 		t.Errorf("error of Each: %v", err)
 	}
 	timeless := &library{t: t, mem: mem.New(mem.Options{NoDate: true})}

@@ -22,8 +22,8 @@ type history struct {
 	last      uint64
 }
 
-// older is the commit from which on the log must be whole: that of the older of the two newest checkpoints. With one checkpoint it is
-// that one's, without any it is 0, the empty library.
+// older is the commit from which on the log must be whole: that of the older of the two newest
+// checkpoints. With one checkpoint it is that one's, without any it is 0, the empty library.
 func (h *history) older() uint64 {
 	switch n := len(h.manifests); n {
 	case 0:
@@ -35,8 +35,9 @@ func (h *history) older() uint64 {
 	}
 }
 
-// readHistory lists checkpoints, then their parts: a part that a manifest names was there before it. A part that the listing lacks is asked for.
-// An error that is about one part alone, which ofObject tells, is kept.
+// readHistory lists checkpoints, then their parts: a part that a manifest names was there before
+// it. A part that the listing lacks is asked for. An error that is about one part alone, which
+// ofObject tells, is kept.
 func readHistory(ctx context.Context, s *bucket.Store, ofObject func(error) bool) (*history, error) {
 	h := &history{parts: make(map[string]int64), unread: make(map[string]error)}
 	for m, err := range s.Manifests(ctx) {
@@ -74,8 +75,9 @@ func readHistory(ctx context.Context, s *bucket.Store, ofObject func(error) bool
 	return h, nil
 }
 
-// checkLog compares log and checkpoints with the rules they were written by. What seems wrong is looked at once more: a
-// checkpoint and its parts may have been deleted as old meanwhile, and the log trimmed after newer checkpoints were written.
+// checkLog compares log and checkpoints with the rules they were written by. What seems wrong is
+// looked at once more: a checkpoint and its parts may have been deleted as old meanwhile, and the
+// log trimmed after newer checkpoints were written.
 func (c *checker) checkLog() error {
 	c.meter.phase("listing log and checkpoints", 0, false)
 	var h *history
@@ -184,25 +186,35 @@ func (l *listing) faults(h *history) (gaps []gap) {
 	return gaps
 }
 
-// checkGaps looks at what is missing in the log. A commit may be missing when it is one of those that trimming deletes; then
-// what is left before it was abandoned by its author.
+// checkGaps looks at what is missing in the log. A commit may be missing when it is one of those
+// that trimming deletes; then what is left before it was abandoned by its author.
 func (c *checker) checkGaps(h *history, l listing) {
 	h.first, h.last = l.first, l.last
 	c.report.Log, c.report.First, c.report.Last = l.tally, l.first, l.last
 	faults := l.faults(h)
 	for _, g := range faults {
 		if g.from > l.last {
-			c.find.add(LogGap, Place{}, fmt.Sprintf("log from commit %d on", g.from), "it ends at commit %d, and there is a checkpoint after commit %d", l.last, g.to)
+			c.find.add(
+				LogGap, Place{}, fmt.Sprintf("log from commit %d on", g.from),
+				"it ends at commit %d, and there is a checkpoint after commit %d", l.last, g.to,
+			)
 			continue
 		}
-		c.find.add(LogGap, Place{}, fmt.Sprintf("log from commit %d to %d", g.from, g.to), "%d commits are missing, and the log goes on after them", g.to-g.from+1)
+		c.find.add(
+			LogGap, Place{}, fmt.Sprintf("log from commit %d to %d", g.from, g.to),
+			"%d commits are missing, and the log goes on after them", g.to-g.from+1,
+		)
 	}
 	if l.before > 0 && len(faults) == 0 {
-		c.find.add(AbandonedLog, Place{}, fmt.Sprintf("%d commits before commit %d", l.before, l.first), "the log between them was trimmed")
+		c.find.add(
+			AbandonedLog, Place{}, fmt.Sprintf("%d commits before commit %d", l.before, l.first),
+			"the log between them was trimmed",
+		)
 	}
 }
 
-// readLog reads the commits that are listed and compares each with the hashes that its successor and checkpoints have of it.
+// readLog reads the commits that are listed and compares each with the hashes that its successor
+// and checkpoints have of it.
 func (c *checker) readLog(h *history) error {
 	c.meter.phase("reading the log", c.report.Log.Count, false)
 	hashes := make(map[uint64][]byte)
@@ -230,13 +242,17 @@ func (c *checker) readLog(h *history) error {
 			}
 			previous = record.Hash(e.Body)
 			if want := hashes[e.Seq]; want != nil && string(want) != string(previous) {
-				c.find.add(BadManifest, Place{}, fmt.Sprintf("checkpoint after commit %d", e.Seq), "it was made after another commit of this number")
+				c.find.add(
+					BadManifest, Place{}, fmt.Sprintf("checkpoint after commit %d", e.Seq),
+					"it was made after another commit of this number",
+				)
 			}
 			next = e.Seq + 1
 			c.meter.add(1)
 		}
 		switch {
-		case failed == nil, errors.Is(failed, remote.Stale): // a gap, which was found in the listing, or trimmed meanwhile
+		case failed == nil,
+			errors.Is(failed, remote.Stale): // a gap, which was found in the listing, or trimmed meanwhile
 			return nil
 		case c.ofObject(failed):
 			c.find.add(BadCommit, Place{}, fmt.Sprintf("commit %d", next), "%v", failed)

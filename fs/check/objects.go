@@ -20,7 +20,8 @@ const (
 	blockSize  = 256 << 10 // of checksums, in bytes; part of the format
 	sideHeader = 64        // bytes before the body of a side object
 
-	// youngAge is how long an object that nothing refers to may belong to an upload on its way; garbage collection waits as long.
+	// youngAge is how long an object that nothing refers to may belong to an upload on its way;
+	// garbage collection waits as long.
 	youngAge = 48 * time.Hour
 )
 
@@ -29,8 +30,8 @@ func sumsSize(size uint64) int64 {
 	return sideHeader + 4*int64((size+blockSize-1)/blockSize)
 }
 
-// owner finds the content that an object under content/ belongs to; nil: none of the catalog's. ours is false for a key that no
-// library makes.
+// owner finds the content that an object under content/ belongs to; nil: none of the catalog's.
+// ours is false for a key that no library makes.
 func (s *survey) owner(o bucket.ContentObject) (c *content, ours bool) {
 	if id, ok := parseID(o.ID.ID); ok {
 		return s.content(id[:]), true
@@ -284,7 +285,8 @@ func (c *checker) usersOf(tx *catalog.Tx) (map[contentID][]user, error) {
 	return users, tx.Err()
 }
 
-// lookAgain settles the doubts in a newer state: what it no longer refers to, and what is in order by now, is no damage.
+// lookAgain settles the doubts in a newer state: what it no longer refers to, and what is in order
+// by now, is no damage.
 func (c *checker) lookAgain(tx *catalog.Tx) error {
 	users, err := c.usersOf(tx)
 	if err != nil {
@@ -335,8 +337,9 @@ func (c *checker) lookAgain(tx *catalog.Tx) error {
 	return nil
 }
 
-// ofObject reports whether an error is about one object and says nothing of the others: then it is reported, and the rest
-// is looked at. A store that is not reached ends the check, but the disk of a local one may fail to read a single file.
+// ofObject reports whether an error is about one object and says nothing of the others: then it is
+// reported, and the rest is looked at. A store that is not reached ends the check, but the disk of
+// a local one may fail to read a single file.
 func (c *checker) ofObject(err error) bool {
 	if err == nil || c.ctx.Err() != nil {
 		return false

@@ -16,8 +16,8 @@ func stdTime(t *record.Time) time.Time { return time.Unix(t.GetSeconds(), int64(
 // maxDepth ends a way upwards that leads in a circle.
 const maxDepth = 10000
 
-// pathOf gives the path of a node by its first name, how many further names it has, and the node at which the way up ended: the root, or
-// the first without a name, to which the path is relative.
+// pathOf gives the path of a node by its first name, how many further names it has, and the node at
+// which the way up ended: the root, or the first without a name, to which the path is relative.
 func pathOf(tx *catalog.Tx, id uint64) (path string, further int, top uint64) {
 	var names []string
 	at := id
@@ -78,7 +78,8 @@ func placesOf(tx *catalog.Tx, ids []uint64) (map[uint64]Place, error) {
 	return places, tx.Err()
 }
 
-// folderPath is the path of a folder, "…" at its beginning when it is no longer there or in the trash itself.
+// folderPath is the path of a folder, "…" at its beginning when it is no longer there or in the
+// trash itself.
 func folderPath(tx *catalog.Tx, id uint64) string {
 	path, _, top := pathOf(tx, id)
 	if top != record.Root {

@@ -11,7 +11,8 @@ import (
 	"mediafs/remote"
 )
 
-// A replica is a copy of the catalog that follows nobody until it is told to: each state that it shows is that after one commit.
+// A replica is a copy of the catalog that follows nobody until it is told to: each state that it
+// shows is that after one commit.
 type replica struct {
 	opt Options
 	dir string // private, removed at close
@@ -39,14 +40,22 @@ func newReplica(opt Options) (*replica, error) {
 	return &replica{opt: opt, dir: dir}, nil
 }
 
-// catchUp brings the replica to the newest commit. Corrupt and Stale say that the library cannot be read as it is in the store.
+// catchUp brings the replica to the newest commit. Corrupt and Stale say that the library cannot be
+// read as it is in the store.
 func (r *replica) catchUp(ctx context.Context) error {
 	if err := r.sleep(); err != nil {
 		return err
 	}
 	cat, err := catalog.Open(ctx, catalog.Options{
-		Dir: filepath.Join(r.dir, "catalog"), Store: r.opt.Store, Library: r.opt.Store.Facts().Library, ReadOnly: true, NoIndex: true, StayReadable: r.stays,
-		PollInterval: asleep, RetryInterval: r.opt.Pause, Log: r.opt.Log,
+		Dir:           filepath.Join(r.dir, "catalog"),
+		Store:         r.opt.Store,
+		Library:       r.opt.Store.Facts().Library,
+		ReadOnly:      true,
+		NoIndex:       true,
+		StayReadable:  r.stays,
+		PollInterval:  asleep,
+		RetryInterval: r.opt.Pause,
+		Log:           r.opt.Log,
 	})
 	if err != nil {
 		return err

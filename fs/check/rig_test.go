@@ -96,7 +96,8 @@ func (l *library) commit(w writes) {
 	l.seq, l.hash = l.seq+1, record.Hash(body)
 }
 
-// content uploads bytes under an id made of one letter, and gives its record. With side, the block checksums go into a side object.
+// content uploads bytes under an id made of one letter, and gives its record. With side, the block
+// checksums go into a side object.
 func (l *library) content(letter byte, data []byte, side bool) (id []byte, rec *record.Content) {
 	l.t.Helper()
 	id = bytes.Repeat([]byte{letter}, 16)
@@ -143,7 +144,9 @@ const (
 var photoMedia = bytes.Repeat([]byte{0x33}, 16)
 
 func at(letter byte) string {
-	return "content/" + contentID(bytes.Repeat([]byte{letter}, 16)).String()[:2] + "/" + contentID(bytes.Repeat([]byte{letter}, 16)).String()
+	return "content/" + contentID(bytes.Repeat([]byte{letter}, 16)).String()[:2] + "/" + contentID(
+		bytes.Repeat([]byte{letter}, 16),
+	).String()
 }
 
 // furnish puts one of each thing into the library, in two commits.
@@ -154,10 +157,17 @@ func (l *library) furnish() {
 	b, rb := l.content('B', pattern(300<<10), true)
 	c, rc := l.content('C', []byte("an older photo"), false)
 	d, rd := l.content('D', []byte("deleted"), false)
-	info, err := l.mem.Put(l.t.Context(), "old/scan.tif", strings.NewReader("imported in place"), 17, object.PutOptions{})
+	info, err := l.mem.Put(
+		l.t.Context(), "old/scan.tif", strings.NewReader("imported in place"), 17, object.PutOptions{},
+	)
 	l.ok(err)
 	e := bytes.Repeat([]byte{'E'}, 16)
-	re := &record.Content{Size: 17, Crc32: crc32.ChecksumIEEE([]byte("imported in place")), HasCrc32: true, External: &record.External{Key: "old/scan.tif", Etag: info.ETag}}
+	re := &record.Content{
+		Size:     17,
+		Crc32:    crc32.ChecksumIEEE([]byte("imported in place")),
+		HasCrc32: true,
+		External: &record.External{Key: "old/scan.tif", Etag: info.ETag},
+	}
 
 	w := writes{}
 	w.set(record.NodeKey(record.Root), &record.Node{Mode: 0o40755})
@@ -175,18 +185,27 @@ func (l *library) furnish() {
 	w.set(record.XattrKey(photo, "user.x"), &record.Xattr{Value: []byte("1")})
 	w.name(dcim, "a.jpg", photo, kindMedia)
 	w.name(record.Root, "link.jpg", photo, kindMedia)
-	w.set(record.NodeKey(film), &record.Node{Mode: 0o100644, Head: whole(b, rb), MediaId: bytes.Repeat([]byte{0x44}, 16)})
+	w.set(
+		record.NodeKey(film), &record.Node{Mode: 0o100644, Head: whole(b, rb), MediaId: bytes.Repeat([]byte{0x44}, 16)},
+	)
 	w.name(dcim, "film.mov", film, kindMedia)
-	w.set(record.NodeKey(binned), &record.Node{Mode: 0o100644, Head: whole(d, rd), MediaId: bytes.Repeat([]byte{0x55}, 16)})
+	w.set(
+		record.NodeKey(binned),
+		&record.Node{Mode: 0o100644, Head: whole(d, rd), MediaId: bytes.Repeat([]byte{0x55}, 16)},
+	)
 	w.set(record.TrashKey(100), &record.TrashEntry{Node: binned, Parent: dcim, Name: []byte("gone.jpg"), Deleted: now})
-	w.set(record.NodeKey(import_), &record.Node{Mode: 0o100644, Head: whole(e, re), MediaId: bytes.Repeat([]byte{0x66}, 16)})
+	w.set(
+		record.NodeKey(import_),
+		&record.Node{Mode: 0o100644, Head: whole(e, re), MediaId: bytes.Repeat([]byte{0x66}, 16)},
+	)
 	w.name(record.Root, "import.tif", import_, kindMedia)
 	w.set(record.NodeKey(soft), &record.Node{Mode: 0o120777, Target: []byte("DCIM/a.jpg")})
 	w.name(record.Root, "soft", soft, kindSymlink)
 	l.commit(w)
 }
 
-// checkpoint writes the checkpoint after the newest commit, as a mount would; change may alter its records, nil leaves one out.
+// checkpoint writes the checkpoint after the newest commit, as a mount would; change may alter its
+// records, nil leaves one out.
 func (l *library) checkpoint(change ...func(key, value []byte) []byte) {
 	l.t.Helper()
 	l.checkpointOf(func(yield func(remote.Record) bool, k, v []byte) bool {
@@ -283,7 +302,9 @@ func flip(at int) func(b []byte) []byte {
 func (l *library) options(change ...func(*Options)) Options {
 	l.t.Helper()
 	// As another machine: what this one knows of the log from writing it does not help.
-	s, err := bucket.Open(l.t.Context(), l.bad, func() bucket.Options { o := l.bucketOptions(); o.ReadOnly = true; return o }())
+	s, err := bucket.Open(
+		l.t.Context(), l.bad, func() bucket.Options { o := l.bucketOptions(); o.ReadOnly = true; return o }(),
+	)
 	l.ok(err)
 	o := Options{Store: s, TempDir: l.t.TempDir(), Pause: time.Millisecond, RangeSize: 1}
 	for _, f := range change {

@@ -10,7 +10,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// readMedia finds the media of which something is said or kept: an edit, a version, a comment. What is left of one that ended is no business of its own.
+// readMedia finds the media of which something is said or kept: an edit, a version, a comment. What
+// is left of one that ended is no business of its own.
 func (s *survey) readMedia() error {
 	known := s.media // those with versions, sorted
 	add := func(id mediaID) {
@@ -43,7 +44,10 @@ func (s *survey) readMedia() error {
 	err = s.records(record.KeyAttached, func(key, value []byte) error {
 		const kindAt = 1 + len(mediaID{})
 		if len(key) <= kindAt {
-			s.find.add(BadRecord, Place{}, fmt.Sprintf("record %q", key), "its key has %d bytes, at least %d are needed", len(key), kindAt+1)
+			s.find.add(
+				BadRecord, Place{}, fmt.Sprintf("record %q", key), "its key has %d bytes, at least %d are needed",
+				len(key), kindAt+1,
+			)
 			return nil
 		}
 		if m := attachedMessage(key[kindAt]); m != nil && !s.decode(key, value, len(key), m) {
@@ -82,7 +86,8 @@ func attachedMessage(kind byte) proto.Message {
 	return nil
 }
 
-// checkFacts notes facts of nodes that are not there. Facts of former bytes are no damage: they count for nothing until they are read anew.
+// checkFacts notes facts of nodes that are not there. Facts of former bytes are no damage: they
+// count for nothing until they are read anew.
 func (s *survey) checkFacts() error {
 	return s.records(record.KeyFacts, func(key, value []byte) error {
 		if !s.decode(key, value, 9, new(record.Facts)) {

@@ -19,8 +19,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A survey reads the whole catalog as it is after one commit, in the order of the keys, and holds of it what checks need of everything
-// at once: 16 bytes a node, 24 a folder, 40 a content and 32 a media with versions. Names stay on disk.
+// A survey reads the whole catalog as it is after one commit, in the order of the keys, and holds
+// of it what checks need of everything at once: 16 bytes a node, 24 a folder, 40 a content and 32 a
+// media with versions. Names stay on disk.
 type survey struct {
 	ctx    context.Context
 	tx     *catalog.Tx
@@ -107,8 +108,19 @@ type pending struct {
 }
 
 func newSurvey(ctx context.Context, tx *catalog.Tx, find *finder, m *meter) *survey {
-	return &survey{ctx: ctx, tx: tx, find: find, report: find.report, meter: m,
-		dangling: make(map[uint64]bool), strays: make(map[uint64]bool), sides: make(map[contentID]int), imported: make(map[[sha256.Size]byte]bool)}
+	return &survey{
+		ctx:    ctx,
+		tx:     tx,
+		find:   find,
+		report: find.report,
+		meter:  m,
+		dangling: make(
+			map[uint64]bool,
+		),
+		strays:   make(map[uint64]bool),
+		sides:    make(map[contentID]int),
+		imported: make(map[[sha256.Size]byte]bool),
+	}
 }
 
 // run reads everything. Its error is one of reading; what is wrong with the records are findings.
@@ -122,7 +134,8 @@ func (s *survey) run() error {
 	return s.placePending()
 }
 
-// records calls fn for all records of a letter, and looks now and then whether the work was called off.
+// records calls fn for all records of a letter, and looks now and then whether the work was called
+// off.
 func (s *survey) records(letter byte, fn func(key, value []byte) error) error {
 	n := 0
 	for k, v := range s.tx.Records([]byte{letter}) {
@@ -211,14 +224,17 @@ func (s *survey) content(id []byte) *content {
 	if len(id) != len(contentID{}) {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(s.contents, id, func(c content, id []byte) int { return bytes.Compare(c.id[:], id) })
+	i, ok := slices.BinarySearchFunc(
+		s.contents, id, func(c content, id []byte) int { return bytes.Compare(c.id[:], id) },
+	)
 	if !ok {
 		return nil
 	}
 	return &s.contents[i]
 }
 
-// head marks what a head refers to and says what is wrong with it: unknown are contents without a record, malformed is the first other fault.
+// head marks what a head refers to and says what is wrong with it: unknown are contents without a
+// record, malformed is the first other fault.
 func (s *survey) head(h *record.Head) (unknown []string, malformed string) {
 	bad := func(format string, args ...any) {
 		if malformed == "" {
@@ -244,7 +260,10 @@ func (s *survey) head(h *record.Head) (unknown []string, malformed string) {
 		}
 		c.flags |= used
 		if e.ContentOffset > c.size || e.Length > c.size-e.ContentOffset {
-			bad("extent %d has %d bytes from %d of content %s, which has %d", i, e.Length, e.ContentOffset, c.id, c.size)
+			bad(
+				"extent %d has %d bytes from %d of content %s, which has %d", i, e.Length, e.ContentOffset, c.id,
+				c.size,
+			)
 		}
 	}
 	return unknown, malformed

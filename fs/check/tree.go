@@ -21,7 +21,10 @@ func (s *survey) readTrash() error {
 		what := fmt.Sprintf("trash entry %d", beUint64(key[1:]))
 		switch {
 		case n == nil:
-			s.find.add(DanglingTrash, Place{Path: string(e.Name), Trash: true, Deleted: stdTime(e.Deleted)}, what, "node %d is not there", e.Node)
+			s.find.add(
+				DanglingTrash, Place{Path: string(e.Name), Trash: true, Deleted: stdTime(e.Deleted)}, what,
+				"node %d is not there", e.Node,
+			)
 		case n.trash:
 			s.at(NamedTrash, e.Node, 0, what, "node %d is in the trash twice", e.Node)
 		default:
@@ -31,7 +34,8 @@ func (s *survey) readTrash() error {
 	})
 }
 
-// readNames goes through all names: each leads to a node of its kind and lies in a folder. It counts them from both sides.
+// readNames goes through all names: each leads to a node of its kind and lies in a folder. It
+// counts them from both sides.
 func (s *survey) readNames() error {
 	var in *folder // the folder of the names that are read
 	id := uint64(0)
@@ -41,7 +45,10 @@ func (s *survey) readNames() error {
 			return nil
 		}
 		if len(key) < 9 {
-			s.find.add(BadRecord, Place{}, fmt.Sprintf("record %q", key), "its key has %d bytes, a name's has more than 9", len(key))
+			s.find.add(
+				BadRecord, Place{}, fmt.Sprintf("record %q", key), "its key has %d bytes, a name's has more than 9",
+				len(key),
+			)
 			return nil
 		}
 		name := key[9:]
@@ -123,7 +130,8 @@ func (s *survey) checkTree() error {
 	return s.ctx.Err()
 }
 
-// findCycles follows each folder upwards. A folder without a parent ends the way: it is the root, or was found before.
+// findCycles follows each folder upwards. A folder without a parent ends the way: it is the root,
+// or was found before.
 func (s *survey) findCycles() {
 	const (
 		unseen = iota
@@ -179,7 +187,10 @@ func (s *survey) checkCounters() error {
 		switch {
 		case n == nil && s.dangling[id]: // the name is the fault
 		case n == nil:
-			s.find.add(WrongCounter, Place{}, fmt.Sprintf("names of node %d", id), "the catalog counts %d, and there is no such node", have)
+			s.find.add(
+				WrongCounter, Place{}, fmt.Sprintf("names of node %d", id),
+				"the catalog counts %d, and there is no such node", have,
+			)
 		default:
 			n.noted = true
 			s.compare(id, fmt.Sprintf("names of node %d", id), have, uint64(n.names))
@@ -241,7 +252,10 @@ func (s *survey) checkCounts() error {
 			s.compare(id, fmt.Sprintf("folders in folder %d", id), have.Folders, uint64(f.folders))
 			i++
 		case !s.strays[id]:
-			s.find.add(WrongCounter, Place{}, fmt.Sprintf("names in folder %d", id), "the catalog counts %d, and there is no such folder", have.Children)
+			s.find.add(
+				WrongCounter, Place{}, fmt.Sprintf("names in folder %d", id),
+				"the catalog counts %d, and there is no such folder", have.Children,
+			)
 		}
 		return nil
 	})
@@ -266,7 +280,10 @@ func (s *survey) checkOwners() error {
 	err := s.records(record.KeyXattr, func(key, _ []byte) error {
 		id, name, ok := record.NumberOf(key)
 		if !ok {
-			s.find.add(BadRecord, Place{}, fmt.Sprintf("record %q", key), "its key has %d bytes, an attribute's has more than 9", len(key))
+			s.find.add(
+				BadRecord, Place{}, fmt.Sprintf("record %q", key),
+				"its key has %d bytes, an attribute's has more than 9", len(key),
+			)
 			return nil
 		}
 		if id != gone && s.node(id) == nil {
@@ -278,8 +295,11 @@ func (s *survey) checkOwners() error {
 	if err != nil {
 		return err
 	}
-	known := []byte{record.KeyNode, record.KeyDentry, record.KeyXattr, record.KeyContent, record.KeyVersion, record.KeyTrash, record.KeyClient,
-		record.KeySetting, record.KeyFeature, record.KeyMedia, record.KeyAttached, record.KeyFacts, record.KeyEnded, record.KeyCondemned, record.KeyCounts, record.KeyLinks, record.KeyUsage}
+	known := []byte{
+		record.KeyNode, record.KeyDentry, record.KeyXattr, record.KeyContent, record.KeyVersion, record.KeyTrash,
+		record.KeyClient, record.KeySetting, record.KeyFeature, record.KeyMedia, record.KeyAttached, record.KeyFacts,
+		record.KeyEnded, record.KeyCondemned, record.KeyCounts, record.KeyLinks, record.KeyUsage,
+	}
 	for letter := range 256 {
 		if bytes.IndexByte(known, byte(letter)) >= 0 {
 			continue
@@ -290,7 +310,10 @@ func (s *survey) checkOwners() error {
 			return err
 		}
 		if n > 0 {
-			s.find.add(UnknownRecord, Place{}, fmt.Sprintf("%d records of letter %q", n, rune(letter)), "this version does not know the letter")
+			s.find.add(
+				UnknownRecord, Place{}, fmt.Sprintf("%d records of letter %q", n, rune(letter)),
+				"this version does not know the letter",
+			)
 		}
 	}
 	return nil

@@ -25,7 +25,12 @@ import (
 type sayings struct{}
 
 func (sayings) Extract(context.Context, facts.Source) (remote.MediaFacts, *remote.FactsDocument, error) {
-	return remote.MediaFacts{Type: "image/jpeg", Width: 3}, &remote.FactsDocument{EXIF: map[string]any{"Make": "x"}}, nil
+	return remote.MediaFacts{
+			Type:  "image/jpeg",
+			Width: 3,
+		}, &remote.FactsDocument{
+			EXIF: map[string]any{"Make": "x"},
+		}, nil
 }
 
 // A library that the file system made is sound, while it is in use and after.
@@ -45,14 +50,20 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	early := time.Now().Add(-time.Hour) // a media that is deleted young is not put into the trash
 	var late atomic.Bool
 	lib, err := engine.Open(ctx, engine.Options{
-		Store: store, Catalog: catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte("m")}, Cache: block.Options{Dir: filepath.Join(dir, "cache")},
-		SpoolDir: filepath.Join(dir, "spool"), Trash: 24 * time.Hour, Now: func() time.Time {
+		Store:    store,
+		Catalog:  catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte("m")},
+		Cache:    block.Options{Dir: filepath.Join(dir, "cache")},
+		SpoolDir: filepath.Join(dir, "spool"),
+		Trash:    24 * time.Hour,
+		Now: func() time.Time {
 			if late.Load() {
 				return time.Now()
 			}
 			return early
-		}, Host: "testhost",
-		Facts: sayings{}, FactsDelay: time.Millisecond,
+		},
+		Host:       "testhost",
+		Facts:      sayings{},
+		FactsDelay: time.Millisecond,
 	})
 	ok(err)
 	me := vfs.Caller{UID: 1000, GID: 100}
@@ -70,7 +81,8 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	for _, name := range []string{"a.jpg", "b.jpg", "c.jpg"} {
 		write(folder.ID, name, []byte("photo "+name))
 	}
-	write(vfs.Root, "film.mov", bytes.Repeat([]byte("frame"), (record.MaxInlineSums+1)*blockSize/5)) // its checksums are beside it
+	// its checksums are beside it
+	write(vfs.Root, "film.mov", bytes.Repeat([]byte("frame"), (record.MaxInlineSums+1)*blockSize/5))
 	a, err := lib.Lookup(ctx, folder.ID, "a.jpg")
 	ok(err)
 	_, err = lib.Link(ctx, me, a.ID, vfs.Root, "hard.jpg")
@@ -92,7 +104,9 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 		t.Helper()
 		r, err := Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()})
 		ok(err)
-		if len(r.Findings) != 0 || r.Trash != 1 || r.Versions.Count != 1 || r.Media.Count != 4 || r.Contents.Count < 5 || r.Read != r.Contents {
+		if len(r.Findings) != 0 || r.Trash != 1 || r.Versions.Count != 1 || r.Media.Count != 4 ||
+			r.Contents.Count < 5 ||
+			r.Read != r.Contents {
 			t.Errorf("%s: %+v", when, r)
 		}
 	}
@@ -101,7 +115,17 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	// What was said of media, what their bytes say, and a folder in the trash are sound as well.
 	comment, err := media.AttachComment(remote.Comment{User: "ana", Text: "nice"})
 	ok(err)
-	ok(lib.EditMedia(ctx, me, a.ID, vfs.MediaChange{Edits: []media.Edit{{Field: "title", Do: media.Set, Value: "A title"}}, Attached: []media.Attachment{comment}}))
+	ok(
+		lib.EditMedia(
+			ctx,
+			me,
+			a.ID,
+			vfs.MediaChange{
+				Edits:    []media.Edit{{Field: "title", Do: media.Set, Value: "A title"}},
+				Attached: []media.Attachment{comment},
+			},
+		),
+	)
 	for !lib.FactsIdle() {
 		time.Sleep(time.Millisecond)
 	}
@@ -135,7 +159,8 @@ func TestLibraryOfTheFileSystem(t *testing.T) {
 	}
 	ok(lib.Flush(ctx))
 	ok(lib.Close())
-	if r, err = Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()}); err != nil || len(r.Findings) != 0 {
+	if r, err = Check(ctx, Options{Store: store, Data: true, TempDir: t.TempDir()}); err != nil ||
+		len(r.Findings) != 0 {
 		t.Errorf("closed: %+v, %v", r, err)
 	}
 }

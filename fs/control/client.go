@@ -21,7 +21,8 @@ type Client struct {
 	http *http.Client
 }
 
-// Dial gives a client for the daemon of catalogDir; it connects with the first call. NotExist from a call: no daemon is there.
+// Dial gives a client for the daemon of catalogDir; it connects with the first call. NotExist from
+// a call: no daemon is there.
 func Dial(catalogDir string) *Client {
 	c := &Client{dir: catalogDir}
 	c.http = &http.Client{Transport: &http.Transport{
@@ -68,14 +69,16 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 	return s, nil
 }
 
-// Flush returns when everything is in the store. each, which may be nil, is called with how it stands, several times a second.
+// Flush returns when everything is in the store. each, which may be nil, is called with how it
+// stands, several times a second.
 func (c *Client) Flush(ctx context.Context, each func(Pending)) error {
 	return c.follow(ctx, "flush", "/flush", nil, each)
 }
 
-// Stop has the daemon unmount and end. It returns when the mount is gone and the daemon has given its catalog directory free: the same library
-// can be mounted again at once. left is what did not get into the store and goes on with the next mount. Busy: files are open there and force was
-// not given.
+// Stop has the daemon unmount and end. It returns when the mount is gone and the daemon has given
+// its catalog directory free: the same library can be mounted again at once. left is what did not
+// get into the store and goes on with the next mount. Busy: files are open there and force was not
+// given.
 func (c *Client) Stop(ctx context.Context, force bool, each func(Pending)) (left Pending, err error) {
 	path := "/stop"
 	if force {
@@ -128,7 +131,8 @@ func (c *Client) follow(ctx context.Context, op, path string, content io.Reader,
 	}
 }
 
-// Remount has the daemon change its mount. each, which may be nil, is called with what is still to be uploaded before it is read-only.
+// Remount has the daemon change its mount. each, which may be nil, is called with what is still to
+// be uploaded before it is read-only.
 func (c *Client) Remount(ctx context.Context, r Remount, each func(Pending)) error {
 	body, err := json.Marshal(r)
 	if err != nil {
@@ -137,7 +141,8 @@ func (c *Client) Remount(ctx context.Context, r Remount, each func(Pending)) err
 	return c.follow(ctx, "remount", "/remount", bytes.NewReader(body), each)
 }
 
-// Media asks the daemon about media; each is called for every line of the answer but the last, in order, and ends the request by its error.
+// Media asks the daemon about media; each is called for every line of the answer but the last, in
+// order, and ends the request by its error.
 func (c *Client) Media(ctx context.Context, verb string, r MediaRequest, each func(MediaAnswer) error) error {
 	const op = "ask the daemon"
 	body, err := json.Marshal(r)

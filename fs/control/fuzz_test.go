@@ -17,7 +17,8 @@ func (a answers) RoundTrip(*http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(bytes.NewReader(a))}, nil
 }
 
-// Whatever a daemon of another version or a broken one says, each call ends, and only a report that says so is success.
+// Whatever a daemon of another version or a broken one says, each call ends, and only a report that
+// says so is success.
 func FuzzAnswers(f *testing.F) {
 	f.Add([]byte(`{"pending":{"files":1}}` + "\n" + `{"pending":{},"done":true}`))
 	f.Add([]byte(`{"failed":{"kind":"quota exceeded","text":"x"}}`))

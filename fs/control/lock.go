@@ -13,14 +13,16 @@ import (
 	"mediafs/remote"
 )
 
-// LockName is the file in a catalog directory that its daemon keeps locked. It holds the daemon's process id.
+// LockName is the file in a catalog directory that its daemon keeps locked. It holds the daemon's
+// process id.
 const LockName = "lock"
 
-// A Lock keeps other daemons off a catalog directory. The kernel drops it when the process ends, however it ends, so that
-// a killed daemon leaves nothing to clean.
+// A Lock keeps other daemons off a catalog directory. The kernel drops it when the process ends,
+// however it ends, so that a killed daemon leaves nothing to clean.
 type Lock struct{ file *os.File }
 
-// LockDir locks the catalog directory dir. Busy, with the holder's process id, when another daemon has it.
+// LockDir locks the catalog directory dir. Busy, with the holder's process id, when another daemon
+// has it.
 func LockDir(dir string) (*Lock, error) {
 	l, err := lock(dir)
 	if err != nil {
@@ -49,7 +51,8 @@ func lock(dir string) (*Lock, error) {
 		if err != nil {
 			return nil, remote.OSError("lock the catalog directory", dir, err)
 		}
-		// A lock of the open file, not of the process: a second library in this process is kept off as well.
+		// A lock of the open file, not of the process: a second library in this process is kept off
+		// as well.
 		err = unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK})
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EACCES) {
 			pid := holder(f)
@@ -58,7 +61,8 @@ func lock(dir string) (*Lock, error) {
 				WithHint("umount that library first, or give this mount a --catalog-dir of its own")
 		}
 		if err == nil {
-			// A mount that failed takes its lock file with it: a lock on a file without a name keeps nobody off.
+			// A mount that failed takes its lock file with it: a lock on a file without a name
+			// keeps nobody off.
 			var st unix.Stat_t
 			if unix.Fstat(int(f.Fd()), &st) == nil && st.Nlink == 0 {
 				f.Close()
@@ -76,7 +80,8 @@ func lock(dir string) (*Lock, error) {
 // Close lets the directory go.
 func (l *Lock) Close() error { return l.file.Close() }
 
-// RemoveLock takes the lock file of a new catalog directory away, unless somebody has it by now. Whoever waits for the lock looks whether its file still has a name.
+// RemoveLock takes the lock file of a new catalog directory away, unless somebody has it by now.
+// Whoever waits for the lock looks whether its file still has a name.
 func RemoveLock(dir string) {
 	if _, err := os.Lstat(filepath.Join(dir, LockName)); err != nil {
 		return
@@ -91,7 +96,8 @@ func RemoveLock(dir string) {
 	}
 }
 
-// Locked reports whether a daemon has dir, without taking the lock for a moment: that could keep a daemon off that starts now.
+// Locked reports whether a daemon has dir, without taking the lock for a moment: that could keep a
+// daemon off that starts now.
 func Locked(dir string) bool {
 	f, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
@@ -102,8 +108,8 @@ func Locked(dir string) bool {
 	return unix.FcntlFlock(f.Fd(), unix.F_OFD_GETLK, &lk) == nil && lk.Type != unix.F_UNLCK
 }
 
-// Holder returns the process id of the daemon that has dir, or had it last: "unknown" when there is none
-// to read.
+// Holder returns the process id of the daemon that has dir, or had it last: "unknown" when there is
+// none to read.
 func Holder(dir string) string {
 	f, err := os.OpenFile(filepath.Join(dir, LockName), os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {

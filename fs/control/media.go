@@ -18,24 +18,31 @@ import (
 )
 
 // changes are the verbs that change the library.
-var changes = map[string]bool{VerbEdit: true, VerbRestore: true, VerbPurge: true, VerbRestoreVersion: true, VerbSetSetting: true}
+var changes = map[string]bool{
+	VerbEdit:           true,
+	VerbRestore:        true,
+	VerbPurge:          true,
+	VerbRestoreVersion: true,
+	VerbSetSetting:     true,
+}
 
 // Changes reports whether verb changes the library.
 func Changes(verb string) bool { return changes[verb] }
 
-// editsAtOnce is how many media one request changes at the same time. Each change returns when it is in the log; those that wait together share a commit,
-// so that thousands of media cost some dozens of requests and not one each.
+// editsAtOnce is how many media one request changes at the same time. Each change returns when it
+// is in the log; those that wait together share a commit, so that thousands of media cost some
+// dozens of requests and not one each.
 const editsAtOnce = 256
 
-// Media answers requests about the media of one library, whoever brings them: the control socket, or a
-// command that has opened the library itself.
+// Media answers requests about the media of one library, whoever brings them: the control socket,
+// or a command that has opened the library itself.
 type Media struct {
 	Library vfs.MediaLibrary
 	Now     func() time.Time
 }
 
-// A handler carries out one verb. It calls emit for each line of the answer, from one goroutine at a time; emit's error means that nobody listens any more. What it
-// returns is how the whole went.
+// A handler carries out one verb. It calls emit for each line of the answer, from one goroutine at
+// a time; emit's error means that nobody listens any more. What it returns is how the whole went.
 type handler func(s *Media, ctx context.Context, c vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error
 
 var handlers = map[string]handler{
@@ -56,9 +63,11 @@ var handlers = map[string]handler{
 	VerbSetSetting:     (*Media).setSetting,
 }
 
-// Answer carries out a verb and calls emit for each line of the answer, from one goroutine at a time.
-// Unsupported: there is no such verb.
-func (s *Media) Answer(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error {
+// Answer carries out a verb and calls emit for each line of the answer, from one goroutine at a
+// time. Unsupported: there is no such verb.
+func (s *Media) Answer(
+	ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error,
+) error {
 	h, ok := handlers[verb]
 	if !ok {
 		return remote.E("ask about media", verb, remote.Unsupported, errors.New("there is no such request"))
@@ -70,7 +79,9 @@ func (s *Media) Answer(ctx context.Context, c vfs.Caller, verb string, r *MediaR
 func (s *Media) resolve(ctx context.Context, t Target) (vfs.Attr, error) {
 	switch {
 	case t.Node&record.ViewBit != 0:
-		return vfs.Attr{}, remote.E("look up", "", remote.Unsupported, errors.New("it is made up by a view, or kept on this machine only"))
+		return vfs.Attr{}, remote.E(
+			"look up", "", remote.Unsupported, errors.New("it is made up by a view, or kept on this machine only"),
+		)
 	case t.Node != 0:
 		return s.Library.GetAttr(ctx, t.Node)
 	}
@@ -80,13 +91,19 @@ func (s *Media) resolve(ctx context.Context, t Target) (vfs.Attr, error) {
 // one resolves the only target of a request.
 func (s *Media) one(ctx context.Context, r *MediaRequest) (vfs.Attr, error) {
 	if len(r.Targets) != 1 {
-		return vfs.Attr{}, remote.E("ask about media", "", remote.Invalid, fmt.Errorf("%d targets where one is needed", len(r.Targets)))
+		return vfs.Attr{}, remote.E(
+			"ask about media", "", remote.Invalid, fmt.Errorf("%d targets where one is needed", len(r.Targets)),
+		)
 	}
 	return s.resolve(ctx, r.Targets[0])
 }
 
-// each runs work for n things, many at a time. What fails is told with its index, and the rest goes on; it ends early when ctx does or nobody listens.
-func each(ctx context.Context, n, atOnce int, emit func(MediaAnswer) error, work func(ctx context.Context, i int) (MediaAnswer, error)) error {
+// each runs work for n things, many at a time. What fails is told with its index, and the rest goes
+// on; it ends early when ctx does or nobody listens.
+func each(
+	ctx context.Context, n, atOnce int, emit func(MediaAnswer) error,
+	work func(ctx context.Context, i int) (MediaAnswer, error),
+) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var (
@@ -141,7 +158,10 @@ func (s *Media) info(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit fu
 		}
 		if r.Document {
 			if a.Document, err = s.Library.Document(ctx, at.ID); errors.Is(err, remote.NotExist) {
-				err = remote.E("read the facts", "", remote.NotExist, errors.New("its bytes say nothing more than the record does"))
+				err = remote.E(
+					"read the facts", "", remote.NotExist,
+					errors.New("its bytes say nothing more than the record does"),
+				)
 			}
 		}
 		return a, err
@@ -179,7 +199,8 @@ func editsOf(wire []MediaEdit) ([]media.Edit, error) {
 	for _, w := range wire {
 		do, ok := doings[w.Do]
 		if !ok {
-			return nil, remote.E("edit", w.Field, remote.Invalid, fmt.Errorf("%q is nothing that can be done to a field", w.Do)).WithHint("allowed: set, clear, add, remove")
+			return nil, remote.E("edit", w.Field, remote.Invalid, fmt.Errorf("%q is nothing that can be done to a field", w.Do)).
+				WithHint("allowed: set, clear, add, remove")
 		}
 		edits = append(edits, media.Edit{Field: w.Field, Do: do, Value: w.Value})
 	}
@@ -222,7 +243,8 @@ func (s *Media) attachment(ctx context.Context, c vfs.Caller, id vfs.ID, w Media
 		}
 		return media.AttachComment(there)
 	}
-	return media.Attachment{}, remote.E("attach", w.Kind, remote.Invalid, errors.New("nothing of that sort can be attached")).WithHint("allowed: favorite, vote, comment")
+	return media.Attachment{}, remote.E("attach", w.Kind, remote.Invalid, errors.New("nothing of that sort can be attached")).
+		WithHint("allowed: favorite, vote, comment")
 }
 
 // comment finds a comment of a media by its number.

@@ -19,7 +19,8 @@ const (
 	unarchiveAtOnce = 16
 )
 
-// archive adds how the store keeps a media. That nobody can say is no failure: all else is known here.
+// archive adds how the store keeps a media. That nobody can say is no failure: all else is known
+// here.
 func (s *Media) archive(ctx context.Context, id vfs.ID, a *MediaAnswer) {
 	ctx, cancel := context.WithTimeout(ctx, archiveTimeout)
 	defer cancel()
@@ -29,8 +30,8 @@ func (s *Media) archive(ctx context.Context, id vfs.ID, a *MediaAnswer) {
 	}
 }
 
-// unarchive asks the store for what is archived of media, and of all media in folders. Each media that is archived, or of which that
-// cannot be said, is a line with its path.
+// unarchive asks the store for what is archived of media, and of all media in folders. Each media
+// that is archived, or of which that cannot be said, is a line with its path.
 func (s *Media) unarchive(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
 	if r.Days < 1 {
 		return remote.E("restore from the archive", "", remote.Invalid, errors.New("for how many days is not said"))

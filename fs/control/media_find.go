@@ -45,7 +45,14 @@ func (s *Media) find(ctx context.Context, _ vfs.Caller, r *MediaRequest, emit fu
 		err = emit(MediaAnswer{Count: found})
 	}
 	if done, total, ready := s.Library.Indexed(); err == nil && !ready {
-		err = emit(MediaAnswer{Note: fmt.Sprintf("the index is being made (%d of about %d records): some media may be missing", done, max(done, total))})
+		err = emit(
+			MediaAnswer{
+				Note: fmt.Sprintf(
+					"the index is being made (%d of about %d records): some media may be missing", done,
+					max(done, total),
+				),
+			},
+		)
 	}
 	return err
 }
@@ -74,11 +81,13 @@ func (s *Media) below(ctx context.Context, folder *Target) ([]string, error) {
 	return paths, err
 }
 
-// name picks the first of a media's names that lies in one of the folders; ok is false when none does.
+// name picks the first of a media's names that lies in one of the folders; ok is false when none
+// does.
 func (s *Media) name(ctx context.Context, m *remote.Media, folders []string) (name string, ok bool, err error) {
 	names := m.Paths
 	for _, n := range names {
-		// The record has texts. Names are bytes, and one that is no text is not among them as it is.
+		// The record has texts. Names are bytes, and one that is no text is not among them as it
+		// is.
 		if strings.ContainsRune(n, '\uFFFD') {
 			if names, err = s.Library.Paths(ctx, m.Node); err != nil {
 				return "", false, err

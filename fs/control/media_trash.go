@@ -11,7 +11,8 @@ import (
 	"mediafs/remote"
 )
 
-// purgesAtOnce is how many entries of the trash are deleted at the same time: each may be a folder of thousands of media.
+// purgesAtOnce is how many entries of the trash are deleted at the same time: each may be a folder
+// of thousands of media.
 const purgesAtOnce = 16
 
 func (s *Media) trash(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
@@ -23,7 +24,14 @@ func (s *Media) trash(ctx context.Context, _ vfs.Caller, _ *MediaRequest, emit f
 			name = userName(e.UID)
 			users[e.UID] = name
 		}
-		item := &TrashItem{Entry: e.Entry, Node: e.Node, Folder: isFolder(e.Attr), Size: e.Attr.Size, Deleted: e.Deleted.Std().UTC(), User: name}
+		item := &TrashItem{
+			Entry:   e.Entry,
+			Node:    e.Node,
+			Folder:  isFolder(e.Attr),
+			Size:    e.Attr.Size,
+			Deleted: e.Deleted.Std().UTC(),
+			User:    name,
+		}
 		item.Path, item.PathBytes = readable(e.Path)
 		failed = emit(MediaAnswer{Trash: item})
 		return failed == nil
@@ -46,8 +54,8 @@ func (s *Media) entry(ctx context.Context, number uint64) (found vfs.TrashEntry,
 	return found, err
 }
 
-// restore takes one entry out of the trash: to where it was, to Folder under Name, or, without Name, to the path of Folder, which is an existing folder
-// to put it in or the new name.
+// restore takes one entry out of the trash: to where it was, to Folder under Name, or, without
+// Name, to the path of Folder, which is an existing folder to put it in or the new name.
 func (s *Media) restore(ctx context.Context, c vfs.Caller, r *MediaRequest, emit func(MediaAnswer) error) error {
 	if len(r.Entries) != 1 {
 		return remote.E("restore", "", remote.Invalid, fmt.Errorf("%d entries where one is needed", len(r.Entries)))

@@ -21,7 +21,13 @@ func (s *Media) versions(ctx context.Context, _ vfs.Caller, r *MediaRequest, emi
 		return err
 	}
 	for _, v := range kept {
-		item := VersionItem{Number: v.Number, Size: v.Size, Modified: v.Mtime.Std().UTC(), Replaced: v.Time.Std().UTC(), Reason: v.Reason}
+		item := VersionItem{
+			Number:   v.Number,
+			Size:     v.Size,
+			Modified: v.Mtime.Std().UTC(),
+			Replaced: v.Time.Std().UTC(),
+			Reason:   v.Reason,
+		}
 		if err := emit(MediaAnswer{Version: &item}); err != nil {
 			return err
 		}
@@ -99,7 +105,15 @@ type settable interface {
 const viewFolder = "view-folder"
 
 func (s *Media) settings(_ context.Context, _ vfs.Caller, _ *MediaRequest, emit func(MediaAnswer) error) error {
-	return emit(MediaAnswer{Setting: &Setting{Name: viewFolder, Value: s.Library.ViewFolder(), Means: "name at the root under which views appear"}})
+	return emit(
+		MediaAnswer{
+			Setting: &Setting{
+				Name:  viewFolder,
+				Value: s.Library.ViewFolder(),
+				Means: "name at the root under which views appear",
+			},
+		},
+	)
 }
 
 func (s *Media) setSetting(ctx context.Context, c vfs.Caller, r *MediaRequest, _ func(MediaAnswer) error) error {

@@ -8,26 +8,31 @@ import (
 	"mediafs/remote"
 )
 
-// The verbs of requests about media: the last part of the path of a POST. Each takes a MediaRequest and is answered with MediaAnswers, a line each.
+// The verbs of requests about media: the last part of the path of a POST. Each takes a MediaRequest
+// and is answered with MediaAnswers, a line each.
 const (
-	VerbInfo           = "info"            // Targets, Document: all that is known of each
-	VerbEdit           = "edit"            // Targets, Edits, Attach: the same change of each
-	VerbFind           = "find"            // Query, Folder, Limit, Long: media as they are found, or with Count their number
-	VerbTags           = "tags"            // all tags of the library, and of how many media each is one
-	VerbTrash          = "trash"           // what is in the trash
-	VerbRestore        = "restore"         // Entries, Folder, Name: out of the trash, to where it was or to a folder and name
+	VerbInfo = "info" // Targets, Document: all that is known of each
+	VerbEdit = "edit" // Targets, Edits, Attach: the same change of each
+	// Query, Folder, Limit, Long: media as they are found, or with Count their number
+	VerbFind  = "find"
+	VerbTags  = "tags"  // all tags of the library, and of how many media each is one
+	VerbTrash = "trash" // what is in the trash
+	// Entries, Folder, Name: out of the trash, to where it was or to a folder and name
+	VerbRestore        = "restore"
 	VerbPurge          = "purge"           // Entries: deleted for good
 	VerbVersions       = "versions"        // Targets: the kept versions of one media
 	VerbVersion        = "version"         // Targets, Number: the bytes of a version, in pieces
 	VerbRestoreVersion = "restore-version" // Targets, Number
 	VerbUploads        = "uploads"         // what is on its way to the store
 	VerbCancelUpload   = "cancel-upload"   // Targets
-	VerbUnarchive      = "unarchive"       // Targets, Days: asks the store for what is archived of each, also of what lies in folders
-	VerbSettings       = "settings"        // of the library
-	VerbSetSetting     = "set-setting"     // Name, Value; an empty value takes the setting back
+	// Targets, Days: asks the store for what is archived of each, also of what lies in folders
+	VerbUnarchive  = "unarchive"
+	VerbSettings   = "settings"    // of the library
+	VerbSetSetting = "set-setting" // Name, Value; an empty value takes the setting back
 )
 
-// A MediaRequest is what somebody wants of a library's media. Which fields count depends on the verb.
+// A MediaRequest is what somebody wants of a library's media. Which fields count depends on the
+// verb.
 type MediaRequest struct {
 	Targets  []Target      `json:"targets,omitempty"`
 	Document bool          `json:"document,omitempty"` // with the long part of the facts
@@ -48,13 +53,15 @@ type MediaRequest struct {
 	Value   string   `json:"value,omitempty"`
 }
 
-// A Target names a node: by its number, which is its inode number in a mount, or by its path from the library's root.
+// A Target names a node: by its number, which is its inode number in a mount, or by its path from
+// the library's root.
 type Target struct {
 	Node uint64  `json:"node,omitempty"`
 	Path RawName `json:"path,omitempty"`
 }
 
-// A MediaEdit is a change of one field of the model, as fs/media has it. Do is "set", "clear", "add" or "remove".
+// A MediaEdit is a change of one field of the model, as fs/media has it. Do is "set", "clear",
+// "add" or "remove".
 type MediaEdit struct {
 	Field string `json:"field"`
 	Do    string `json:"do"`
@@ -74,8 +81,9 @@ type MediaAttach struct {
 	Remove     bool   `json:"remove,omitempty"`
 }
 
-// A MediaAnswer is one line of an answer. The last line has End set and says how the whole went; a request that is about several things goes on when one of them
-// fails, which the line with its Index says.
+// A MediaAnswer is one line of an answer. The last line has End set and says how the whole went; a
+// request that is about several things goes on when one of them fails, which the line with its
+// Index says.
 type MediaAnswer struct {
 	Index    int                   `json:"index,omitempty"` // of the target or entry
 	Path     RawName               `json:"path,omitempty"`  // from the library's root
@@ -137,14 +145,16 @@ type UploadItem struct {
 // Where is the path, exactly.
 func (i UploadItem) Where() string { return exactly(i.Path, i.PathBytes) }
 
-// A Setting is a setting of the library, for all machines; also the form of `mediafs setting --json`.
+// A Setting is a setting of the library, for all machines; also the form of `mediafs setting
+// --json`.
 type Setting struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
 	Means string `json:"means"`
 }
 
-// A RawName is a name or path: any bytes. JSON has a string, or {"base64": …} for one that is not UTF-8.
+// A RawName is a name or path: any bytes. JSON has a string, or {"base64": …} for one that is not
+// UTF-8.
 type RawName string
 
 // MarshalJSON implements json.Marshaler.
@@ -172,7 +182,8 @@ type rawBytes struct {
 	Base64 []byte `json:"base64"`
 }
 
-// readable splits a path for JSON that people read: as text, and as bytes when the text is not exact.
+// readable splits a path for JSON that people read: as text, and as bytes when the text is not
+// exact.
 func readable(path string) (text string, exact []byte) {
 	if utf8.ValidString(path) {
 		return path, nil

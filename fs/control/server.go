@@ -18,11 +18,12 @@ import (
 	"mediafs/remote"
 )
 
-// SocketName is the control socket in the catalog directory. The directory (0700) and the socket (0600) are this user's alone, and
-// either end asks the kernel who the other is.
+// SocketName is the control socket in the catalog directory. The directory (0700) and the socket
+// (0600) are this user's alone, and either end asks the kernel who the other is.
 const SocketName = "control.sock"
 
-// reportEvery is how often a flush or stop says how it stands: often enough for a progress bar, and too seldom to cost anything.
+// reportEvery is how often a flush or stop says how it stands: often enough for a progress bar, and
+// too seldom to cost anything.
 const reportEvery = 250 * time.Millisecond
 
 // A Daemon is what the socket drives.
@@ -30,12 +31,13 @@ type Daemon interface {
 	Status() Status
 	// Flush returns when all that was written and changed before the call is in the store.
 	Flush(ctx context.Context) error
-	// Stop unmounts. Busy: files are open there; with force the mount is taken away all the same. It returns when the
-	// library is closed: what Status then says is pending stays so.
+	// Stop unmounts. Busy: files are open there; with force the mount is taken away all the same.
+	// It returns when the library is closed: what Status then says is pending stays so.
 	Stop(force bool) error
 	// Remount changes flags and limits.
 	Remount(ctx context.Context, r Remount) error
-	// Media carries out a request about media; emit is called for each line of the answer, from one goroutine at a time.
+	// Media carries out a request about media; emit is called for each line of the answer, from one
+	// goroutine at a time.
 	Media(ctx context.Context, c vfs.Caller, verb string, r *MediaRequest, emit func(MediaAnswer) error) error
 	// ImportObjects and ImportRecords apply batches, as transfer has them.
 	ImportObjects(ctx context.Context, b transfer.ObjectsBatch) (transfer.ObjectsResult, error)
@@ -52,8 +54,8 @@ type Server struct {
 	ending   chan struct{} // closed by Close: streams say their last line
 }
 
-// Listen serves the control socket of the catalog directory dir, whose lock the caller holds: a socket
-// that lies there is a dead daemon's.
+// Listen serves the control socket of the catalog directory dir, whose lock the caller holds: a
+// socket that lies there is a dead daemon's.
 func Listen(dir string, target Daemon) (*Server, error) {
 	fail := func(err error) (*Server, error) {
 		return nil, remote.OSError("listen on the control socket", filepath.Join(dir, SocketName), err)
@@ -75,7 +77,13 @@ func Listen(dir string, target Daemon) (*Server, error) {
 		l.Close()
 		return fail(err)
 	}
-	s := &Server{dir: dir, target: target, listener: ownPeers{l}, done: make(chan struct{}), ending: make(chan struct{})}
+	s := &Server{
+		dir:      dir,
+		target:   target,
+		listener: ownPeers{l},
+		done:     make(chan struct{}),
+		ending:   make(chan struct{}),
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+protocol+"/status", s.status)
 	mux.HandleFunc("POST "+protocol+"/flush", s.flush)
@@ -140,12 +148,19 @@ func (s *Server) stream(w http.ResponseWriter, phase string, work func() error) 
 			say(Report{Failed: failureOf(err), Done: err == nil})
 			return
 		case <-s.ending:
-			// The library is being closed under a flush: what the outcome is, close itself finds out.
+			// The library is being closed under a flush: what the outcome is, close itself finds
+			// out.
 			select {
 			case err := <-result:
 				say(Report{Failed: failureOf(err), Done: err == nil})
 			case <-time.After(time.Second):
-				say(Report{Failed: failureOf(remote.E("flush", "", remote.Interrupted, errors.New("the daemon is ending")))})
+				say(
+					Report{
+						Failed: failureOf(
+							remote.E("flush", "", remote.Interrupted, errors.New("the daemon is ending")),
+						),
+					},
+				)
 			}
 			return
 		case <-tick.C:
@@ -244,7 +259,8 @@ func peerOf(c *net.UnixConn) (*unix.Ucred, error) {
 
 type peerKey struct{}
 
-// withPeer tells requests who is at the other end of their connection. Media are changed in that user's name.
+// withPeer tells requests who is at the other end of their connection. Media are changed in that
+// user's name.
 func withPeer(ctx context.Context, c net.Conn) context.Context {
 	if u, ok := c.(*net.UnixConn); ok {
 		if peer, err := peerOf(u); err == nil {
@@ -254,8 +270,8 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 	return ctx
 }
 
-// throughDir calls use with a path of the control socket that is short whatever dir is: the kernel takes 107 bytes, and
-// catalog directories may lie deep.
+// throughDir calls use with a path of the control socket that is short whatever dir is: the kernel
+// takes 107 bytes, and catalog directories may lie deep.
 func throughDir(dir string, use func(path string) error) error {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {

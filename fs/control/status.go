@@ -6,8 +6,8 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// Status is what a daemon tells of its library; also the form of `mediafs status --json`, where a field is only ever added.
-// Sizes are bytes.
+// Status is what a daemon tells of its library; also the form of `mediafs status --json`, where a
+// field is only ever added. Sizes are bytes.
 type Status struct {
 	Mount      string    `json:"mount"` // mount point
 	Store      string    `json:"store"` // without secrets
@@ -19,14 +19,17 @@ type Status struct {
 	CatalogDir string    `json:"catalog_dir"`
 	CacheDir   string    `json:"cache_dir"`
 
-	Running  bool `json:"running"`          // false: the daemon is dead or silent, and only Mount (and what the list of mounts says) is known
+	// false: the daemon is dead or silent, and only Mount (and what the list of mounts says) is
+	// known
+	Running  bool `json:"running"`
 	Ending   bool `json:"ending,omitempty"` // it was unmounted, or told to end, and finishes
 	ReadOnly bool `json:"read_only"`        // also for as long as Blocked says
 	Offline  bool `json:"offline"`          // the store has not been reached for a while
 
 	Blocked *Blocked `json:"blocked,omitempty"` // why the library is read-only for now
 
-	Used      int64      `json:"used_bytes"` // what the store holds for this library and what waits for its upload, as df tells it
+	// what the store holds for this library and what waits for its upload, as df tells it
+	Used      int64      `json:"used_bytes"`
 	Pending   Pending    `json:"pending"`
 	Cache     CacheState `json:"cache"`
 	Log       LogState   `json:"log"`
@@ -36,11 +39,13 @@ type Status struct {
 	Conflicts []string   `json:"conflicts,omitempty"` // what became of the last of both, oldest first
 	LastError *LastError `json:"last_error,omitempty"`
 
-	Troubles   []vfs.Trouble `json:"troubles,omitempty"`    // media that could not be read or uploaded when that was last tried, oldest first
+	// media that could not be read or uploaded when that was last tried, oldest first
+	Troubles   []vfs.Trouble `json:"troubles,omitempty"`
 	ObjectLock string        `json:"object_lock,omitempty"` // what Object Lock of the bucket means; empty: it has none
 }
 
-// Blocked is why the log of a library cannot be read on. The mount goes on by itself when that is mended.
+// Blocked is why the log of a library cannot be read on. The mount goes on by itself when that is
+// mended.
 type Blocked struct {
 	Commit uint64 `json:"commit"` // the last one that could be read
 	Why    string `json:"why"`    // names the object in the store
@@ -83,12 +88,15 @@ type LogState struct {
 
 // MediaState is how far the library knows its media.
 type MediaState struct {
-	FactsPending bool   `json:"facts_pending"`      // what the bytes of some media say is still to be read, by this machine
-	Indexed      uint64 `json:"indexed,omitempty"`  // while the index is made: records that are in it; until then searches miss media
-	ToIndex      uint64 `json:"to_index,omitempty"` // while the index is made: records in all, about; 0: it is ready
+	// what the bytes of some media say is still to be read, by this machine
+	FactsPending bool `json:"facts_pending"`
+	// while the index is made: records that are in it; until then searches miss media
+	Indexed uint64 `json:"indexed,omitempty"`
+	ToIndex uint64 `json:"to_index,omitempty"` // while the index is made: records in all, about; 0: it is ready
 }
 
-// LastError is the newest failure behind the user's back: an upload, an append, a read of the log that will be tried again.
+// LastError is the newest failure behind the user's back: an upload, an append, a read of the log
+// that will be tried again.
 type LastError struct {
 	Text string    `json:"text"`
 	Time time.Time `json:"time,omitzero"` // zero: not known

@@ -7,10 +7,12 @@ import (
 	"mediafs/remote"
 )
 
-// protocol is the version of the control protocol, in every path, so that a newer command line gets a clear answer from an older daemon.
+// protocol is the version of the control protocol, in every path, so that a newer command line gets
+// a clear answer from an older daemon.
 const protocol = "/1"
 
-// A Report is one line of the answer to a flush or a stop: how it stands. The last one has Done or Failed set.
+// A Report is one line of the answer to a flush or a stop: how it stands. The last one has Done or
+// Failed set.
 type Report struct {
 	Pending Pending  `json:"pending"`
 	Phase   string   `json:"phase,omitempty"` // "upload", "unmount", "close"
@@ -29,11 +31,13 @@ type Remount struct {
 	StopTimeout   *time.Duration `json:"stop_timeout,omitempty"`
 	LogLevel      *string        `json:"log_level,omitempty"`
 
-	// Same are settings that cannot change, by name, with the value that the caller takes to be the case.
+	// Same are settings that cannot change, by name, with the value that the caller takes to be the
+	// case.
 	Same map[string]string `json:"same,omitempty"`
 }
 
-// failure is an error on its way through the socket: its kind, so that the exit code stays the same, and its text.
+// failure is an error on its way through the socket: its kind, so that the exit code stays the
+// same, and its text.
 type failure struct {
 	Kind string `json:"kind"`
 	Text string `json:"text"`

@@ -20,10 +20,11 @@ import (
 var (
 	// ErrMountPoint: the folder cannot be mounted on.
 	ErrMountPoint = errors.New("mount point")
-	// ErrForeign: the bucket or folder holds other objects and no library. Nothing was written; Options.Create makes a library
-	// there all the same.
+	// ErrForeign: the bucket or folder holds other objects and no library. Nothing was written;
+	// Options.Create makes a library there all the same.
 	ErrForeign = errors.New("other objects and no library")
-	// ErrPending: not everything reached the store before Close. It stays in the catalog directory and goes on with the next mount.
+	// ErrPending: not everything reached the store before Close. It stays in the catalog directory
+	// and goes on with the next mount.
 	ErrPending = errors.New("not everything is in the store")
 )
 
@@ -60,8 +61,8 @@ type kernel interface {
 	Abort() error
 }
 
-// A Daemon is one mounted library. Its parts are opened by Open and closed by Close, nothing else; it ends on its own when
-// somebody unmounts: Done tells.
+// A Daemon is one mounted library. Its parts are opened by Open and closed by Close, nothing else;
+// it ends on its own when somebody unmounts: Done tells.
 type Daemon struct {
 	opt     Options
 	started time.Time
@@ -94,8 +95,11 @@ type Daemon struct {
 	hush context.CancelFunc
 }
 
-// start gives an open library its mount, socket and note in the list of mounts. It owns lock and lib, also when it fails.
-func start(opt Options, lock *control.Lock, lib library, mount func() (kernel, error), notes []string) (*Daemon, error) {
+// start gives an open library its mount, socket and note in the list of mounts. It owns lock and
+// lib, also when it fails.
+func start(
+	opt Options, lock *control.Lock, lib library, mount func() (kernel, error), notes []string,
+) (*Daemon, error) {
 	d := &Daemon{
 		opt: opt, started: time.Now(), notes: notes, lock: lock, lib: lib,
 		stopped: make(chan struct{}), done: make(chan struct{}), ended: make(chan struct{}),
@@ -116,7 +120,16 @@ func start(opt Options, lock *control.Lock, lib library, mount func() (kernel, e
 		return fail(err)
 	}
 	if opt.Registry.Dir != "" {
-		err := opt.Registry.add(Mount{Dir: opt.Dir, PID: os.Getpid(), CatalogDir: opt.CatalogDir, CacheDir: opt.CacheDir, Store: opt.Store, Started: d.started})
+		err := opt.Registry.add(
+			Mount{
+				Dir:        opt.Dir,
+				PID:        os.Getpid(),
+				CatalogDir: opt.CatalogDir,
+				CacheDir:   opt.CacheDir,
+				Store:      opt.Store,
+				Started:    d.started,
+			},
+		)
 		if err != nil {
 			return fail(err)
 		}
@@ -124,7 +137,8 @@ func start(opt Options, lock *control.Lock, lib library, mount func() (kernel, e
 	return d, nil
 }
 
-// watch closes done when the mount is gone, Stop has detached it, or a request hangs. It ends with the mount, which Close ends at the latest.
+// watch closes done when the mount is gone, Stop has detached it, or a request hangs. It ends with
+// the mount, which Close ends at the latest.
 func (d *Daemon) watch() {
 	select {
 	case <-d.kernel.Done():
@@ -139,10 +153,12 @@ func (d *Daemon) watch() {
 	close(d.done)
 }
 
-// Done is closed when the mount is gone: somebody unmounted, Stop did, or the library does not answer any more. The caller then calls Close.
+// Done is closed when the mount is gone: somebody unmounted, Stop did, or the library does not
+// answer any more. The caller then calls Close.
 func (d *Daemon) Done() <-chan struct{} { return d.done }
 
-// Notes are lines for whoever asked for the mount: a new library was made, a dead mount was removed.
+// Notes are lines for whoever asked for the mount: a new library was made, a dead mount was
+// removed.
 func (d *Daemon) Notes() []string { return d.notes }
 
 // Status tells how the library stands, from memory.
@@ -178,7 +194,9 @@ func (d *Daemon) Flush(ctx context.Context) error {
 }
 
 // Media carries out a request about media. Interrupted: the library is being closed.
-func (d *Daemon) Media(ctx context.Context, c vfs.Caller, verb string, r *control.MediaRequest, emit func(control.MediaAnswer) error) error {
+func (d *Daemon) Media(
+	ctx context.Context, c vfs.Caller, verb string, r *control.MediaRequest, emit func(control.MediaAnswer) error,
+) error {
 	d.mu.RLock()
 	if d.lib == nil || d.deaf {
 		d.mu.RUnlock()
@@ -193,7 +211,9 @@ func (d *Daemon) Media(ctx context.Context, c vfs.Caller, verb string, r *contro
 	d.mu.RUnlock()
 	defer d.asked.Done()
 	if lib == nil {
-		return remote.E("ask about media", d.opt.Dir, remote.Unsupported, errors.New("this library knows nothing of media"))
+		return remote.E(
+			"ask about media", d.opt.Dir, remote.Unsupported, errors.New("this library knows nothing of media"),
+		)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -211,14 +231,17 @@ func (d *Daemon) hushed() error {
 	return nil
 }
 
-// Stop takes the mount away and waits for the library's end, which is the work of whoever waits for Done and calls Close. Busy: files are open, and
-// force was not given; nothing has changed. With force the mount leaves the tree at once, whoever still has a file open there loses
-// it, and uploads are left for the next mount.
+// Stop takes the mount away and waits for the library's end, which is the work of whoever waits for
+// Done and calls Close. Busy: files are open, and force was not given; nothing has changed. With
+// force the mount leaves the tree at once, whoever still has a file open there loses it, and
+// uploads are left for the next mount.
 func (d *Daemon) Stop(force bool) error {
 	d.leave.Store(force) // before the mount is gone: Close runs from then on
 	err := d.within("unmount", d.opt.CloseTimeout, d.unmount)
 	if errors.Is(err, remote.Busy) {
-		if err = remote.Rehint(err, "close the files that are open there (fuser -vm "+d.opt.Dir+" shows them), or --force"); force {
+		if err = remote.Rehint(
+			err, "close the files that are open there (fuser -vm "+d.opt.Dir+" shows them), or --force",
+		); force {
 			err = d.detach()
 		}
 	}
@@ -231,8 +254,9 @@ func (d *Daemon) Stop(force bool) error {
 	return nil
 }
 
-// unmount returns when the mount is gone. The system call may go on after that: the kernel lets its pages of gigabytes of files go in it,
-// and a library that is closed meanwhile would have nobody to tell. It ends by itself.
+// unmount returns when the mount is gone. The system call may go on after that: the kernel lets its
+// pages of gigabytes of files go in it, and a library that is closed meanwhile would have nobody to
+// tell. It ends by itself.
 func (d *Daemon) unmount() error {
 	result := make(chan error, 1)
 	go func() { result <- d.unmountIdle() }()
@@ -244,8 +268,9 @@ func (d *Daemon) unmount() error {
 	}
 }
 
-// unmountIdle asks the kernel, and asks again for a moment while it says busy: it closes the files of a program that has ended a little later, and file managers
-// look into new mounts. With force there is nothing to wait for.
+// unmountIdle asks the kernel, and asks again for a moment while it says busy: it closes the files
+// of a program that has ended a little later, and file managers look into new mounts. With force
+// there is nothing to wait for.
 func (d *Daemon) unmountIdle() error {
 	for end := time.Now().Add(d.opt.BusyTimeout); ; time.Sleep(min(20*time.Millisecond, d.opt.BusyTimeout)) {
 		err := d.kernel.Unmount()
@@ -255,7 +280,8 @@ func (d *Daemon) unmountIdle() error {
 	}
 }
 
-// Abandon takes the mount away and leaves everything else as it is, for a process that ends at once. Nothing written is lost.
+// Abandon takes the mount away and leaves everything else as it is, for a process that ends at
+// once. Nothing written is lost.
 func (d *Daemon) Abandon() {
 	if err := d.detach(); err != nil {
 		d.opt.Log.Warn(err)
@@ -270,10 +296,12 @@ func (d *Daemon) detach() error {
 	return err
 }
 
-// Close uploads what is pending for at most Options.StopTimeout, unmounts, and closes every part in order: the kernel lets go first, so that nobody
-// asks a library that is being closed; the lock on the catalog directory goes last, so that the next daemon finds everything closed. The
-// errors of all steps are joined. It always ends: what does not close within Options.CloseTimeout is left behind, and keeps the lock until this
-// process ends, which should be at once. ErrPending: the rest is kept for the next mount.
+// Close uploads what is pending for at most Options.StopTimeout, unmounts, and closes every part in
+// order: the kernel lets go first, so that nobody asks a library that is being closed; the lock on
+// the catalog directory goes last, so that the next daemon finds everything closed. The errors of
+// all steps are joined. It always ends: what does not close within Options.CloseTimeout is left
+// behind, and keeps the lock until this process ends, which should be at once. ErrPending: the rest
+// is kept for the next mount.
 func (d *Daemon) Close(ctx context.Context) error {
 	d.ending.Store(true)
 	d.closing.Do(func() { d.failed = d.close(ctx) })
@@ -310,10 +338,26 @@ func (d *Daemon) close(ctx context.Context) error {
 		for _, g := range fuse.Goroutines() {
 			d.opt.Log.Error(g)
 		}
-		note(remote.E("close", d.opt.Dir, remote.Unavailable, fmt.Errorf("%w: the library does not close; what it has written is kept in %s", ErrPending, d.opt.CatalogDir)))
+		note(
+			remote.E(
+				"close",
+				d.opt.Dir,
+				remote.Unavailable,
+				fmt.Errorf(
+					"%w: the library does not close; what it has written is kept in %s", ErrPending, d.opt.CatalogDir,
+				),
+			),
+		)
 	} else if !last.Pending.None() {
-		note(remote.E("close", d.opt.Dir, remote.Unavailable, fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
-			ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, d.opt.CatalogDir)))
+		note(
+			remote.E(
+				"close",
+				d.opt.Dir,
+				remote.Unavailable,
+				fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
+					ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, d.opt.CatalogDir),
+			),
+		)
 	} else {
 		note(err)
 	}
@@ -337,7 +381,8 @@ func (d *Daemon) close(ctx context.Context) error {
 // errLeft is why a step of closing has no result.
 var errLeft = errors.New("it does not end and is left behind")
 
-// within runs a step of closing. After limit it is left behind with its goroutine: errLeft. Nothing but the end of the process helps then.
+// within runs a step of closing. After limit it is left behind with its goroutine: errLeft. Nothing
+// but the end of the process helps then.
 func (d *Daemon) within(what string, limit time.Duration, step func() error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- step() }()
@@ -352,8 +397,8 @@ func (d *Daemon) within(what string, limit time.Duration, step func() error) err
 	}
 }
 
-// closeKernel makes the kernel let go: nicely when nothing is open, else by taking the mount out of the tree and breaking the connection. Written
-// bytes are in the spool by then, whoever wrote them.
+// closeKernel makes the kernel let go: nicely when nothing is open, else by taking the mount out of
+// the tree and breaking the connection. Written bytes are in the spool by then, whoever wrote them.
 func (d *Daemon) closeKernel() error {
 	if d.kernel == nil {
 		return nil

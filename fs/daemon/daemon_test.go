@@ -68,7 +68,8 @@ func TestFlushFailureKeepsItsKind(t *testing.T) {
 		r.lib.failure = remote.E("upload", "a.jpg", remote.Quota, nil).WithHint("make room")
 	})
 	err := control.Dial(r.opt.CatalogDir).Flush(t.Context(), nil)
-	if !errors.Is(err, remote.Quota) || remote.KindOf(err) != remote.Quota || err.Error() != "upload a.jpg: quota exceeded (make room)" {
+	if !errors.Is(err, remote.Quota) || remote.KindOf(err) != remote.Quota ||
+		err.Error() != "upload a.jpg: quota exceeded (make room)" {
 		t.Errorf("got %v (%v)", err, remote.KindOf(err))
 	}
 }
@@ -158,7 +159,8 @@ func TestCloseLeavesWhatDoesNotEnd(t *testing.T) {
 	r := newRig(t, func(r *rig) { r.lib.gate = make(chan struct{}) })
 	r.lib.set(control.Pending{Files: 3, Bytes: 5000, Operations: 2})
 	err := r.Close(t.Context())
-	if !errors.Is(err, ErrPending) || !strings.Contains(err.Error(), "3 files (5000 bytes) and 2 changes are kept in "+r.opt.CatalogDir) {
+	if !errors.Is(err, ErrPending) ||
+		!strings.Contains(err.Error(), "3 files (5000 bytes) and 2 changes are kept in "+r.opt.CatalogDir) {
 		t.Errorf("got %v", err)
 	}
 	if want := []string{"flush", "unmount", "close library"}; !reflect.DeepEqual(r.events.all(), want) {
@@ -183,7 +185,8 @@ func TestUnmountFromOutside(t *testing.T) {
 	}
 }
 
-// Somebody unmounted, and the last uploads go on: the daemon says so and stays in the list of mounts until its end, which a stop waits for.
+// Somebody unmounted, and the last uploads go on: the daemon says so and stays in the list of
+// mounts until its end, which a stop waits for.
 func TestEndingDaemonIsFound(t *testing.T) {
 	r := newRig(t, func(r *rig) {
 		r.lib.gate = make(chan struct{})
@@ -230,7 +233,8 @@ func TestEndingDaemonIsFound(t *testing.T) {
 	}
 }
 
-// A daemon that goes on is not waited for; one that ends is, for LockTimeout, and the caller hears of it.
+// A daemon that goes on is not waited for; one that ends is, for LockTimeout, and the caller hears
+// of it.
 func TestWaitForTheLock(t *testing.T) {
 	r := newRig(t, func(r *rig) {
 		r.lib.gate = make(chan struct{})
@@ -246,7 +250,10 @@ func TestWaitForTheLock(t *testing.T) {
 	r.kernel.end("somebody unmounts")
 	<-r.Done()
 	opt.LockTimeout = 30 * time.Millisecond
-	if _, err := awaitLock(t.Context(), opt); !errors.Is(err, remote.Busy) || !strings.Contains(err.Error(), "has not ended for 30ms") || len(told) != 1 {
+	if _, err := awaitLock(
+		t.Context(), opt,
+	); !errors.Is(err, remote.Busy) || !strings.Contains(err.Error(), "has not ended for 30ms") ||
+		len(told) != 1 {
 		t.Errorf("one that does not end in time: %v, told %q", err, told)
 	}
 	opt.LockTimeout = 0
@@ -263,7 +270,8 @@ func TestWaitForTheLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	lock.Close()
-	if want := "waiting up to 1h0m0s for the end of the daemon that had /mnt/photos mounted"; len(told) != 1 || !strings.HasPrefix(told[0], want) {
+	if want := "waiting up to 1h0m0s for the end of the daemon that had /mnt/photos mounted"; len(told) != 1 ||
+		!strings.HasPrefix(told[0], want) {
 		t.Errorf("told %q, want once %q", told, want)
 	}
 	if err := <-closed; err != nil {

@@ -30,9 +30,11 @@ func cannotMake(what, dir string, err error) error {
 	return e
 }
 
-// privateDir makes dir, with its parents, for this user alone (0700), or takes one that is there when it belongs to this
-// user and is no symbolic link: whoever could write there could hand the daemon a catalog or blocks of their own. A folder of this user
-// that others may look into is closed to them; one that they could write to must be empty. Folders that it makes are noted in made.
+// privateDir makes dir, with its parents, for this user alone (0700), or takes one that is there
+// when it belongs to this user and is no symbolic link: whoever could write there could hand the
+// daemon a catalog or blocks of their own. A folder of this user that others may look into is
+// closed to them; one that they could write to must be empty. Folders that it makes are noted in
+// made.
 func privateDir(dir, what string, made *madeDirs) error {
 	if !filepath.IsAbs(dir) {
 		return remote.E("open the "+what, dir, remote.Invalid, errors.New("not an absolute path"))
@@ -76,10 +78,12 @@ func privateDir(dir, what string, made *madeDirs) error {
 	}
 	why := fmt.Errorf("others could write there (mode %04o), and it is not empty", info.Mode().Perm())
 	err = os.Chmod(dir, info.Mode().Perm()) // so that the next try is refused as well
-	return remote.E("open the "+what, dir, remote.Permission, errors.Join(why, err)).WithHint("look at what is in it, then chmod 700")
+	return remote.E("open the "+what, dir, remote.Permission, errors.Join(why, err)).
+		WithHint("look at what is in it, then chmod 700")
 }
 
-// writePrivate makes b the bytes of a small file that only this user can read, whole or not at all. A link in its place is replaced and not followed.
+// writePrivate makes b the bytes of a small file that only this user can read, whole or not at all.
+// A link in its place is replaced and not followed.
 func writePrivate(path string, b []byte) error {
 	tmp := path + ".new"
 	if err := os.Remove(tmp); err != nil && !errors.Is(err, os.ErrNotExist) {

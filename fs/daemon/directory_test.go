@@ -68,7 +68,8 @@ func TestPrivateDir(t *testing.T) {
 	}
 }
 
-// What a failed mount made goes, what was there or is used stays, and a lock on a file that has gone keeps nobody off.
+// What a failed mount made goes, what was there or is used stays, and a lock on a file that has
+// gone keeps nobody off.
 func TestMadeFoldersGo(t *testing.T) {
 	base := t.TempDir()
 	catalog := filepath.Join(base, "new/catalog")
@@ -142,7 +143,8 @@ func TestRegistry(t *testing.T) {
 	if _, err := r.Find("/mnt/a"); err != nil {
 		t.Errorf("another process's note was removed: %v", err)
 	}
-	// Nothing is mounted there and nobody has the catalog directory: a note of the dead, dropped when the list is read for use.
+	// Nothing is mounted there and nobody has the catalog directory: a note of the dead, dropped
+	// when the list is read for use.
 	places, err := r.Places()
 	for _, p := range places {
 		if p.Known {

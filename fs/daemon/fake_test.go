@@ -158,8 +158,12 @@ func newRig(t *testing.T, change func(*rig)) *rig {
 		lib:    &fakeLibrary{events: ev},
 		kernel: &fakeKernel{events: ev, done: make(chan struct{}), hung: make(chan struct{})},
 		opt: Options{
-			Store: "file:///store", Dir: "/mnt/photos", CatalogDir: filepath.Join(dir, "catalog"), CacheDir: filepath.Join(dir, "cache"),
-			Registry: Registry{Dir: filepath.Join(dir, "mounts")}, StopTimeout: 50 * time.Millisecond,
+			Store:        "file:///store",
+			Dir:          "/mnt/photos",
+			CatalogDir:   filepath.Join(dir, "catalog"),
+			CacheDir:     filepath.Join(dir, "cache"),
+			Registry:     Registry{Dir: filepath.Join(dir, "mounts")},
+			StopTimeout:  50 * time.Millisecond,
 			CloseTimeout: 10 * time.Second,
 		}.withDefaults(),
 	}

@@ -14,7 +14,8 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// What hangs keeps nobody from closing: each part is left behind after a while, and the log says where it hangs.
+// What hangs keeps nobody from closing: each part is left behind after a while, and the log says
+// where it hangs.
 func TestCloseEndsWhateverHangs(t *testing.T) {
 	tests := []struct {
 		name    string
@@ -22,9 +23,18 @@ func TestCloseEndsWhateverHangs(t *testing.T) {
 		events  []string
 		pending bool // the library keeps its lock: nobody knows what it still does
 	}{
-		{"the mount", func(r *rig) { r.kernel.wedged = true }, []string{"flush", "unmount", "abort", "close library"}, false},
-		{"the library", func(r *rig) { r.lib.wedged = make(chan struct{}) }, []string{"flush", "unmount", "close library"}, true},
-		{"both", func(r *rig) { r.kernel.wedged, r.lib.wedged = true, make(chan struct{}) }, []string{"flush", "unmount", "abort", "close library"}, true},
+		{
+			"the mount", func(r *rig) { r.kernel.wedged = true },
+			[]string{"flush", "unmount", "abort", "close library"}, false,
+		},
+		{
+			"the library", func(r *rig) { r.lib.wedged = make(chan struct{}) },
+			[]string{"flush", "unmount", "close library"}, true,
+		},
+		{
+			"both", func(r *rig) { r.kernel.wedged, r.lib.wedged = true, make(chan struct{}) },
+			[]string{"flush", "unmount", "abort", "close library"}, true,
+		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

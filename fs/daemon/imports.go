@@ -14,7 +14,8 @@ type importer interface {
 	ImportRecords(ctx context.Context, b transfer.RecordsBatch) (transfer.RecordsResult, error)
 }
 
-// importer returns the library that takes what is imported: ReadOnly, or Interrupted once it is closed.
+// importer returns the library that takes what is imported: ReadOnly, or Interrupted once it is
+// closed.
 func (d *Daemon) importer(op string) (importer, error) {
 	if d.readOnly() {
 		return nil, errReadOnly(op, d.opt.Dir)

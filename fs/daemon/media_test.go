@@ -19,7 +19,8 @@ import (
 	"mediafs/remote"
 )
 
-// fakeMedia is a library of some media in one folder, node 10, that remembers who changed what. What it does not implement nobody asks for.
+// fakeMedia is a library of some media in one folder, node 10, that remembers who changed what.
+// What it does not implement nobody asks for.
 type fakeMedia struct {
 	vfs.MediaLibrary
 	names map[vfs.ID]string // of media, by node
@@ -147,8 +148,10 @@ func TestMediaEditOverTheSocket(t *testing.T) {
 	for _, a := range lines {
 		got = append(got, fmt.Sprint(a.Err()))
 	}
-	want := []string{"<nil>", "edit rating: permission denied (ask its owner)", "<nil>", "look up /missing: does not exist",
-		"look up: not supported: it is made up by a view, or kept on this machine only"}
+	want := []string{
+		"<nil>", "edit rating: permission denied (ask its owner)", "<nil>", "look up /missing: does not exist",
+		"look up: not supported: it is made up by a view, or kept on this machine only",
+	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
@@ -163,7 +166,8 @@ func TestMediaEditOverTheSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	ch := l.edits[102]
-	if len(ch) != 1 || len(ch[0].Edits) != 1 || len(ch[0].Attached) != 1 || string(ch[0].Attached[0].Which) != me.Username {
+	if len(ch) != 1 || len(ch[0].Edits) != 1 || len(ch[0].Attached) != 1 ||
+		string(ch[0].Attached[0].Which) != me.Username {
 		t.Errorf("change %+v", ch)
 	}
 }
@@ -182,7 +186,8 @@ func TestMediaEditThatMakesNoSense(t *testing.T) {
 		{"do", control.MediaRequest{Edits: []control.MediaEdit{{Field: "rating", Do: "shake"}}}, "allowed: set, clear, add, remove"},
 	} {
 		tt.req.Targets = []control.Target{{Node: 100}}
-		if _, err := askMedia(t, r, control.VerbEdit, tt.req); !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), tt.says) {
+		if _, err := askMedia(t, r, control.VerbEdit, tt.req); !errors.Is(err, remote.Invalid) ||
+			!strings.Contains(err.Error(), tt.says) {
 			t.Errorf("%s: got %v, want %q", tt.name, err, tt.says)
 		}
 	}
@@ -198,15 +203,27 @@ func TestMediaEditThatMakesNoSense(t *testing.T) {
 		{"no such comment", control.MediaAttach{Kind: "comment", Number: 7, Remove: true}, "look up the comment 7: does not exist"},
 		{"judging no such comment", control.MediaAttach{Kind: "comment", Number: 7, Moderation: &one}, "look up the comment 7: does not exist"},
 	} {
-		lines, err := askMedia(t, r, control.VerbEdit, control.MediaRequest{Targets: []control.Target{{Node: 100}}, Attach: []control.MediaAttach{tt.with}})
-		if err != nil || len(lines) != 1 || lines[0].Err() == nil || !strings.Contains(lines[0].Err().Error(), tt.says) {
+		lines, err := askMedia(
+			t, r, control.VerbEdit,
+			control.MediaRequest{Targets: []control.Target{{Node: 100}}, Attach: []control.MediaAttach{tt.with}},
+		)
+		if err != nil || len(lines) != 1 || lines[0].Err() == nil ||
+			!strings.Contains(lines[0].Err().Error(), tt.says) {
 			t.Errorf("%s: got %v, %v, want %q", tt.name, lines, err, tt.says)
 		}
 	}
 	if len(l.edits) != 0 {
 		t.Errorf("changed %v", l.edits)
 	}
-	lines, err := askMedia(t, r, control.VerbEdit, control.MediaRequest{Targets: []control.Target{{Node: 100}}, Attach: []control.MediaAttach{{Kind: "comment", Number: 2, Moderation: &two}}})
+	lines, err := askMedia(
+		t,
+		r,
+		control.VerbEdit,
+		control.MediaRequest{
+			Targets: []control.Target{{Node: 100}},
+			Attach:  []control.MediaAttach{{Kind: "comment", Number: 2, Moderation: &two}},
+		},
+	)
 	if err != nil || len(lines) != 1 || lines[0].Err() != nil || len(l.edits[100]) != 1 {
 		t.Errorf("judging a comment that is there: %v, %v, %v", lines, err, l.edits)
 	}
@@ -244,7 +261,9 @@ func TestMediaFindStreams(t *testing.T) {
 	if err != nil || len(lines) != 1 || lines[0].Count != 3 {
 		t.Errorf("count: %+v, %v", lines, err)
 	}
-	if _, err := askMedia(t, r, control.VerbFind, control.MediaRequest{Query: "beach", Folder: &control.Target{Node: 100}}); !errors.Is(err, remote.NotDir) {
+	if _, err := askMedia(
+		t, r, control.VerbFind, control.MediaRequest{Query: "beach", Folder: &control.Target{Node: 100}},
+	); !errors.Is(err, remote.NotDir) {
 		t.Errorf("in a media: %v", err)
 	}
 }
@@ -254,7 +273,8 @@ func TestMediaAnswerIsCutShort(t *testing.T) {
 	r, _ := mediaRig(t, "a", "b")
 	enough := errors.New("enough")
 	n := 0
-	err := control.Dial(r.opt.CatalogDir).Media(t.Context(), control.VerbFind, control.MediaRequest{Query: "beach"}, func(control.MediaAnswer) error { n++; return enough })
+	err := control.Dial(r.opt.CatalogDir).
+		Media(t.Context(), control.VerbFind, control.MediaRequest{Query: "beach"}, func(control.MediaAnswer) error { n++; return enough })
 	if !errors.Is(err, enough) || n != 1 {
 		t.Errorf("%d lines, %v", n, err)
 	}
@@ -265,7 +285,15 @@ func TestMediaRequestEndsWithTheDaemon(t *testing.T) {
 	l.gate = make(chan struct{})
 	failed := make(chan error, 1)
 	go func() {
-		lines, err := askMedia(t, r, control.VerbEdit, control.MediaRequest{Targets: []control.Target{{Node: 100}}, Edits: []control.MediaEdit{{Field: "rating", Do: "set", Value: "1"}}})
+		lines, err := askMedia(
+			t,
+			r,
+			control.VerbEdit,
+			control.MediaRequest{
+				Targets: []control.Target{{Node: 100}},
+				Edits:   []control.MediaEdit{{Field: "rating", Do: "set", Value: "1"}},
+			},
+		)
 		if err == nil && len(lines) == 1 {
 			err = lines[0].Err()
 		}
@@ -282,14 +310,17 @@ func TestMediaRequestEndsWithTheDaemon(t *testing.T) {
 	if err := <-failed; err == nil {
 		t.Error("a change went on without its library")
 	}
-	if err := r.Media(t.Context(), vfs.Caller{}, control.VerbInfo, &control.MediaRequest{}, nil); !errors.Is(err, remote.Interrupted) {
+	if err := r.Media(t.Context(), vfs.Caller{}, control.VerbInfo, &control.MediaRequest{}, nil); !errors.Is(
+		err, remote.Interrupted,
+	) {
 		t.Errorf("after the end: %v", err)
 	}
 }
 
 func TestMediaUnknownVerb(t *testing.T) {
 	r, _ := mediaRig(t)
-	if _, err := askMedia(t, r, "dance", control.MediaRequest{}); !errors.Is(err, remote.Unsupported) || !strings.Contains(err.Error(), "another version of mediafs") {
+	if _, err := askMedia(t, r, "dance", control.MediaRequest{}); !errors.Is(err, remote.Unsupported) ||
+		!strings.Contains(err.Error(), "another version of mediafs") {
 		t.Errorf("got %v", err)
 	}
 	r = newRig(t, nil)

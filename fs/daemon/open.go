@@ -10,12 +10,15 @@ import (
 	"mediafs/fs/fuse"
 )
 
-// Open mounts a library. When it returns, the mount can be used and the control socket answers. Whatever fails, everything that was opened before is closed
-// again, folders that were made and are empty are gone, and of a store that holds no library nothing is changed unless Create allows it; an empty one becomes a new library.
-// A daemon of the same library that is ending is waited for, at most Options.LockTimeout.
+// Open mounts a library. When it returns, the mount can be used and the control socket answers.
+// Whatever fails, everything that was opened before is closed again, folders that were made and are
+// empty are gone, and of a store that holds no library nothing is changed unless Create allows it;
+// an empty one becomes a new library. A daemon of the same library that is ending is waited for, at
+// most Options.LockTimeout.
 //
-// Errors: NotExist, NotDir, NotEmpty, Busy, Permission of the mount point, all ErrMountPoint; Busy of the catalog directory; Invalid of folders that lie in one another; ErrForeign;
-// those of the store.
+// Errors: NotExist, NotDir, NotEmpty, Busy, Permission of the mount point, all ErrMountPoint; Busy
+// of the catalog directory; Invalid of folders that lie in one another; ErrForeign; those of the
+// store.
 func Open(ctx context.Context, opt Options) (d *Daemon, err error) {
 	opt = opt.withDefaults()
 	dir, notes, err := prepareMountPoint(opt.Dir)
@@ -57,7 +60,8 @@ func Open(ctx context.Context, opt Options) (d *Daemon, err error) {
 	return start(opt, lock, p, p.mount, append(notes, news...))
 }
 
-// claimDirs makes the private directories, and the store's when that is wanted, and locks the catalog's. What it made is noted, also when it fails.
+// claimDirs makes the private directories, and the store's when that is wanted, and locks the
+// catalog's. What it made is noted, also when it fails.
 func claimDirs(ctx context.Context, opt Options, made *madeDirs) (*control.Lock, error) {
 	if dir, ok := localStore(opt.Store); ok && opt.MakeStore {
 		if err := made.make(dir); err != nil {

@@ -19,7 +19,8 @@ type Site struct {
 	Hint string // what the user can do when it lies in a wrong place; empty: nothing
 }
 
-// LibrarySites are the folders that belong to a library alone, whether it is mounted or not: its local store, catalog and cache. Empty paths are left out.
+// LibrarySites are the folders that belong to a library alone, whether it is mounted or not: its
+// local store, catalog and cache. Empty paths are left out.
 func LibrarySites(store, catalogDir, cacheDir string) []Site {
 	sites := []Site{
 		{"catalog directory", catalogDir, "--catalog-dir names another"},
@@ -37,7 +38,8 @@ func LibrarySites(store, catalogDir, cacheDir string) []Site {
 	return used
 }
 
-// Inside refuses a site that is one of others or lies in one: Invalid. Symbolic links and bind mounts are seen through.
+// Inside refuses a site that is one of others or lies in one: Invalid. Symbolic links and bind
+// mounts are seen through.
 func Inside(op string, s Site, others ...Site) error {
 	at := s.resolve()
 	for _, o := range others {
@@ -48,7 +50,8 @@ func Inside(op string, s Site, others ...Site) error {
 	return nil
 }
 
-// Apart refuses a site that is one of others, lies in one, or has one in it: Invalid. Symbolic links and bind mounts are seen through.
+// Apart refuses a site that is one of others, lies in one, or has one in it: Invalid. Symbolic
+// links and bind mounts are seen through.
 func Apart(op string, s Site, others ...Site) error {
 	at := s.resolve()
 	for _, o := range others {
@@ -84,10 +87,12 @@ func misplaced(op string, inner, outer Site) error {
 
 // A spot is where a path leads, said in three ways, as none of them alone sees through everything.
 type spot struct {
-	real   string     // without symbolic links, as far as it is there
-	device string     // of the file system that holds it, and the path in there: the same through every bind mount
-	inside string     //
-	known  []ancestor // real itself and the folders above it, from the deepest one that is there: the same under every spelling
+	real   string // without symbolic links, as far as it is there
+	device string // of the file system that holds it, and the path in there: the same through every bind mount
+	inside string //
+	// real itself and the folders above it, from the deepest one that is there: the same under
+	// every spelling
+	known []ancestor
 }
 
 // An ancestor is a folder, and the path from it to the spot.
@@ -131,8 +136,10 @@ func (s spot) holds(other spot) bool {
 	return false
 }
 
-// CheckPlaces refuses a mount point, store, catalog, cache, log or list of mounts of which one lies in another: the daemon would wait for itself, upload its own files, or
-// delete them as blocks that it may read again. Errors are Invalid; where the mount point lies in one of the others they are ErrMountPoint.
+// CheckPlaces refuses a mount point, store, catalog, cache, log or list of mounts of which one lies
+// in another: the daemon would wait for itself, upload its own files, or delete them as blocks that
+// it may read again. Errors are Invalid; where the mount point lies in one of the others they are
+// ErrMountPoint.
 func (o Options) CheckPlaces() error {
 	const op = "mount"
 	sites := LibrarySites(o.Store, o.CatalogDir, o.CacheDir)

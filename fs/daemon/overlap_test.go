@@ -10,7 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// Every two of a mount's folders, in both directions, also through a symbolic link and where neither is there yet.
+// Every two of a mount's folders, in both directions, also through a symbolic link and where
+// neither is there yet.
 func TestMisplacedFolders(t *testing.T) {
 	base, err := filepath.EvalSymlinks(t.TempDir())
 	if err != nil {
@@ -24,8 +25,14 @@ func TestMisplacedFolders(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	ok := Options{Dir: base + "/mnt", CatalogDir: base + "/state/catalog", CacheDir: base + "/cache", Store: "file://" + base + "/store",
-		LogFile: base + "/state/library.log", Registry: Registry{Dir: base + "/state/mounts"}}
+	ok := Options{
+		Dir:        base + "/mnt",
+		CatalogDir: base + "/state/catalog",
+		CacheDir:   base + "/cache",
+		Store:      "file://" + base + "/store",
+		LogFile:    base + "/state/library.log",
+		Registry:   Registry{Dir: base + "/state/mounts"},
+	}
 	if err := ok.CheckPlaces(); err != nil {
 		t.Error(err)
 	}
@@ -35,15 +42,28 @@ func TestMisplacedFolders(t *testing.T) {
 		set  func(o *Options, dir string)
 	}{
 		{"mount point", func(o *Options) string { return o.Dir }, func(o *Options, dir string) { o.Dir = dir }},
-		{"store", func(o *Options) string { return strings.TrimPrefix(o.Store, "file://") }, func(o *Options, dir string) { o.Store = "file://" + dir }},
-		{"catalog directory", func(o *Options) string { return o.CatalogDir }, func(o *Options, dir string) { o.CatalogDir = dir }},
-		{"cache directory", func(o *Options) string { return o.CacheDir }, func(o *Options, dir string) { o.CacheDir = dir }},
+		{
+			"store", func(o *Options) string { return strings.TrimPrefix(o.Store, "file://") },
+			func(o *Options, dir string) { o.Store = "file://" + dir },
+		},
+		{
+			"catalog directory", func(o *Options) string { return o.CatalogDir },
+			func(o *Options, dir string) { o.CatalogDir = dir },
+		},
+		{
+			"cache directory", func(o *Options) string { return o.CacheDir },
+			func(o *Options, dir string) { o.CacheDir = dir },
+		},
 		{"log file", func(o *Options) string { return o.LogFile }, func(o *Options, dir string) { o.LogFile = dir }},
-		{"list of mounts", func(o *Options) string { return o.Registry.Dir }, func(o *Options, dir string) { o.Registry.Dir = dir }},
+		{
+			"list of mounts", func(o *Options) string { return o.Registry.Dir },
+			func(o *Options, dir string) { o.Registry.Dir = dir },
+		},
 	}
 	for _, outer := range folders {
 		for _, inner := range folders {
-			// The catalog directory, the log and the list of mounts lie in one folder by default, and may in any.
+			// The catalog directory, the log and the list of mounts lie in one folder by default,
+			// and may in any.
 			together := func(what string) bool {
 				return what == "catalog directory" || what == "log file" || what == "list of mounts"
 			}
@@ -56,12 +76,19 @@ func TestMisplacedFolders(t *testing.T) {
 				given := strings.Replace(real, base, base+"/link", 1)
 				inner.set(&o, given)
 				err := o.CheckPlaces()
-				if !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), outer.get(&o)) || !strings.Contains(err.Error(), given) ||
+				if !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), outer.get(&o)) ||
+					!strings.Contains(err.Error(), given) ||
 					!strings.Contains(err.Error(), real) {
 					t.Errorf("%s in the %s at %s: %v, want invalid with both paths", inner.what, outer.what, given, err)
 				}
-				if wrong := inner.what == "mount point" || outer.what == "mount point" && below == ""; wrong != errors.Is(err, ErrMountPoint) {
-					t.Errorf("%s in the %s: of the mount point %v", inner.what, outer.what, errors.Is(err, ErrMountPoint))
+				if wrong := inner.what == "mount point" ||
+					outer.what == "mount point" && below == ""; wrong != errors.Is(
+					err,
+					ErrMountPoint,
+				) {
+					t.Errorf(
+						"%s in the %s: of the mount point %v", inner.what, outer.what, errors.Is(err, ErrMountPoint),
+					)
 				}
 			}
 		}

@@ -29,8 +29,8 @@ import (
 	"mediafs/remote/transport"
 )
 
-// offlineAfter is how long the store must have been silent before status calls the mount offline: shorter silences are a hiccup of the
-// network.
+// offlineAfter is how long the store must have been silent before status calls the mount offline:
+// shorter silences are a hiccup of the network.
 const offlineAfter = 30 * time.Second
 
 // What lies in a catalog directory beside our own files.
@@ -62,9 +62,19 @@ func openParts(ctx context.Context, opt Options) (p *parts, notes []string, err 
 	machine, err := machineID(opt.CatalogDir)
 	if err == nil {
 		o := engine.Options{
-			Store:         p.store,
-			Catalog:       catalog.Options{Dir: filepath.Join(opt.CatalogDir, catalogName), Machine: machine, AppendTimeout: opt.AppendTimeout, Progress: opt.Opening},
-			Cache:         block.Options{Dir: opt.CacheDir, MaxBytes: opt.CacheSize, Patience: opt.ReadTimeout, Stall: opt.StallTimeout},
+			Store: p.store,
+			Catalog: catalog.Options{
+				Dir:           filepath.Join(opt.CatalogDir, catalogName),
+				Machine:       machine,
+				AppendTimeout: opt.AppendTimeout,
+				Progress:      opt.Opening,
+			},
+			Cache: block.Options{
+				Dir:      opt.CacheDir,
+				MaxBytes: opt.CacheSize,
+				Patience: opt.ReadTimeout,
+				Stall:    opt.StallTimeout,
+			},
 			SpoolDir:      filepath.Join(opt.CatalogDir, spoolName),
 			ReadOnly:      opt.ReadOnly,
 			Background:    opt.Background,
@@ -106,28 +116,43 @@ func (p *parts) blocked() []string {
 	if b == nil {
 		return nil
 	}
-	return []string{fmt.Sprintf("the library is read-only for now, as it was after commit %d, since its log cannot be read on: %s", b.Commit, b.Why), b.Advice}
+	return []string{
+		fmt.Sprintf(
+			"the library is read-only for now, as it was after commit %d, since its log cannot be read on: %s",
+			b.Commit, b.Why,
+		),
+		b.Advice,
+	}
 }
 
-// otherOwner is a note for whoever named an owner for a library that is there already and has another.
+// otherOwner is a note for whoever named an owner for a library that is there already and has
+// another.
 func (p *parts) otherOwner(ctx context.Context) []string {
 	if p.opt.RootUID == nil && p.opt.RootGID == nil {
 		return nil
 	}
 	root, err := p.fs.GetAttr(ctx, vfs.Root)
-	if err != nil || (p.opt.RootUID == nil || *p.opt.RootUID == root.UID) && (p.opt.RootGID == nil || *p.opt.RootGID == root.GID) {
+	if err != nil ||
+		(p.opt.RootUID == nil || *p.opt.RootUID == root.UID) && (p.opt.RootGID == nil || *p.opt.RootGID == root.GID) {
 		return nil
 	}
-	return []string{fmt.Sprintf("uid and gid count for a library that the mount makes; the root folder of this one belongs to user %d and group %d: chown it", root.UID, root.GID)}
+	return []string{
+		fmt.Sprintf(
+			"uid and gid count for a library that the mount makes; the root folder of this one belongs to user %d and group %d: chown it",
+			root.UID, root.GID,
+		),
+	}
 }
 
 // adjust changes what may change while the library is open.
 func (p *parts) adjust(a engine.Adjustment) { p.fs.Adjust(a) }
 
-// mount puts the kernel in front. Between it and the tree stand, in this order, what stays on this machine and the views: files that desktop systems drop
-// are kept for folders of the tree alone, and views, which are asked for all other names, show and take none of them.
+// mount puts the kernel in front. Between it and the tree stand, in this order, what stays on this
+// machine and the views: files that desktop systems drop are kept for folders of the tree alone,
+// and views, which are asked for all other names, show and take none of them.
 func (p *parts) mount() (kernel, error) {
-	// With the library's own identity as salt, nodes of views have the same numbers in every mount of it.
+	// With the library's own identity as salt, nodes of views have the same numbers in every mount
+	// of it.
 	salt := sha256.Sum256([]byte(p.store.Facts().Library))
 	views, err := view.New(p.fs, view.Options{Salt: [16]byte(salt[:16]), Log: p.opt.Log})
 	if err != nil {
@@ -155,8 +180,9 @@ func (o Options) kernel() fuse.Options {
 	return fuse.Options{Dir: o.Dir, AllowOther: o.AllowOther, ReadOnly: o.ReadOnly, Mount: o.MountOptions}
 }
 
-// front is what the kernel talks to: what stays on this machine, in front of the views. Listings of views do not pass the first, which takes the lowest
-// cookies for those of its own files, as a folder of the tree leaves them free and a view does not.
+// front is what the kernel talks to: what stays on this machine, in front of the views. Listings of
+// views do not pass the first, which takes the lowest cookies for those of its own files, as a
+// folder of the tree leaves them free and a view does not.
 type front struct {
 	*local.Library
 	views *view.Library
@@ -203,7 +229,8 @@ func (p *parts) close(ctx context.Context) error {
 	if p.local != nil {
 		errs = append(errs, p.local.Close())
 	}
-	// What the facts reader has under way is read again with the next mount; ended first, it holds nobody up.
+	// What the facts reader has under way is read again with the next mount; ended first, it holds
+	// nobody up.
 	errs = append(errs, p.closeFacts(), p.fs.Close(), p.store.Close())
 	return errors.Join(errs...)
 }
@@ -243,7 +270,11 @@ func (p *parts) describe(s *control.Status) {
 	}
 	s.Dropped, s.Kept, s.Conflicts = v.Catalog.Dropped, v.Catalog.Kept, v.Catalog.Conflicts
 	s.Troubles, s.ObjectLock = v.Troubles, lockText(p.store.Habits().Lock)
-	s.Media = control.MediaState{FactsPending: p.facts != nil && !p.fs.FactsIdle(), Indexed: v.Catalog.Indexed, ToIndex: v.Catalog.ToIndex}
+	s.Media = control.MediaState{
+		FactsPending: p.facts != nil && !p.fs.FactsIdle(),
+		Indexed:      v.Catalog.Indexed,
+		ToIndex:      v.Catalog.ToIndex,
+	}
 	switch {
 	case v.Catalog.Fatal != "":
 		s.LastError = &control.LastError{Text: v.Catalog.Fatal}
@@ -254,8 +285,9 @@ func (p *parts) describe(s *control.Status) {
 	}
 }
 
-// machineID tells this catalog directory from every other, copies of it included: the machine and the folder's inode. Not the file system's
-// number, which some make of the device's and so change when disks are found in another order.
+// machineID tells this catalog directory from every other, copies of it included: the machine and
+// the folder's inode. Not the file system's number, which some make of the device's and so change
+// when disks are found in another order.
 func machineID(dir string) ([]byte, error) {
 	machine, err := os.ReadFile("/etc/machine-id")
 	if err != nil && !errors.Is(err, os.ErrNotExist) { // a container may have none; the rest tells enough

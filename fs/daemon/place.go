@@ -20,8 +20,8 @@ import (
 	"mediafs/remote"
 )
 
-// A Place is where something of mediafs is mounted, or was until its daemon let go: what the kernel's mount table and this user's list of mounts
-// say together.
+// A Place is where something of mediafs is mounted, or was until its daemon let go: what the
+// kernel's mount table and this user's list of mounts say together.
 type Place struct {
 	Dir     string // mount point
 	Source  string // what the mount table calls the device: the store
@@ -32,7 +32,8 @@ type Place struct {
 	mounted fuse.MountInfo // with Mounted
 }
 
-// Locate finds the mount at dir. NotExist: there is none. It never looks at the mount itself, which could wait for a daemon that hangs.
+// Locate finds the mount at dir. NotExist: there is none. It never looks at the mount itself, which
+// could wait for a daemon that hangs.
 func (r Registry) Locate(dir string) (Place, error) {
 	return r.find(dir, func(mountPoint, dir string) bool { return mountPoint == dir })
 }
@@ -61,14 +62,18 @@ func (r Registry) find(dir string, matches func(mountPoint, dir string) bool) (P
 	return Place{}, remote.E("find the mount", dir, remote.NotExist, errors.New("nothing of mediafs is mounted there"))
 }
 
-// spellings are the ways to write dir that the mount table may have: as it is given, with the symbolic links of its folder resolved, with its
-// own resolved. Who stops at the first that is mounted never asks a daemon.
+// spellings are the ways to write dir that the mount table may have: as it is given, with the
+// symbolic links of its folder resolved, with its own resolved. Who stops at the first that is
+// mounted never asks a daemon.
 func spellings(dir string) iter.Seq[string] {
 	return func(yield func(string) bool) {
 		if !yield(filepath.Clean(dir)) {
 			return
 		}
-		if parent, err := filepath.EvalSymlinks(filepath.Dir(dir)); err == nil && !yield(filepath.Join(parent, filepath.Base(dir))) {
+		if parent, err := filepath.EvalSymlinks(
+			filepath.Dir(dir),
+		); err == nil &&
+			!yield(filepath.Join(parent, filepath.Base(dir))) {
 			return
 		}
 		if real, err := filepath.EvalSymlinks(dir); err == nil {
@@ -77,8 +82,9 @@ func spellings(dir string) iter.Seq[string] {
 	}
 }
 
-// Places lists what is mounted, and the daemons of this user that have been unmounted and still finish. Notes of daemons that
-// are neither are removed: they were killed and somebody else unmounted.
+// Places lists what is mounted, and the daemons of this user that have been unmounted and still
+// finish. Notes of daemons that are neither are removed: they were killed and somebody else
+// unmounted.
 func (r Registry) Places() ([]Place, error) {
 	table, err := fuse.Mounts()
 	if err != nil {
@@ -115,7 +121,9 @@ func (r Registry) Places() ([]Place, error) {
 func (p Place) Client() (*control.Client, error) {
 	switch {
 	case !p.Known:
-		return nil, remote.E("ask the daemon of", p.Dir, remote.NotExist, errors.New("it is not in this user's list of mounts"))
+		return nil, remote.E(
+			"ask the daemon of", p.Dir, remote.NotExist, errors.New("it is not in this user's list of mounts"),
+		)
 	case !p.Mount.Alive():
 		return nil, remote.E("ask the daemon of", p.Dir, remote.NotExist, fmt.Errorf("process %d has died", p.Mount.PID)).
 			WithHint("umount it, then mount it again: nothing written is lost")
@@ -123,20 +131,23 @@ func (p Place) Client() (*control.Client, error) {
 	return control.Dial(p.Mount.CatalogDir), nil
 }
 
-// Dead tells whether nobody serves p any more. A daemon that is there and does not answer within wait is Unavailable.
+// Dead tells whether nobody serves p any more. A daemon that is there and does not answer within
+// wait is Unavailable.
 func (p Place) Dead(wait time.Duration) (bool, error) {
 	if !p.Mounted {
 		return p.Known && !p.Mount.Alive(), nil
 	}
-	// Also when the list of mounts says that its daemon died: somebody may have mounted there since.
+	// Also when the list of mounts says that its daemon died: somebody may have mounted there
+	// since.
 	return stale(p.Dir, wait)
 }
 
-// stale tells whether the mount at dir has lost its daemon. One that hangs would make it wait for ever: Unavailable after wait.
+// stale tells whether the mount at dir has lost its daemon. One that hangs would make it wait for
+// ever: Unavailable after wait.
 func stale(dir string, wait time.Duration) (bool, error) {
 	answer := make(chan error, 1)
-	// statfs, since the kernel answers a stat from memory for a while. The goroutine ends when the daemon answers or ends: the call cannot be
-	// called off.
+	// statfs, since the kernel answers a stat from memory for a while. The goroutine ends when the
+	// daemon answers or ends: the call cannot be called off.
 	go func() { answer <- unix.Statfs(dir, new(unix.Statfs_t)) }()
 	select {
 	case err := <-answer:
@@ -147,13 +158,16 @@ func stale(dir string, wait time.Duration) (bool, error) {
 	}
 }
 
-// Unmount asks the kernel to unmount; the daemon, whoever's it is, then closes by itself. Busy: files are open.
+// Unmount asks the kernel to unmount; the daemon, whoever's it is, then closes by itself. Busy:
+// files are open.
 func (p Place) Unmount() error { return p.unmount(0, "-u") }
 
-// Detach takes the mount out of the tree, whether it is used or not and whether a daemon serves it or not.
+// Detach takes the mount out of the tree, whether it is used or not and whether a daemon serves it
+// or not.
 func (p Place) Detach() error { return p.unmount(unix.MNT_DETACH, "-uz") }
 
-// Cut is Detach where the daemon does not answer: whoever waits for it gets an error, as far as this user may do that. What the daemon has is safe.
+// Cut is Detach where the daemon does not answer: whoever waits for it gets an error, as far as
+// this user may do that. What the daemon has is safe.
 func (p Place) Cut() error {
 	if p.Mounted {
 		_ = p.mounted.Abort() // without it they wait for the daemon's end
@@ -185,8 +199,8 @@ func (p Place) unmount(flags int, helper string) error {
 	return e
 }
 
-// prepareMountPoint gives the real path of an empty folder to mount on. The mount of a daemon that died is removed first, which a note says. Its errors
-// are ErrMountPoint, and of a kind.
+// prepareMountPoint gives the real path of an empty folder to mount on. The mount of a daemon that
+// died is removed first, which a note says. Its errors are ErrMountPoint, and of a kind.
 func prepareMountPoint(dir string) (real string, notes []string, err error) {
 	if real, notes, err = emptyFolder(dir); err != nil {
 		err = marked{err, ErrMountPoint}
@@ -194,8 +208,8 @@ func prepareMountPoint(dir string) (real string, notes []string, err error) {
 	return real, notes, err
 }
 
-// mountedAnswer is how long the folder to mount on may take to answer when something is mounted there: daemons of ours do
-// from memory, network file systems within seconds.
+// mountedAnswer is how long the folder to mount on may take to answer when something is mounted
+// there: daemons of ours do from memory, network file systems within seconds.
 const mountedAnswer = 5 * time.Second
 
 func emptyFolder(dir string) (real string, notes []string, err error) {
@@ -240,7 +254,8 @@ func emptyFolder(dir string) (real string, notes []string, err error) {
 	defer f.Close()
 	switch names, err := f.Readdirnames(1); {
 	case len(names) > 0:
-		return "", nil, remote.E(op, dir, remote.NotEmpty, nil).WithHint("what is in it would be hidden; use an empty folder")
+		return "", nil, remote.E(op, dir, remote.NotEmpty, nil).
+			WithHint("what is in it would be hidden; use an empty folder")
 	case err != nil && err != io.EOF:
 		return "", nil, remote.OSError(op, dir, err)
 	}

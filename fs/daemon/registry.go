@@ -15,8 +15,9 @@ import (
 	"mediafs/remote"
 )
 
-// A Mount says which daemon stands behind a mount point. One small file each, in a directory of this user, made when the mount is ready and removed
-// when it ends; a killed daemon leaves its file, so whoever reads one asks the daemon before believing it.
+// A Mount says which daemon stands behind a mount point. One small file each, in a directory of
+// this user, made when the mount is ready and removed when it ends; a killed daemon leaves its
+// file, so whoever reads one asks the daemon before believing it.
 type Mount struct {
 	Dir        string    `json:"dir"` // mount point, absolute, without symbolic links
 	PID        int       `json:"pid"`
@@ -53,7 +54,8 @@ func (r Registry) add(m Mount) error {
 	return nil
 }
 
-// remove drops the file of mountPoint if it is the one of process pid: another daemon may have mounted there since.
+// remove drops the file of mountPoint if it is the one of process pid: another daemon may have
+// mounted there since.
 func (r Registry) remove(mountPoint string, pid int) error {
 	m, err := r.Find(mountPoint)
 	if err != nil || m.PID != pid {
@@ -78,7 +80,8 @@ func (r Registry) Forget(m Mount) error {
 	return r.remove(m.Dir, m.PID)
 }
 
-// List returns all that is noted, by mount point. What cannot be read is left out: it is not a mount.
+// List returns all that is noted, by mount point. What cannot be read is left out: it is not a
+// mount.
 func (r Registry) List() ([]Mount, error) {
 	entries, err := os.ReadDir(r.Dir)
 	if errors.Is(err, os.ErrNotExist) {

@@ -13,18 +13,23 @@ import (
 	"mediafs/remote"
 )
 
-// readOnly reports whether nothing of the library may change: it was mounted so, or whoever remounted it had the kernel refuse writes.
+// readOnly reports whether nothing of the library may change: it was mounted so, or whoever
+// remounted it had the kernel refuse writes.
 func (d *Daemon) readOnly() bool {
 	return d.opt.ReadOnly || d.kernel != nil && d.kernel.ReadOnly()
 }
 
 func errReadOnly(op, dir string) error {
-	return remote.E(op, dir, remote.ReadOnly, errors.New("it is mounted read-only")).WithHint("mount -o remount,rw makes it writable")
+	return remote.E(op, dir, remote.ReadOnly, errors.New("it is mounted read-only")).
+		WithHint("mount -o remount,rw makes it writable")
 }
 
-// Remount changes a mount that is in use: first everything is checked, then the kernel's flags change, then limits. Before the kernel refuses writes, and after, all that was written is
-// brought into the store; what the daemon does by itself (facts of what was uploaded last, the age of the trash) goes on. Errors: Invalid (a setting that cannot change has another
-// value), Unsupported (a mount that began read-only becomes writable by a new one alone), Busy (files are open for writing), Permission (only root may change flags).
+// Remount changes a mount that is in use: first everything is checked, then the kernel's flags
+// change, then limits. Before the kernel refuses writes, and after, all that was written is brought
+// into the store; what the daemon does by itself (facts of what was uploaded last, the age of the
+// trash) goes on. Errors: Invalid (a setting that cannot change has another value), Unsupported (a
+// mount that began read-only becomes writable by a new one alone), Busy (files are open for
+// writing), Permission (only root may change flags).
 func (d *Daemon) Remount(ctx context.Context, r control.Remount) error {
 	const op = "remount"
 	for _, name := range slices.Sorted(maps.Keys(r.Same)) {
@@ -61,7 +66,14 @@ func (d *Daemon) Remount(ctx context.Context, r control.Remount) error {
 	if d.lib == nil {
 		return remote.E(op, d.opt.Dir, remote.Interrupted, errors.New("the library is closed"))
 	}
-	d.lib.adjust(engine.Adjustment{Background: r.Background, Trash: r.Trash, UploadTimeout: r.AppendTimeout, CacheBytes: r.CacheSize})
+	d.lib.adjust(
+		engine.Adjustment{
+			Background:    r.Background,
+			Trash:         r.Trash,
+			UploadTimeout: r.AppendTimeout,
+			CacheBytes:    r.CacheSize,
+		},
+	)
 	return nil
 }
 

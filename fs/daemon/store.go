@@ -18,15 +18,20 @@ import (
 	"mediafs/remote/transport"
 )
 
-// openStore opens the library at opt.Store, within opt.ConnectTimeout; an empty place becomes a new library, one with other objects only when
-// opt.Create says so. Its requests are counted by classify.
+// openStore opens the library at opt.Store, within opt.ConnectTimeout; an empty place becomes a new
+// library, one with other objects only when opt.Create says so. Its requests are counted by
+// classify.
 func openStore(ctx context.Context, opt Options, counter *transport.Counter) (*bucket.Store, []string, error) {
 	all := ctx
 	ctx, cancel := context.WithTimeout(ctx, opt.ConnectTimeout)
 	defer cancel()
 	b, err := open.URL(ctx, withProfile(opt.Store, opt.Profile), open.Options{
 		Transport: transport.Options{
-			UserAgent: "mediafs/" + opt.Version, Stall: opt.StallTimeout, HeaderTimeout: opt.AnswerTimeout, Counter: counter, Classify: classify,
+			UserAgent:     "mediafs/" + opt.Version,
+			Stall:         opt.StallTimeout,
+			HeaderTimeout: opt.AnswerTimeout,
+			Counter:       counter,
+			Classify:      classify,
 		},
 	})
 	if err != nil {
@@ -101,10 +106,12 @@ func openLibrary(ctx context.Context, b object.Bucket, opt Options) (*bucket.Sto
 	return s, nil, err
 }
 
-// probeName is the file in the catalog directory that has what was found out of the store. Losing it costs some requests.
+// probeName is the file in the catalog directory that has what was found out of the store. Losing
+// it costs some requests.
 const probeName = "probed"
 
-// probeVersion changes when a probe tries more than those before did: what an older one found out is then not enough.
+// probeVersion changes when a probe tries more than those before did: what an older one found out
+// is then not enough.
 const probeVersion = 3
 
 // A noted is what the file says. Before version 2 it was the URL alone.
@@ -114,15 +121,19 @@ type noted struct {
 	Habits  object.Habits `json:"habits"`
 }
 
-// probe tries once for each store and catalog directory whether the store keeps its word: everything rests on that. A slow line gets more time for it than
-// it has to be reached: some megabytes are moved.
+// probe tries once for each store and catalog directory whether the store keeps its word:
+// everything rests on that. A slow line gets more time for it than it has to be reached: some
+// megabytes are moved.
 func probe(ctx context.Context, s *bucket.Store, opt Options) error {
 	if opt.ReadOnly {
 		return nil
 	}
 	name := filepath.Join(opt.CatalogDir, probeName)
 	var n noted
-	if b, err := os.ReadFile(name); err == nil && json.Unmarshal(b, &n) == nil && n.Version == probeVersion && n.Store == s.Facts().URL {
+	if b, err := os.ReadFile(
+		name,
+	); err == nil && json.Unmarshal(b, &n) == nil && n.Version == probeVersion &&
+		n.Store == s.Facts().URL {
 		s.SetHabits(n.Habits)
 		return nil
 	}
@@ -150,5 +161,8 @@ func lockText(l object.Lock) string {
 	case l.Mode == "":
 		return "the bucket has Object Lock, without a retention of its own: what the library deletes keeps its room until " + then
 	}
-	return fmt.Sprintf("the bucket has Object Lock (%s, %d days): what the library deletes keeps its room until that time is over and %s", l.Mode, l.Days, then)
+	return fmt.Sprintf(
+		"the bucket has Object Lock (%s, %d days): what the library deletes keeps its room until that time is over and %s",
+		l.Mode, l.Days, then,
+	)
 }

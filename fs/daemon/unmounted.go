@@ -28,7 +28,8 @@ type Library struct {
 func OpenLibrary(ctx context.Context, opt Options) (*Library, error) {
 	opt = opt.withDefaults()
 	opt.existing, opt.NoFacts = true, true
-	// How long the trash is kept is for the mount to say: nothing in it is too old for a command, and what the command deletes goes there.
+	// How long the trash is kept is for the mount to say: nothing in it is too old for a command,
+	// and what the command deletes goes there.
 	opt.Trash, opt.NoTrash = 100*365*24*time.Hour, false
 	if err := opt.CheckPlaces(); err != nil {
 		return nil, err
@@ -48,8 +49,11 @@ func OpenLibrary(ctx context.Context, opt Options) (*Library, error) {
 	return &Library{opt: opt, lock: lock, p: p}, nil
 }
 
-// Media carries out a request in the name of the user of this process, as control.Client.Media does through a daemon.
-func (l *Library) Media(ctx context.Context, verb string, r control.MediaRequest, each func(control.MediaAnswer) error) error {
+// Media carries out a request in the name of the user of this process, as control.Client.Media does
+// through a daemon.
+func (l *Library) Media(
+	ctx context.Context, verb string, r control.MediaRequest, each func(control.MediaAnswer) error,
+) error {
 	me := vfs.Caller{UID: uint32(os.Geteuid()), GID: uint32(os.Getegid()), PID: uint32(os.Getpid())}
 	return (&control.Media{Library: l.p.media(), Now: time.Now}).Answer(ctx, me, verb, &r, each)
 }
@@ -76,8 +80,13 @@ func (l *Library) Close() error {
 	var last control.Status
 	l.p.describe(&last)
 	if !last.Pending.None() {
-		err = remote.E("close", l.opt.Store, remote.Unavailable, fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
-			ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, l.opt.CatalogDir))
+		err = remote.E(
+			"close",
+			l.opt.Store,
+			remote.Unavailable,
+			fmt.Errorf("%w: %d files (%d bytes) and %d changes are kept in %s",
+				ErrPending, last.Pending.Files, last.Pending.Bytes, last.Pending.Operations, l.opt.CatalogDir),
+		)
 	}
 	return errors.Join(err, l.lock.Close())
 }

@@ -13,10 +13,12 @@ import (
 	"mediafs/remote"
 )
 
-// ServeWorker is what a Worker's child does with its standard input and output: it extracts facts of one media after another, until in
-// ends. It never opens a file. An error means that the two did not understand each other.
+// ServeWorker is what a Worker's child does with its standard input and output: it extracts facts
+// of one media after another, until in ends. It never opens a file. An error means that the two did
+// not understand each other.
 //
-// It exits the process by itself when one media took it twice the time that its parent would have killed it after.
+// It exits the process by itself when one media took it twice the time that its parent would have
+// killed it after.
 func ServeWorker(in io.Reader, out io.Writer) error {
 	if err := writeFrame(out, frameHello, []byte(strconv.Itoa(Version))); err != nil {
 		return remote.E("serve facts", "", remote.Other, err)
@@ -49,7 +51,9 @@ func serveOne(in io.Reader, out io.Writer, m wireMedia) error {
 
 	var a wireAnswer
 	var err error
-	a.Facts, a.Document, err = Extract(context.Background(), Source{ReaderAt: wireSource{in, out}, Size: m.Size, Name: m.Name}, m.Limits)
+	a.Facts, a.Document, err = Extract(
+		context.Background(), Source{ReaderAt: wireSource{in, out}, Size: m.Size, Name: m.Name}, m.Limits,
+	)
 	if err != nil {
 		if !errors.Is(err, errElsewhere) {
 			return err

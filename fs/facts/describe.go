@@ -12,10 +12,12 @@ import (
 	"mediafs/remote"
 )
 
-// maxXMP bounds a packet of XMP. A JPEG has room for 64 KiB; programs that keep their whole history write hundreds.
+// maxXMP bounds a packet of XMP. A JPEG has room for 64 KiB; programs that keep their whole history
+// write hundreds.
 const maxXMP = 2 << 20
 
-// Namespaces whose fields are facts. The document has all others too, under the last part of theirs.
+// Namespaces whose fields are facts. The document has all others too, under the last part of
+// theirs.
 const (
 	nsRDF       = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
 	nsDC        = "http://purl.org/dc/elements/1.1/"
@@ -46,8 +48,9 @@ var prefixes = map[string]string{
 	"http://www.metadataworkinggroup.com/schemas/regions/": "mwg-rs",
 }
 
-// parseXMP reads a packet: the properties of its descriptions by prefix and name, of which lists are lists, and of languages
-// the default one is taken. Structures are walked into for their texts, under the name of the outer property and theirs.
+// parseXMP reads a packet: the properties of its descriptions by prefix and name, of which lists
+// are lists, and of languages the default one is taken. Structures are walked into for their texts,
+// under the name of the outer property and theirs.
 func parseXMP(p []byte) (tagMap, error) {
 	const deepest = 32 // of elements within each other: structures of structures of lists
 	m := tagMap{}
@@ -85,7 +88,8 @@ func parseXMP(p []byte) (tagMap, error) {
 				l.path = join(l.path, xmpName(t.Name))
 			}
 			for _, a := range t.Attr {
-				if a.Name.Space != "" && a.Name.Space != "xmlns" && a.Name.Space != nsRDF && a.Name.Space != "xml" && a.Name.Space != "adobe:ns:meta/" {
+				if a.Name.Space != "" && a.Name.Space != "xmlns" && a.Name.Space != nsRDF && a.Name.Space != "xml" &&
+					a.Name.Space != "adobe:ns:meta/" {
 					m.add(join(l.path, xmpName(a.Name)), a.Value)
 				}
 				if a.Name.Space == nsRDF && a.Name.Local == "resource" && l.path != "" {
@@ -176,7 +180,12 @@ func (x *extraction) xmp(p []byte) error {
 	setFloat(&f.Exposure, m.float("exif:ExposureTime"))
 	setFloat(&f.Aperture, m.float("exif:FNumber"))
 	setFloat(&f.FocalLength, m.float("exif:FocalLength"))
-	if lat, long := xmpDegrees(m.text("exif:GPSLatitude")), xmpDegrees(m.text("exif:GPSLongitude")); finite(lat) && finite(long) && f.Place == nil {
+	if lat, long := xmpDegrees(
+		m.text("exif:GPSLatitude"),
+	), xmpDegrees(
+		m.text("exif:GPSLongitude"),
+	); finite(lat) && finite(long) &&
+		f.Place == nil {
 		f.Place = &remote.Place{Latitude: lat, Longitude: long}
 		if alt := m.float("exif:GPSAltitude"); finite(alt) {
 			if m.text("exif:GPSAltitudeRef") == "1" {

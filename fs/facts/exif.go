@@ -159,7 +159,8 @@ func (x *extraction) mergeCamera(m tagMap) {
 	x.exifTaken(m)
 }
 
-// mergeCaptions takes over the texts that EXIF has room for. They are the last to be believed: cameras fill them with their own names.
+// mergeCaptions takes over the texts that EXIF has room for. They are the last to be believed:
+// cameras fill them with their own names.
 func (x *extraction) mergeCaptions(m tagMap) {
 	f := &x.facts
 	setText(&f.Title, utf16Tag(m, "XPTitle"))
@@ -229,7 +230,8 @@ func (x *extraction) exifPlace(m tagMap) {
 	}
 }
 
-// exifTaken finds when the picture was taken, and in which zone: as the camera says; else as its clock differs from that of its satellites.
+// exifTaken finds when the picture was taken, and in which zone: as the camera says; else as its
+// clock differs from that of its satellites.
 func (x *extraction) exifTaken(m tagMap) {
 	clock, sub, zone := m.text("DateTimeOriginal"), "SubSecTimeOriginal", m.text("OffsetTimeOriginal")
 	if clock == "" {
@@ -256,8 +258,9 @@ func (x *extraction) exifTaken(m tagMap) {
 	x.took(t, false)
 }
 
-// subSeconds is the fraction of a second of a field. The library makes a number of its digits, so that 05 and 5 are one: where that is in doubt, the
-// field is looked up among the first bytes again, where it lies in its entry.
+// subSeconds is the fraction of a second of a field. The library makes a number of its digits, so
+// that 05 and 5 are one: where that is in doubt, the field is looked up among the first bytes
+// again, where it lies in its entry.
 func (x *extraction) subSeconds(m tagMap, name string) time.Duration {
 	n := m.number(name)
 	if n <= 0 || n > 999_999_999 {
@@ -292,7 +295,8 @@ func inZone(t time.Time, loc *time.Location) time.Time {
 	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), loc)
 }
 
-// parseClock reads "2023:07:14 18:30:45", with any of the signs that are used between, and without a zone.
+// parseClock reads "2023:07:14 18:30:45", with any of the signs that are used between, and without
+// a zone.
 func parseClock(s string) (time.Time, bool) {
 	var n [6]int
 	i, digits := 0, 0
@@ -324,7 +328,9 @@ func parseClock(s string) (time.Time, bool) {
 }
 
 func clockOf(n [6]int) (time.Time, bool) {
-	if n[0] < firstYear || n[0] > lastYear || n[1] < 1 || n[1] > 12 || n[2] < 1 || n[2] > 31 || n[3] > 24 || n[4] > 59 || n[5] > 60 {
+	if n[0] < firstYear || n[0] > lastYear || n[1] < 1 || n[1] > 12 || n[2] < 1 || n[2] > 31 || n[3] > 24 ||
+		n[4] > 59 ||
+		n[5] > 60 {
 		return time.Time{}, false
 	}
 	return time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC), true
@@ -354,7 +360,8 @@ func parseZone(s string) (*time.Location, bool) {
 	return time.FixedZone("", off), true
 }
 
-// parseTime reads a time with a date, fractions and zone as far as they are there, as XMP, IPTC and films write it.
+// parseTime reads a time with a date, fractions and zone as far as they are there, as XMP, IPTC and
+// films write it.
 func parseTime(s string) (t time.Time, zone, ok bool) {
 	s = strings.TrimSpace(s)
 	if len(s) < 10 {

@@ -10,7 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// Version is the number of the rules by which facts are read. It grows when the same bytes give other facts than before.
+// Version is the number of the rules by which facts are read. It grows when the same bytes give
+// other facts than before.
 const Version = 1
 
 // A Source is a media whose facts are wanted.
@@ -42,8 +43,10 @@ func (l Limits) withDefaults() Limits {
 
 // Extract reads the facts of a media. The document is nil when there is nothing for it.
 //
-// An error means that the source could not be read, or that ctx ended: trying again later may give more. Bytes that make no sense are no error: what could
-// be read is returned, with MediaFacts.Error. Extract panics for no bytes, but some may take it long, or much memory: it ends with ctx at the next read only.
+// An error means that the source could not be read, or that ctx ended: trying again later may give
+// more. Bytes that make no sense are no error: what could be read is returned, with
+// MediaFacts.Error. Extract panics for no bytes, but some may take it long, or much memory: it ends
+// with ctx at the next read only.
 func Extract(ctx context.Context, src Source, limits Limits) (remote.MediaFacts, *remote.FactsDocument, error) {
 	limits = limits.withDefaults()
 	x := &extraction{

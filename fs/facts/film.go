@@ -15,8 +15,9 @@ import (
 	"mediafs/remote"
 )
 
-// A filmReader reads the boxes of MP4, QuickTime and their kin: of the index only headers, whose places follow from one another. Boxes are
-// visited where the formats have them and nowhere else, so that depth is bounded by this file; their number is by maxBoxes.
+// A filmReader reads the boxes of MP4, QuickTime and their kin: of the index only headers, whose
+// places follow from one another. Boxes are visited where the formats have them and nowhere else,
+// so that depth is bounded by this file; their number is by maxBoxes.
 type filmReader struct {
 	x     *extraction
 	boxes int
@@ -62,7 +63,8 @@ func (x *extraction) film() error {
 	return err
 }
 
-// walk calls f for each box from off to end. A box that says it is longer than what it lies in is cut; f decides by errors alone.
+// walk calls f for each box from off to end. A box that says it is longer than what it lies in is
+// cut; f decides by errors alone.
 func (r *filmReader) walk(off, end int64, f func(kind string, off, end int64) error) error {
 	for off+8 <= end {
 		if r.boxes++; r.boxes > maxBoxes {
@@ -177,7 +179,8 @@ func (r *filmReader) moov(kind string, off, end int64) error {
 	return nil
 }
 
-// header reads what the headers of movie and media begin with: when it was made, units a second, length in them.
+// header reads what the headers of movie and media begin with: when it was made, units a second,
+// length in them.
 func (r *filmReader) header(off int64) (made time.Time, scale uint32, duration uint64, err error) {
 	b, err := r.x.w.upTo(off, 32)
 	if err != nil || len(b) < 20 {
@@ -188,9 +191,21 @@ func (r *filmReader) header(off int64) (made time.Time, scale uint32, duration u
 		if len(b) < 32 {
 			return time.Time{}, 0, 0, io.ErrUnexpectedEOF
 		}
-		seconds, scale, duration = binary.BigEndian.Uint64(b[4:]), binary.BigEndian.Uint32(b[20:]), binary.BigEndian.Uint64(b[24:])
+		seconds, scale, duration = binary.BigEndian.Uint64(
+			b[4:],
+		), binary.BigEndian.Uint32(
+			b[20:],
+		), binary.BigEndian.Uint64(
+			b[24:],
+		)
 	} else {
-		seconds, scale, duration = uint64(binary.BigEndian.Uint32(b[4:])), binary.BigEndian.Uint32(b[12:]), uint64(binary.BigEndian.Uint32(b[16:]))
+		seconds, scale, duration = uint64(
+			binary.BigEndian.Uint32(b[4:]),
+		), binary.BigEndian.Uint32(
+			b[12:],
+		), uint64(
+			binary.BigEndian.Uint32(b[16:]),
+		)
 	}
 	const from1904 = 2082844800 // seconds until 1970
 	switch {
@@ -290,10 +305,14 @@ func (r *filmReader) trak(t *track, kind string, off, end int64) error {
 	return nil
 }
 
-// turn is the EXIF orientation of a matrix of 16.16 numbers: quarter turns; all others show as they are.
+// turn is the EXIF orientation of a matrix of 16.16 numbers: quarter turns; all others show as they
+// are.
 func turn(b []byte) int {
 	const one = 1 << 16
-	m := [4]int32{int32(binary.BigEndian.Uint32(b)), int32(binary.BigEndian.Uint32(b[4:])), int32(binary.BigEndian.Uint32(b[12:])), int32(binary.BigEndian.Uint32(b[16:]))}
+	m := [4]int32{
+		int32(binary.BigEndian.Uint32(b)), int32(binary.BigEndian.Uint32(b[4:])),
+		int32(binary.BigEndian.Uint32(b[12:])), int32(binary.BigEndian.Uint32(b[16:])),
+	}
 	switch m {
 	case [4]int32{one, 0, 0, one}:
 		return 1
@@ -394,17 +413,71 @@ func elementary(b []byte) (codec string, channels int) {
 
 // objectTypes are MPEG-4's numbers of codecs.
 var objectTypes = map[byte]string{
-	0x40: "aac", 0x66: "aac", 0x67: "aac", 0x68: "aac", 0x69: "mp3", 0x6b: "mp3", 0xa5: "ac3", 0xa6: "eac3", 0xa9: "dts", 0xad: "opus",
+	0x40: "aac",
+	0x66: "aac",
+	0x67: "aac",
+	0x68: "aac",
+	0x69: "mp3",
+	0x6b: "mp3",
+	0xa5: "ac3",
+	0xa6: "eac3",
+	0xa9: "dts",
+	0xad: "opus",
 }
 
 // filmCodecs are ffprobe's names of the four letters by which films say how they are coded.
 var filmCodecs = map[string]string{
-	"avc1": "h264", "avc3": "h264", "dva1": "h264", "dvav": "h264", "hvc1": "hevc", "hev1": "hevc", "dvh1": "hevc", "dvhe": "hevc", "vvc1": "vvc",
-	"av01": "av1", "vp08": "vp8", "vp09": "vp9", "mp4v": "mpeg4", "s263": "h263", "h263": "h263", "jpeg": "mjpeg", "mjpa": "mjpeg", "mjp2": "jpeg2000",
-	"apch": "prores", "apcn": "prores", "apcs": "prores", "apco": "prores", "ap4h": "prores", "ap4x": "prores", "AVdn": "dnxhd", "AVdh": "dnxhd",
-	"dvc ": "dvvideo", "dvcp": "dvvideo", "dvpp": "dvvideo", "rle ": "qtrle", "SVQ1": "svq1", "SVQ3": "svq3", "cvid": "cinepak", "png ": "png",
-	"mp4a": "aac", ".mp3": "mp3", "ac-3": "ac3", "ec-3": "eac3", "alac": "alac", "Opus": "opus", "fLaC": "flac", "samr": "amr_nb", "sawb": "amr_wb",
-	"lpcm": "pcm_s16le", "in24": "pcm_s24be", "in32": "pcm_s32be", "fl32": "pcm_f32be", "ulaw": "pcm_mulaw", "alaw": "pcm_alaw", "ima4": "adpcm_ima_qt", "dtsc": "dts",
+	"avc1": "h264",
+	"avc3": "h264",
+	"dva1": "h264",
+	"dvav": "h264",
+	"hvc1": "hevc",
+	"hev1": "hevc",
+	"dvh1": "hevc",
+	"dvhe": "hevc",
+	"vvc1": "vvc",
+	"av01": "av1",
+	"vp08": "vp8",
+	"vp09": "vp9",
+	"mp4v": "mpeg4",
+	"s263": "h263",
+	"h263": "h263",
+	"jpeg": "mjpeg",
+	"mjpa": "mjpeg",
+	"mjp2": "jpeg2000",
+	"apch": "prores",
+	"apcn": "prores",
+	"apcs": "prores",
+	"apco": "prores",
+	"ap4h": "prores",
+	"ap4x": "prores",
+	"AVdn": "dnxhd",
+	"AVdh": "dnxhd",
+	"dvc ": "dvvideo",
+	"dvcp": "dvvideo",
+	"dvpp": "dvvideo",
+	"rle ": "qtrle",
+	"SVQ1": "svq1",
+	"SVQ3": "svq3",
+	"cvid": "cinepak",
+	"png ": "png",
+	"mp4a": "aac",
+	".mp3": "mp3",
+	"ac-3": "ac3",
+	"ec-3": "eac3",
+	"alac": "alac",
+	"Opus": "opus",
+	"fLaC": "flac",
+	"samr": "amr_nb",
+	"sawb": "amr_wb",
+	"lpcm": "pcm_s16le",
+	"in24": "pcm_s24be",
+	"in32": "pcm_s32be",
+	"fl32": "pcm_f32be",
+	"ulaw": "pcm_mulaw",
+	"alaw": "pcm_alaw",
+	"ima4": "adpcm_ima_qt",
+	"dtsc": "dts",
 }
 
 func (r *filmReader) finish() {

@@ -10,7 +10,8 @@ import (
 // maxTag bounds one text among the tags of a film or sound.
 const maxTag = 64 << 10
 
-// udta has user data: QuickTime's texts, whose kinds begin with a copyright sign, or a metadata box.
+// udta has user data: QuickTime's texts, whose kinds begin with a copyright sign, or a metadata
+// box.
 func (r *filmReader) udta(kind string, off, end int64) error {
 	switch {
 	case kind == "meta":
@@ -45,7 +46,8 @@ func (r *filmReader) udta(kind string, off, end int64) error {
 	return nil
 }
 
-// meta has items by kind (iTunes) or by number of a key (QuickTime). In MP4 a word of flags comes first, in QuickTime none.
+// meta has items by kind (iTunes) or by number of a key (QuickTime). In MP4 a word of flags comes
+// first, in QuickTime none.
 func (r *filmReader) meta(off, end int64) error {
 	if b, err := r.x.w.upTo(off, 8); err == nil && len(b) == 8 && string(b[4:8]) != "hdlr" {
 		off += 4
@@ -133,7 +135,8 @@ func (r *filmReader) data(name string, off, end int64) error {
 	return nil
 }
 
-// itemName writes kinds in UTF-8: they are in Mac OS Roman, of which only the copyright sign occurs.
+// itemName writes kinds in UTF-8: they are in Mac OS Roman, of which only the copyright sign
+// occurs.
 func itemName(kind string) string {
 	return latin1([]byte(kind))
 }

@@ -59,7 +59,10 @@ func TestTypesAndClasses(t *testing.T) {
 	} {
 		mediaType := typeOf([]byte(c.head), c.name)
 		if class := classOf(mediaType, c.name); mediaType != c.mediaType || class != c.class {
-			t.Errorf("%q named %s is %s, %s; want %s, %s", c.head[:min(len(c.head), 24)], c.name, mediaType, class, c.mediaType, c.class)
+			t.Errorf(
+				"%q named %s is %s, %s; want %s, %s", c.head[:min(len(c.head), 24)], c.name, mediaType, class,
+				c.mediaType, c.class,
+			)
 		}
 	}
 	for mediaType, class := range classes {
@@ -76,7 +79,8 @@ func TestTypesAndClasses(t *testing.T) {
 	}
 }
 
-// tiffOf makes a TIFF file of texts by their tags: those of the first directory, of EXIF's and of GPS's. Values are texts, or bytes ready to be put.
+// tiffOf makes a TIFF file of texts by their tags: those of the first directory, of EXIF's and of
+// GPS's. Values are texts, or bytes ready to be put.
 func tiffOf(order binary.AppendByteOrder, main, exif map[uint16]string) []byte {
 	b := []byte("MM\x00*")
 	if order.String() == "LittleEndian" {
@@ -119,7 +123,10 @@ func tiffOf(order binary.AppendByteOrder, main, exif map[uint16]string) []byte {
 
 func TestEXIFTimes(t *testing.T) {
 	jpeg := func(tiff []byte) []byte {
-		return append(append([]byte{0xff, 0xd8}, app1(append([]byte("Exif\x00\x00"), tiff...))...), 0xff, 0xda, 0, 2, 0, 0xff, 0xd9)
+		return append(
+			append([]byte{0xff, 0xd8}, app1(append([]byte("Exif\x00\x00"), tiff...))...), 0xff, 0xda, 0, 2, 0, 0xff,
+			0xd9,
+		)
 	}
 	for _, c := range []struct {
 		sub, zone string
@@ -145,7 +152,9 @@ func TestEXIFTimes(t *testing.T) {
 		}
 	}
 	x := &extraction{}
-	x.mergeCamera(tagMap{"DateTimeOriginal": "2023:07:14 18:32:45", "GPSDateStamp": "2023:07:14", "GPSTimeStamp": "13:00:01"})
+	x.mergeCamera(
+		tagMap{"DateTimeOriginal": "2023:07:14 18:32:45", "GPSDateStamp": "2023:07:14", "GPSTimeStamp": "13:00:01"},
+	)
 	if _, off := x.facts.Taken.Zone(); off != 5*3600+1800 || !x.facts.TakenZone {
 		t.Errorf("by the satellites: %v", x.facts.Taken)
 	}
@@ -172,7 +181,8 @@ func TestXMP(t *testing.T) {
 		t.Fatal(err)
 	}
 	f := x.facts
-	if f.Title != "One" || !slices.Equal(f.Keywords, []string{"a", "b"}) || f.Rating != 8 || !f.Taken.Equal(at("2020-02-03T04:05:06.7-02:00")) {
+	if f.Title != "One" || !slices.Equal(f.Keywords, []string{"a", "b"}) || f.Rating != 8 ||
+		!f.Taken.Equal(at("2020-02-03T04:05:06.7-02:00")) {
 		t.Errorf("%+v", f)
 	}
 	if p := f.Place; p == nil || fmt.Sprintf("%.4f %.4f", p.Latitude, p.Longitude) != "-38.7139 -9.1394" {
@@ -186,8 +196,11 @@ func TestXMP(t *testing.T) {
 	z := zlib.NewWriter(&packed)
 	_, _ = z.Write([]byte(packet))
 	_ = z.Close()
-	png := slices.Concat([]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", []byte{0, 0, 1, 0, 0, 0, 1, 0, 8, 2, 0, 0, 0}), bytes.Repeat(chunk("IDAT", make([]byte, 8192)), 64),
-		chunk("iTXt", append([]byte("XML:com.adobe.xmp\x00\x01\x00\x00\x00"), packed.Bytes()...)), chunk("IEND", nil))
+	png := slices.Concat(
+		[]byte("\x89PNG\r\n\x1a\n"), chunk("IHDR", []byte{0, 0, 1, 0, 0, 0, 1, 0, 8, 2, 0, 0, 0}),
+		bytes.Repeat(chunk("IDAT", make([]byte, 8192)), 64),
+		chunk("iTXt", append([]byte("XML:com.adobe.xmp\x00\x01\x00\x00\x00"), packed.Bytes()...)), chunk("IEND", nil),
+	)
 	if f := factsOf(t, png, "a.png"); f.Title != "One" || f.Width != 256 || f.Error != "" {
 		t.Errorf("in a PNG, behind the picture: %+v", f)
 	}
@@ -198,7 +211,9 @@ func TestID3Versions(t *testing.T) {
 	sound := bytes.Repeat(append(frame, make([]byte, 413)...), 100)
 	tag := func(version byte, frames []byte) []byte {
 		n := len(frames)
-		return append([]byte{'I', 'D', '3', version, 0, 0, byte(n >> 21), byte(n >> 14 & 127), byte(n >> 7 & 127), byte(n & 127)}, frames...)
+		return append(
+			[]byte{'I', 'D', '3', version, 0, 0, byte(n >> 21), byte(n >> 14 & 127), byte(n >> 7 & 127), byte(n & 127)},
+			frames...)
 	}
 	v22 := func(id, s string) []byte { return append(append([]byte(id), 0, 0, byte(len(s)+1), 0), s...) }
 	v24 := func(id, s string) []byte { return append(append([]byte(id), 0, 0, 0, byte(len(s)+1), 0, 0, 3), s...) }
@@ -208,12 +223,23 @@ func TestID3Versions(t *testing.T) {
 	copy(v1[93:], "1999")
 	v1[126], v1[127] = 7, 17
 
-	f := factsOf(t, slices.Concat(tag(2, slices.Concat(v22("TT2", "Two"), v22("TRK", "2/9"), v22("TCO", "(17)"))), sound), "a.mp3")
-	if f.Title != "Two" || f.Track != 2 || f.Tracks != 9 || f.Genre != "Rock" || f.BitRate != 128000 || int(f.Duration*100) != 260 {
+	f := factsOf(
+		t, slices.Concat(tag(2, slices.Concat(v22("TT2", "Two"), v22("TRK", "2/9"), v22("TCO", "(17)"))), sound),
+		"a.mp3",
+	)
+	if f.Title != "Two" || f.Track != 2 || f.Tracks != 9 || f.Genre != "Rock" || f.BitRate != 128000 ||
+		int(f.Duration*100) != 260 {
 		t.Errorf("2.2: %+v", f)
 	}
 	popm := append([]byte("POPM\x00\x00\x00\x05\x00\x00a@b\x00"), 196)
-	f = factsOf(t, slices.Concat(tag(4, slices.Concat(v24("TIT2", "Vier ü"), v24("TDRC", "2020-01-02"), v24("TPE1", "A\x00B"), popm)), sound, v1), "a.mp3")
+	f = factsOf(
+		t,
+		slices.Concat(
+			tag(4, slices.Concat(v24("TIT2", "Vier ü"), v24("TDRC", "2020-01-02"), v24("TPE1", "A\x00B"), popm)), sound,
+			v1,
+		),
+		"a.mp3",
+	)
 	if f.Title != "Vier ü" || f.Year != 2020 || f.Creator != "A; B" || f.Rating != 8 || f.Track != 7 {
 		t.Errorf("2.4: %+v", f)
 	}
@@ -241,9 +267,13 @@ func TestRIFFInfo(t *testing.T) {
 		return b
 	}
 	format := "\x01\x00\x02\x00\x80\xbb\x00\x00\x00\xee\x02\x00\x04\x00\x10\x00" // PCM, stereo, 48,000 Hz, 16 bits
-	wav := "WAVE" + chunk("fmt ", format) + chunk("data", strings.Repeat("\x00", 96_000)) + chunk("LIST", "INFO"+chunk("INAM", "odd")+chunk("IART", "Who")+chunk("ICRD", "2001-02-03"))
+	wav := "WAVE" + chunk("fmt ", format) + chunk(
+		"data", strings.Repeat("\x00", 96_000),
+	) + chunk("LIST", "INFO"+chunk("INAM", "odd")+chunk("IART", "Who")+chunk("ICRD", "2001-02-03"))
 	f := factsOf(t, []byte(chunk("RIFF", wav)), "a.wav")
-	if f.Title != "odd" || f.Creator != "Who" || f.Year != 2001 || f.Duration != 0.5 || f.Channels != 2 || f.SampleRate != 48000 || f.Error != "" {
+	if f.Title != "odd" || f.Creator != "Who" || f.Year != 2001 || f.Duration != 0.5 || f.Channels != 2 ||
+		f.SampleRate != 48000 ||
+		f.Error != "" {
 		t.Errorf("%+v", f)
 	}
 	// A recorder that lost its power does not know how long it was.
@@ -253,7 +283,8 @@ func TestRIFFInfo(t *testing.T) {
 	}
 }
 
-// TestPDFStreams reads a document whose objects and index are in streams, as most programs write them.
+// TestPDFStreams reads a document whose objects and index are in streams, as most programs write
+// them.
 func TestPDFStreams(t *testing.T) {
 	deflate := func(s []byte) []byte {
 		var b bytes.Buffer
@@ -276,9 +307,19 @@ func TestPDFStreams(t *testing.T) {
 	packed := deflate([]byte(heads + bodies))
 	doc := "%PDF-1.5\n"
 	stream := len(doc)
-	doc += fmt.Sprintf("5 0 obj\n<</Type/ObjStm/N 4/First %d/Filter/FlateDecode/Length %d>>\nstream\r\n%s\nendstream\nendobj\n", len(heads), len(packed), packed)
+	doc += fmt.Sprintf(
+		"5 0 obj\n<</Type/ObjStm/N 4/First %d/Filter/FlateDecode/Length %d>>\nstream\r\n%s\nendstream\nendobj\n",
+		len(heads), len(packed), packed,
+	)
 	index := len(doc)
-	rows := [][]byte{{0, 0, 0, 0}, {2, 0, 5, 0}, {2, 0, 5, 1}, {2, 0, 5, 2}, {2, 0, 5, 3}, {1, byte(stream >> 8), byte(stream), 0}}
+	rows := [][]byte{
+		{0, 0, 0, 0},
+		{2, 0, 5, 0},
+		{2, 0, 5, 1},
+		{2, 0, 5, 2},
+		{2, 0, 5, 3},
+		{1, byte(stream >> 8), byte(stream), 0},
+	}
 	var filtered, above []byte
 	above = make([]byte, 4)
 	for _, r := range rows {
@@ -289,12 +330,17 @@ func TestPDFStreams(t *testing.T) {
 		above = r
 	}
 	packed = deflate(filtered)
-	doc += fmt.Sprintf("6 0 obj\n<</Type/XRef/Size 6/W[1 2 1]/Root 1 0 R/Info 4 0 R/Filter/FlateDecode/DecodeParms<</Predictor 12/Columns 4>>/Length %d>>\nstream\n%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n", len(packed), packed, index)
+	doc += fmt.Sprintf(
+		"6 0 obj\n<</Type/XRef/Size 6/W[1 2 1]/Root 1 0 R/Info 4 0 R/Filter/FlateDecode/DecodeParms<</Predictor 12/Columns 4>>/Length %d>>\nstream\n%s\nendstream\nendobj\nstartxref\n%d\n%%%%EOF\n",
+		len(packed), packed, index,
+	)
 	f, d, err := inProcess(t.Context(), sourceOf([]byte(doc), "a.pdf"))
 	if err != nil || f.Error != "" {
 		t.Fatal(err, f.Error)
 	}
-	if f.Pages != 7 || f.Title != "Ü" || f.Creator != "A(b)ä" || !slices.Equal(f.Keywords, []string{"x", "y"}) || !f.Taken.IsZero() || f.Year != 0 {
+	if f.Pages != 7 || f.Title != "Ü" || f.Creator != "A(b)ä" || !slices.Equal(f.Keywords, []string{"x", "y"}) ||
+		!f.Taken.IsZero() ||
+		f.Year != 0 {
 		t.Errorf("%+v", f)
 	}
 	if d.Tags["CreationDate"] != "2020-01-02T03:04:05+01:30" || fmt.Sprint(d.Tags["PageSizes"]) != "[612 x 792 pt]" {
@@ -339,8 +385,11 @@ func TestFragments(t *testing.T) {
 		}
 		return b
 	}
-	film := slices.Concat(box("ftyp", []byte("iso5\x00\x00\x00\x00iso5")),
-		box("moov", box("mvhd", long(0, 0, 0, 1000, 0), make([]byte, 80)), box("mvex", box("mehd", long(0, 12_500)))), bytes.Repeat(box("moof"), 3))
+	film := slices.Concat(
+		box("ftyp", []byte("iso5\x00\x00\x00\x00iso5")),
+		box("moov", box("mvhd", long(0, 0, 0, 1000, 0), make([]byte, 80)), box("mvex", box("mehd", long(0, 12_500)))),
+		bytes.Repeat(box("moof"), 3),
+	)
 	if f := factsOf(t, film, "a.mp4"); f.Duration != 12.5 || f.Error != "" || !f.Taken.Equal(time.Time{}) {
 		t.Errorf("%+v", f)
 	}

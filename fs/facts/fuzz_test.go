@@ -11,7 +11,8 @@ import (
 	"mediafs/remote"
 )
 
-// FuzzExtract looks for bytes that Extract panics for, takes long for, or makes facts of that the model does not allow.
+// FuzzExtract looks for bytes that Extract panics for, takes long for, or makes facts of that the
+// model does not allow.
 func FuzzExtract(f *testing.F) {
 	for name := range known {
 		f.Add(readMedia(f, name), name)
@@ -54,10 +55,14 @@ func checkModel(t testing.TB, f remote.MediaFacts, doc *remote.FactsDocument) {
 			t.Errorf("number %v", n)
 		}
 	}
-	if f.Width < 0 || f.Height < 0 || f.Width > maxPixels || f.BitRate < 0 || f.SampleRate < 0 || f.Channels < 0 || f.Pages < 0 || f.Frames < 0 || f.Rating > 10 {
+	if f.Width < 0 || f.Height < 0 || f.Width > maxPixels || f.BitRate < 0 || f.SampleRate < 0 || f.Channels < 0 ||
+		f.Pages < 0 ||
+		f.Frames < 0 ||
+		f.Rating > 10 {
 		t.Errorf("numbers %+v", f)
 	}
-	if p := f.Place; p != nil && (math.Abs(p.Latitude) > 90 || math.Abs(p.Longitude) > 180 || p.Latitude != p.Latitude) {
+	if p := f.Place; p != nil &&
+		(math.Abs(p.Latitude) > 90 || math.Abs(p.Longitude) > 180 || p.Latitude != p.Latitude) {
 		t.Errorf("place %+v", p)
 	}
 	if _, err := json.Marshal(f); err != nil {

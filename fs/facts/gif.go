@@ -6,7 +6,8 @@ import (
 	"io"
 )
 
-// maxGIF is how far a GIF is read to count its frames: nothing but a walk over all of it tells them.
+// maxGIF is how far a GIF is read to count its frames: nothing but a walk over all of it tells
+// them.
 const maxGIF = 16 << 20
 
 func (x *extraction) gif() error {

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// id3v2 reads the tag at off and returns its length. A tag is as long as it says, which is less than 256 MiB; of that nothing is read but
-// frames' headers, texts, and the first picture.
+// id3v2 reads the tag at off and returns its length. A tag is as long as it says, which is less
+// than 256 MiB; of that nothing is read but frames' headers, texts, and the first picture.
 func (x *extraction) id3v2(off int64) (int64, error) {
 	h, err := x.w.bytes(off, 10)
 	if err != nil {
@@ -160,7 +160,8 @@ func id3Text(encoding byte, b []byte) (string, []byte) {
 	return latin1(text), rest
 }
 
-// apic keeps a picture: the encoding of its description, its type, its kind, the description, its bytes.
+// apic keeps a picture: the encoding of its description, its type, its kind, the description, its
+// bytes.
 func (r *id3Reader) apic(b []byte) {
 	encoding, b := b[0], b[1:]
 	if r.version == 2 {
@@ -251,13 +252,34 @@ func (x *extraction) id3v1(b []byte) {
 
 // id3Names are the names of version 2.2 in those of its successors.
 var id3Names = map[string]string{
-	"TT2": "TIT2", "TP1": "TPE1", "TP2": "TPE2", "TAL": "TALB", "TCM": "TCOM", "TCO": "TCON", "TCR": "TCOP", "TRK": "TRCK", "TPA": "TPOS", "TYE": "TYER",
-	"COM": "COMM", "PIC": "APIC", "POP": "POPM", "TXX": "TXXX", "ULT": "USLT", "TT1": "TIT1", "TT3": "TIT3", "TEN": "TENC", "TSS": "TSSE", "TBP": "TBPM",
+	"TT2": "TIT2",
+	"TP1": "TPE1",
+	"TP2": "TPE2",
+	"TAL": "TALB",
+	"TCM": "TCOM",
+	"TCO": "TCON",
+	"TCR": "TCOP",
+	"TRK": "TRCK",
+	"TPA": "TPOS",
+	"TYE": "TYER",
+	"COM": "COMM",
+	"PIC": "APIC",
+	"POP": "POPM",
+	"TXX": "TXXX",
+	"ULT": "USLT",
+	"TT1": "TIT1",
+	"TT3": "TIT3",
+	"TEN": "TENC",
+	"TSS": "TSSE",
+	"TBP": "TBPM",
 }
 
 // genres are those of ID3v1 by number, with the usual additions up to 79.
-var genres = strings.Split("Blues,Classic Rock,Country,Dance,Disco,Funk,Grunge,Hip-Hop,Jazz,Metal,New Age,Oldies,Other,Pop,R&B,Rap,Reggae,Rock,Techno,"+
-	"Industrial,Alternative,Ska,Death Metal,Pranks,Soundtrack,Euro-Techno,Ambient,Trip-Hop,Vocal,Jazz+Funk,Fusion,Trance,Classical,Instrumental,Acid,House,"+
-	"Game,Sound Clip,Gospel,Noise,Alternative Rock,Bass,Soul,Punk,Space,Meditative,Instrumental Pop,Instrumental Rock,Ethnic,Gothic,Darkwave,"+
-	"Techno-Industrial,Electronic,Pop-Folk,Eurodance,Dream,Southern Rock,Comedy,Cult,Gangsta,Top 40,Christian Rap,Pop/Funk,Jungle,Native American,Cabaret,"+
-	"New Wave,Psychedelic,Rave,Showtunes,Trailer,Lo-Fi,Tribal,Acid Punk,Acid Jazz,Polka,Retro,Musical,Rock & Roll,Hard Rock", ",")
+var genres = strings.Split(
+	"Blues,Classic Rock,Country,Dance,Disco,Funk,Grunge,Hip-Hop,Jazz,Metal,New Age,Oldies,Other,Pop,R&B,Rap,Reggae,Rock,Techno,"+
+		"Industrial,Alternative,Ska,Death Metal,Pranks,Soundtrack,Euro-Techno,Ambient,Trip-Hop,Vocal,Jazz+Funk,Fusion,Trance,Classical,Instrumental,Acid,House,"+
+		"Game,Sound Clip,Gospel,Noise,Alternative Rock,Bass,Soul,Punk,Space,Meditative,Instrumental Pop,Instrumental Rock,Ethnic,Gothic,Darkwave,"+
+		"Techno-Industrial,Electronic,Pop-Folk,Eurodance,Dream,Southern Rock,Comedy,Cult,Gangsta,Top 40,Christian Rap,Pop/Funk,Jungle,Native American,Cabaret,"+
+		"New Wave,Psychedelic,Rave,Showtunes,Trailer,Lo-Fi,Tribal,Acid Punk,Acid Jazz,Polka,Retro,Musical,Rock & Roll,Hard Rock",
+	",",
+)

@@ -8,9 +8,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// CloseInherited closes the files, folders and sockets that this process was born with besides the first three descriptors. It is what the program of a
-// child calls before ServeWorker: the parent may have had something open at the moment of the fork that is not closed by itself (go-fuse opens a file in each new
-// mount so), and as long as the child has it, a mount cannot be taken away. What the Go runtime has opened for itself stays.
+// CloseInherited closes the files, folders and sockets that this process was born with besides the
+// first three descriptors. It is what the program of a child calls before ServeWorker: the parent
+// may have had something open at the moment of the fork that is not closed by itself (go-fuse opens
+// a file in each new mount so), and as long as the child has it, a mount cannot be taken away. What
+// the Go runtime has opened for itself stays.
 func CloseInherited() {
 	entries, err := os.ReadDir("/proc/self/fd")
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// sniffed is how much of a media its type is told by: office files have the names that tell them apart in the first tens of KiB.
+// sniffed is how much of a media its type is told by: office files have the names that tell them
+// apart in the first tens of KiB.
 const sniffed = blockSize
 
 func init() {
@@ -26,8 +27,9 @@ func (x *extraction) sniff() error {
 	return err
 }
 
-// typeOf tells the media type by the first bytes of a media. The name's extension has a say only where the bytes leave a choice: texts, containers
-// that many formats share, bytes that say nothing. It runs in the parent as well, on no more than some KiB: it panics for none.
+// typeOf tells the media type by the first bytes of a media. The name's extension has a say only
+// where the bytes leave a choice: texts, containers that many formats share, bytes that say
+// nothing. It runs in the parent as well, on no more than some KiB: it panics for none.
 func typeOf(head []byte, name string) (mediaType string) {
 	defer func() {
 		if recover() != nil {
@@ -111,7 +113,9 @@ func signature(head []byte) string {
 	case at(0, "OggS"):
 		// The first page's packet names its codec.
 		switch page := head[:min(len(head), 128)]; {
-		case bytes.Contains(page, []byte("\x80theora")), bytes.Contains(page, []byte("BBCD\x00")), bytes.Contains(page, []byte("\x01video")):
+		case bytes.Contains(page, []byte("\x80theora")),
+			bytes.Contains(page, []byte("BBCD\x00")),
+			bytes.Contains(page, []byte("\x01video")):
 			return "video/ogg"
 		}
 		return "audio/ogg"
@@ -125,7 +129,8 @@ func signature(head []byte) string {
 	return ""
 }
 
-// packets reports whether bytes are packets of an MPEG transport stream: of 188 bytes, or of 192 as cameras write them.
+// packets reports whether bytes are packets of an MPEG transport stream: of 188 bytes, or of 192 as
+// cameras write them.
 func packets(head []byte) bool {
 	for _, shape := range [][2]int{{0, 188}, {4, 192}} {
 		n := 0
@@ -143,7 +148,8 @@ func extension(name string) string {
 	return strings.ToLower(strings.TrimPrefix(path.Ext(name), "."))
 }
 
-// renamed are types for which the sniffing library has another name than the registries, or than other stores use.
+// renamed are types for which the sniffing library has another name than the registries, or than
+// other stores use.
 var renamed = map[string]string{
 	"video/matroska":    "video/x-matroska",
 	"audio/x-m4a":       "audio/mp4",
@@ -153,46 +159,131 @@ var renamed = map[string]string{
 	"application/x-elf": "application/x-executable",
 }
 
-// rawTypes are photos as the sensor saw them, most of which are TIFF files of sorts: the extension tells whose.
+// rawTypes are photos as the sensor saw them, most of which are TIFF files of sorts: the extension
+// tells whose.
 var rawTypes = map[string]string{
-	"dng": "image/x-adobe-dng", "cr2": "image/x-canon-cr2", "cr3": "image/x-canon-cr3", "crw": "image/x-canon-crw", "nef": "image/x-nikon-nef",
-	"nrw": "image/x-nikon-nef", "arw": "image/x-sony-arw", "sr2": "image/x-sony-arw", "pef": "image/x-pentax-pef", "orf": "image/x-olympus-orf",
-	"rw2": "image/x-panasonic-rw2", "raf": "image/x-fuji-raf", "3fr": "image/x-hasselblad-3fr", "iiq": "image/x-phaseone-iiq", "erf": "image/x-epson-erf",
-	"mrw": "image/x-minolta-mrw", "srw": "image/x-samsung-srw", "x3f": "image/x-sigma-x3f", "rwl": "image/x-leica-rwl",
+	"dng": "image/x-adobe-dng",
+	"cr2": "image/x-canon-cr2",
+	"cr3": "image/x-canon-cr3",
+	"crw": "image/x-canon-crw",
+	"nef": "image/x-nikon-nef",
+	"nrw": "image/x-nikon-nef",
+	"arw": "image/x-sony-arw",
+	"sr2": "image/x-sony-arw",
+	"pef": "image/x-pentax-pef",
+	"orf": "image/x-olympus-orf",
+	"rw2": "image/x-panasonic-rw2",
+	"raf": "image/x-fuji-raf",
+	"3fr": "image/x-hasselblad-3fr",
+	"iiq": "image/x-phaseone-iiq",
+	"erf": "image/x-epson-erf",
+	"mrw": "image/x-minolta-mrw",
+	"srw": "image/x-samsung-srw",
+	"x3f": "image/x-sigma-x3f",
+	"rwl": "image/x-leica-rwl",
 }
 
 // zipTypes are formats that are a zip whose beginning did not say more.
 var zipTypes = map[string]string{
-	"docx": "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
-	"xlsx": "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
-	"pptx": "application/vnd.openxmlformats-officedocument.presentationml.presentation",
-	"odt":  "application/vnd.oasis.opendocument.text", "ods": "application/vnd.oasis.opendocument.spreadsheet", "odp": "application/vnd.oasis.opendocument.presentation",
-	"epub": "application/epub+zip", "jar": "application/java-archive", "apk": "application/vnd.android.package-archive",
-	"key": "application/vnd.apple.keynote", "numbers": "application/vnd.apple.numbers", "pages": "application/vnd.apple.pages",
-	"kmz": "application/vnd.google-earth.kmz", "cbz": "application/vnd.comicbook+zip",
+	"docx":    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+	"xlsx":    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+	"pptx":    "application/vnd.openxmlformats-officedocument.presentationml.presentation",
+	"odt":     "application/vnd.oasis.opendocument.text",
+	"ods":     "application/vnd.oasis.opendocument.spreadsheet",
+	"odp":     "application/vnd.oasis.opendocument.presentation",
+	"epub":    "application/epub+zip",
+	"jar":     "application/java-archive",
+	"apk":     "application/vnd.android.package-archive",
+	"key":     "application/vnd.apple.keynote",
+	"numbers": "application/vnd.apple.numbers",
+	"pages":   "application/vnd.apple.pages",
+	"kmz":     "application/vnd.google-earth.kmz",
+	"cbz":     "application/vnd.comicbook+zip",
 }
 
 // oleTypes are Microsoft's formats before they were zips.
 var oleTypes = map[string]string{
-	"doc": "application/msword", "xls": "application/vnd.ms-excel", "ppt": "application/vnd.ms-powerpoint", "pps": "application/vnd.ms-powerpoint",
-	"msg": "application/vnd.ms-outlook", "msi": "application/x-ms-installer", "pub": "application/vnd.ms-publisher", "vsd": "application/vnd.visio",
+	"doc": "application/msword",
+	"xls": "application/vnd.ms-excel",
+	"ppt": "application/vnd.ms-powerpoint",
+	"pps": "application/vnd.ms-powerpoint",
+	"msg": "application/vnd.ms-outlook",
+	"msi": "application/x-ms-installer",
+	"pub": "application/vnd.ms-publisher",
+	"vsd": "application/vnd.visio",
 }
 
 // textTypes are formats that are text, and by their bytes alone nothing more.
 var textTypes = map[string]string{
-	"txt": "text/plain", "md": "text/markdown", "markdown": "text/markdown", "csv": "text/csv", "tsv": "text/tab-separated-values", "json": "application/json",
-	"geojson": "application/geo+json", "gpx": "application/gpx+xml", "kml": "application/vnd.google-earth.kml+xml", "xml": "text/xml", "xmp": "application/rdf+xml",
-	"yaml": "application/yaml", "yml": "application/yaml", "toml": "application/toml", "ini": "text/plain", "log": "text/plain", "html": "text/html", "htm": "text/html",
-	"css": "text/css", "js": "text/javascript", "mjs": "text/javascript", "ts": "text/x-typescript", "tsx": "text/x-typescript", "jsx": "text/javascript",
-	"go": "text/x-go", "c": "text/x-c", "h": "text/x-c", "cc": "text/x-c++", "cpp": "text/x-c++", "hpp": "text/x-c++", "cs": "text/x-csharp", "java": "text/x-java",
-	"kt": "text/x-kotlin", "swift": "text/x-swift", "rs": "text/x-rust", "py": "text/x-python", "rb": "text/x-ruby", "pl": "text/x-perl", "php": "text/x-php",
-	"sh": "text/x-shellscript", "bash": "text/x-shellscript", "bat": "text/x-bat", "ps1": "text/x-powershell", "sql": "application/sql", "lua": "text/x-lua", "r": "text/x-r",
-	"scala": "text/x-scala", "m": "text/x-objective-c", "tex": "text/x-tex", "rst": "text/x-rst", "srt": "application/x-subrip", "vtt": "text/vtt", "svg": "image/svg+xml",
-	"eml": "message/rfc822", "ics": "text/calendar", "vcf": "text/vcard", "rtf": "application/rtf", "patch": "text/x-diff", "diff": "text/x-diff",
-	"proto": "text/x-protobuf", "vue": "text/x-vue", "dart": "text/x-dart", "mk": "text/x-makefile", "cmake": "text/x-cmake", "ipynb": "application/x-ipynb+json",
+	"txt":      "text/plain",
+	"md":       "text/markdown",
+	"markdown": "text/markdown",
+	"csv":      "text/csv",
+	"tsv":      "text/tab-separated-values",
+	"json":     "application/json",
+	"geojson":  "application/geo+json",
+	"gpx":      "application/gpx+xml",
+	"kml":      "application/vnd.google-earth.kml+xml",
+	"xml":      "text/xml",
+	"xmp":      "application/rdf+xml",
+	"yaml":     "application/yaml",
+	"yml":      "application/yaml",
+	"toml":     "application/toml",
+	"ini":      "text/plain",
+	"log":      "text/plain",
+	"html":     "text/html",
+	"htm":      "text/html",
+	"css":      "text/css",
+	"js":       "text/javascript",
+	"mjs":      "text/javascript",
+	"ts":       "text/x-typescript",
+	"tsx":      "text/x-typescript",
+	"jsx":      "text/javascript",
+	"go":       "text/x-go",
+	"c":        "text/x-c",
+	"h":        "text/x-c",
+	"cc":       "text/x-c++",
+	"cpp":      "text/x-c++",
+	"hpp":      "text/x-c++",
+	"cs":       "text/x-csharp",
+	"java":     "text/x-java",
+	"kt":       "text/x-kotlin",
+	"swift":    "text/x-swift",
+	"rs":       "text/x-rust",
+	"py":       "text/x-python",
+	"rb":       "text/x-ruby",
+	"pl":       "text/x-perl",
+	"php":      "text/x-php",
+	"sh":       "text/x-shellscript",
+	"bash":     "text/x-shellscript",
+	"bat":      "text/x-bat",
+	"ps1":      "text/x-powershell",
+	"sql":      "application/sql",
+	"lua":      "text/x-lua",
+	"r":        "text/x-r",
+	"scala":    "text/x-scala",
+	"m":        "text/x-objective-c",
+	"tex":      "text/x-tex",
+	"rst":      "text/x-rst",
+	"srt":      "application/x-subrip",
+	"vtt":      "text/vtt",
+	"svg":      "image/svg+xml",
+	"eml":      "message/rfc822",
+	"ics":      "text/calendar",
+	"vcf":      "text/vcard",
+	"rtf":      "application/rtf",
+	"patch":    "text/x-diff",
+	"diff":     "text/x-diff",
+	"proto":    "text/x-protobuf",
+	"vue":      "text/x-vue",
+	"dart":     "text/x-dart",
+	"mk":       "text/x-makefile",
+	"cmake":    "text/x-cmake",
+	"ipynb":    "application/x-ipynb+json",
 }
 
-// classOf tells the class of a type. The first that fits of: a type that a table names, the part before the slash, source code by its type, text.
+// classOf tells the class of a type. The first that fits of: a type that a table names, the part
+// before the slash, source code by its type, text.
 func classOf(mediaType, name string) remote.Class {
 	if c := classes[mediaType]; c != "" {
 		return c
@@ -217,7 +308,9 @@ func classOf(mediaType, name string) remote.Class {
 		return remote.ClassPresentation
 	case strings.Contains(sub, "spreadsheet"), strings.Contains(sub, "excel"), strings.Contains(sub, "numbers"):
 		return remote.ClassSpreadsheet
-	case strings.Contains(sub, "wordprocessing"), strings.Contains(sub, "opendocument"), strings.Contains(sub, "msword"):
+	case strings.Contains(sub, "wordprocessing"),
+		strings.Contains(sub, "opendocument"),
+		strings.Contains(sub, "msword"):
 		return remote.ClassDocument
 	case family == "text" && sub == "plain":
 		if path.Base(name) == "Makefile" || path.Base(name) == "Dockerfile" {
@@ -238,31 +331,75 @@ func classOf(mediaType, name string) remote.Class {
 //	development   source code and what belongs to it
 //	document      what people read page by page
 var classes = map[string]remote.Class{
-	"application/x-executable": remote.ClassApplication, "application/x-sharedlib": remote.ClassApplication, "application/x-object": remote.ClassDevelopment,
-	"application/vnd.microsoft.portable-executable": remote.ClassApplication, "application/x-mach-binary": remote.ClassApplication,
-	"application/vnd.android.package-archive": remote.ClassApplication, "application/java-archive": remote.ClassApplication, "application/wasm": remote.ClassApplication,
-	"application/vnd.debian.binary-package": remote.ClassApplication, "application/x-rpm": remote.ClassApplication, "application/x-ms-installer": remote.ClassApplication,
-	"application/x-shockwave-flash": remote.ClassApplication, "application/x-chrome-extension": remote.ClassApplication, "application/x-java-applet": remote.ClassDevelopment,
+	"application/x-executable":                      remote.ClassApplication,
+	"application/x-sharedlib":                       remote.ClassApplication,
+	"application/x-object":                          remote.ClassDevelopment,
+	"application/vnd.microsoft.portable-executable": remote.ClassApplication,
+	"application/x-mach-binary":                     remote.ClassApplication,
+	"application/vnd.android.package-archive":       remote.ClassApplication,
+	"application/java-archive":                      remote.ClassApplication,
+	"application/wasm":                              remote.ClassApplication,
+	"application/vnd.debian.binary-package":         remote.ClassApplication,
+	"application/x-rpm":                             remote.ClassApplication,
+	"application/x-ms-installer":                    remote.ClassApplication,
+	"application/x-shockwave-flash":                 remote.ClassApplication,
+	"application/x-chrome-extension":                remote.ClassApplication,
+	"application/x-java-applet":                     remote.ClassDevelopment,
 
-	"application/zip": remote.ClassArchive, "application/x-tar": remote.ClassArchive, "application/gzip": remote.ClassArchive, "application/x-bzip2": remote.ClassArchive,
-	"application/x-xz": remote.ClassArchive, "application/zstd": remote.ClassArchive, "application/x-7z-compressed": remote.ClassArchive, "application/vnd.rar": remote.ClassArchive,
-	"application/lzip": remote.ClassArchive, "application/x-archive": remote.ClassArchive, "application/x-cpio": remote.ClassArchive, "application/x-xar": remote.ClassArchive,
-	"application/vnd.ms-cab-compressed": remote.ClassArchive, "application/x-installshield": remote.ClassArchive, "application/zlib": remote.ClassArchive,
-	"application/warc": remote.ClassArchive,
+	"application/zip":                   remote.ClassArchive,
+	"application/x-tar":                 remote.ClassArchive,
+	"application/gzip":                  remote.ClassArchive,
+	"application/x-bzip2":               remote.ClassArchive,
+	"application/x-xz":                  remote.ClassArchive,
+	"application/zstd":                  remote.ClassArchive,
+	"application/x-7z-compressed":       remote.ClassArchive,
+	"application/vnd.rar":               remote.ClassArchive,
+	"application/lzip":                  remote.ClassArchive,
+	"application/x-archive":             remote.ClassArchive,
+	"application/x-cpio":                remote.ClassArchive,
+	"application/x-xar":                 remote.ClassArchive,
+	"application/vnd.ms-cab-compressed": remote.ClassArchive,
+	"application/x-installshield":       remote.ClassArchive,
+	"application/zlib":                  remote.ClassArchive,
+	"application/warc":                  remote.ClassArchive,
 
-	"application/pdf": remote.ClassDocument, "application/postscript": remote.ClassDocument, "application/rtf": remote.ClassDocument, "text/rtf": remote.ClassDocument,
-	"application/epub+zip": remote.ClassDocument, "application/x-mobipocket-ebook": remote.ClassDocument, "image/vnd.djvu": remote.ClassDocument,
-	"text/markdown": remote.ClassDocument, "text/html": remote.ClassDocument, "text/x-rst": remote.ClassDocument, "text/x-tex": remote.ClassDocument,
-	"application/vnd.apple.pages": remote.ClassDocument, "application/vnd.comicbook+zip": remote.ClassDocument, "application/xhtml+xml": remote.ClassDocument,
-	"application/vnd.ms-outlook": remote.ClassDocument, "application/vnd.ms-publisher": remote.ClassDocument, "application/vnd.wordperfect": remote.ClassDocument,
-	"application/fdf": remote.ClassDocument, "application/vnd.ms-htmlhelp": remote.ClassDocument, "text/vtt": remote.ClassDocument, "application/x-subrip": remote.ClassDocument,
+	"application/pdf":                remote.ClassDocument,
+	"application/postscript":         remote.ClassDocument,
+	"application/rtf":                remote.ClassDocument,
+	"text/rtf":                       remote.ClassDocument,
+	"application/epub+zip":           remote.ClassDocument,
+	"application/x-mobipocket-ebook": remote.ClassDocument,
+	"image/vnd.djvu":                 remote.ClassDocument,
+	"text/markdown":                  remote.ClassDocument,
+	"text/html":                      remote.ClassDocument,
+	"text/x-rst":                     remote.ClassDocument,
+	"text/x-tex":                     remote.ClassDocument,
+	"application/vnd.apple.pages":    remote.ClassDocument,
+	"application/vnd.comicbook+zip":  remote.ClassDocument,
+	"application/xhtml+xml":          remote.ClassDocument,
+	"application/vnd.ms-outlook":     remote.ClassDocument,
+	"application/vnd.ms-publisher":   remote.ClassDocument,
+	"application/vnd.wordperfect":    remote.ClassDocument,
+	"application/fdf":                remote.ClassDocument,
+	"application/vnd.ms-htmlhelp":    remote.ClassDocument,
+	"text/vtt":                       remote.ClassDocument,
+	"application/x-subrip":           remote.ClassDocument,
 
-	"text/csv": remote.ClassSpreadsheet, "text/tab-separated-values": remote.ClassSpreadsheet, "application/vnd.lotus-1-2-3": remote.ClassSpreadsheet,
+	"text/csv":                     remote.ClassSpreadsheet,
+	"text/tab-separated-values":    remote.ClassSpreadsheet,
+	"application/vnd.lotus-1-2-3":  remote.ClassSpreadsheet,
 	"application/vnd.sun.xml.calc": remote.ClassSpreadsheet,
 
-	"text/xml": remote.ClassData, "text/calendar": remote.ClassData, "text/vcard": remote.ClassData, "text/vnd.familysearch.gedcom": remote.ClassData,
-	"application/vnd.apple.mpegurl": remote.ClassAudio, "application/vnd.rn-realmedia-vbr": remote.ClassVideo,
+	"text/xml":                         remote.ClassData,
+	"text/calendar":                    remote.ClassData,
+	"text/vcard":                       remote.ClassData,
+	"text/vnd.familysearch.gedcom":     remote.ClassData,
+	"application/vnd.apple.mpegurl":    remote.ClassAudio,
+	"application/vnd.rn-realmedia-vbr": remote.ClassVideo,
 
-	"application/sql": remote.ClassDevelopment, "application/x-ipynb+json": remote.ClassDevelopment, "application/javascript": remote.ClassDevelopment,
-	"application/toml": remote.ClassDevelopment, "application/yaml": remote.ClassDevelopment,
+	"application/sql":          remote.ClassDevelopment,
+	"application/x-ipynb+json": remote.ClassDevelopment,
+	"application/javascript":   remote.ClassDevelopment,
+	"application/toml":         remote.ClassDevelopment,
+	"application/yaml":         remote.ClassDevelopment,
 }

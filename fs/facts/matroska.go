@@ -51,7 +51,8 @@ const (
 	mkCluster       = 0x1f43b675
 )
 
-// A matroskaReader reads the parts of a segment that describe it. They are found by the list of places at its front, or before its first cluster.
+// A matroskaReader reads the parts of a segment that describe it. They are found by the list of
+// places at its front, or before its first cluster.
 type matroskaReader struct {
 	x        *extraction
 	elements int
@@ -101,7 +102,8 @@ func (r *matroskaReader) walk(off, end int64, f func(id uint32, off, end int64) 
 	return nil
 }
 
-// element reads an id and a length (-1: unknown), which are numbers whose first byte tells how many there are.
+// element reads an id and a length (-1: unknown), which are numbers whose first byte tells how many
+// there are.
 func (r *matroskaReader) element(off int64) (id uint32, n, head int64, err error) {
 	b, err := r.x.w.upTo(off, 12)
 	if err != nil {
@@ -283,7 +285,10 @@ func (r *matroskaReader) track(id uint32, off, end int64) error {
 			setInt(&f.Channels, max(channels, 1))
 			setInt(&f.SampleRate, int(between(rate, 1, 1e7)))
 		}
-		r.streams = append(r.streams, map[string]any{"kind": "soun", "codec": codec, "sample_rate": rate, "channels": max(channels, 1)})
+		r.streams = append(
+			r.streams,
+			map[string]any{"kind": "soun", "codec": codec, "sample_rate": rate, "channels": max(channels, 1)},
+		)
 	}
 	return err
 }
@@ -420,10 +425,33 @@ func matroskaCodec(id string) string {
 }
 
 var matroskaCodecs = map[string]string{
-	"V_MPEG4/ISO/AVC": "h264", "V_MPEGH/ISO/HEVC": "hevc", "V_MPEGI/ISO/VVC": "vvc", "V_AV1": "av1", "V_VP8": "vp8", "V_VP9": "vp9", "V_MPEG1": "mpeg1video",
-	"V_MPEG2": "mpeg2video", "V_THEORA": "theora", "V_MJPEG": "mjpeg", "V_PRORES": "prores", "V_FFV1": "ffv1", "V_UNCOMPRESSED": "rawvideo",
-	"A_OPUS": "opus", "A_VORBIS": "vorbis", "A_FLAC": "flac", "A_AC3": "ac3", "A_EAC3": "eac3", "A_TRUEHD": "truehd", "A_MPEG/L3": "mp3", "A_MPEG/L2": "mp2",
-	"A_PCM/INT/LIT": "pcm_s16le", "A_PCM/INT/BIG": "pcm_s16be", "A_PCM/FLOAT/IEEE": "pcm_f32le", "A_ALAC": "alac", "A_TTA1": "tta", "A_WAVPACK4": "wavpack",
+	"V_MPEG4/ISO/AVC":  "h264",
+	"V_MPEGH/ISO/HEVC": "hevc",
+	"V_MPEGI/ISO/VVC":  "vvc",
+	"V_AV1":            "av1",
+	"V_VP8":            "vp8",
+	"V_VP9":            "vp9",
+	"V_MPEG1":          "mpeg1video",
+	"V_MPEG2":          "mpeg2video",
+	"V_THEORA":         "theora",
+	"V_MJPEG":          "mjpeg",
+	"V_PRORES":         "prores",
+	"V_FFV1":           "ffv1",
+	"V_UNCOMPRESSED":   "rawvideo",
+	"A_OPUS":           "opus",
+	"A_VORBIS":         "vorbis",
+	"A_FLAC":           "flac",
+	"A_AC3":            "ac3",
+	"A_EAC3":           "eac3",
+	"A_TRUEHD":         "truehd",
+	"A_MPEG/L3":        "mp3",
+	"A_MPEG/L2":        "mp2",
+	"A_PCM/INT/LIT":    "pcm_s16le",
+	"A_PCM/INT/BIG":    "pcm_s16be",
+	"A_PCM/FLOAT/IEEE": "pcm_f32le",
+	"A_ALAC":           "alac",
+	"A_TTA1":           "tta",
+	"A_WAVPACK4":       "wavpack",
 }
 
 // matroskaFamilies are codecs whose ids go on with a profile.

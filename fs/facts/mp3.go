@@ -79,8 +79,8 @@ func parseMP3(b []byte) (mp3Frame, bool) {
 	return f, true
 }
 
-// mp3 reads the tags before and behind, and the first frame. The length is what the encoder counted, or, where it did not,
-// that of frames that are all like the first.
+// mp3 reads the tags before and behind, and the first frame. The length is what the encoder
+// counted, or, where it did not, that of frames that are all like the first.
 func (x *extraction) mp3() error {
 	at, end := int64(0), x.w.size
 	for range 4 { // several tags in a row occur
@@ -125,7 +125,8 @@ func (x *extraction) mp3Length(f mp3Frame, b []byte, sound int64) {
 	facts.SampleRate, facts.Channels, facts.BitRate = f.rate, f.channels, int64(f.bitRate)
 	var frames, length uint32
 	constant := false // the encoder says that all frames are of one bit rate
-	if h := b[min(len(b), 4+f.side):]; len(h) >= 16 && (bytes.HasPrefix(h, []byte("Xing")) || bytes.HasPrefix(h, []byte("Info"))) {
+	if h := b[min(len(b), 4+f.side):]; len(h) >= 16 &&
+		(bytes.HasPrefix(h, []byte("Xing")) || bytes.HasPrefix(h, []byte("Info"))) {
 		constant = h[0] == 'I'
 		flags, h := binary.BigEndian.Uint32(h[4:]), h[8:]
 		if flags&1 != 0 {
@@ -134,7 +135,8 @@ func (x *extraction) mp3Length(f mp3Frame, b []byte, sound int64) {
 		if flags&2 != 0 && len(h) >= 4 {
 			length = binary.BigEndian.Uint32(h)
 		}
-	} else if h := b[min(len(b), 36):]; len(h) >= 18 && bytes.HasPrefix(h, []byte("VBRI")) {
+	} else if h := b[min(len(b), 36):]; len(h) >= 18 &&
+		bytes.HasPrefix(h, []byte("VBRI")) {
 		length, frames = binary.BigEndian.Uint32(h[10:]), binary.BigEndian.Uint32(h[14:])
 	}
 	if frames == 0 {

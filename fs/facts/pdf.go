@@ -18,8 +18,8 @@ const (
 	maxPDFObjects  = 200       // looked up for one document
 )
 
-// A pdfReader finds objects by the document's indexes. It reads the few that describe the whole; a document without a sound index is not
-// repaired.
+// A pdfReader finds objects by the document's indexes. It reads the few that describe the whole; a
+// document without a sound index is not repaired.
 type pdfReader struct {
 	x       *extraction
 	indexes []pdfIndex
@@ -28,7 +28,8 @@ type pdfReader struct {
 	packed  map[int][]byte // streams of objects, inflated
 }
 
-// A pdfIndex says where objects are: a table of lines of 20 bytes in the file, or a stream of numbers.
+// A pdfIndex says where objects are: a table of lines of 20 bytes in the file, or a stream of
+// numbers.
 type pdfIndex struct {
 	first, count int
 	table        int64  // where the lines are
@@ -118,7 +119,10 @@ func (r *pdfReader) sizes(pages pdfDict) []string {
 				for i, v := range c {
 					n[i], _ = r.get(v).(float64)
 				}
-				s := fmt.Sprintf("%s x %s pt", strconv.FormatFloat(n[2]-n[0], 'g', 6, 64), strconv.FormatFloat(n[3]-n[1], 'g', 6, 64))
+				s := fmt.Sprintf(
+					"%s x %s pt", strconv.FormatFloat(n[2]-n[0], 'g', 6, 64),
+					strconv.FormatFloat(n[3]-n[1], 'g', 6, 64),
+				)
 				if len(out) == 0 || out[len(out)-1] != s {
 					out = append(out, s)
 				}
@@ -161,7 +165,8 @@ func (r *pdfReader) open() error {
 		if r.trailer == nil {
 			r.trailer = trailer
 		}
-		if extra, has := trailer["XRefStm"].(float64); has && extra > 0 && !seen[int64(extra)] { // for readers that know streams
+		if extra, has := trailer["XRefStm"].(float64); has && extra > 0 &&
+			!seen[int64(extra)] { // for readers that know streams
 			seen[int64(extra)] = true
 			if _, err := r.index(int64(extra)); err != nil {
 				return err
@@ -365,7 +370,8 @@ func (r *pdfReader) object(n int) any {
 	return nil
 }
 
-// objectAt reads the object at a place, and returns a lexer behind it. Few are longer than a page of memory.
+// objectAt reads the object at a place, and returns a lexer behind it. Few are longer than a page
+// of memory.
 func (r *pdfReader) objectAt(off int64) (v any, l *pdfLexer, err error) {
 	for _, n := range []int64{4 << 10, maxPDFObject} {
 		b, err := r.x.w.upTo(off, n)

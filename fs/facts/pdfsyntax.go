@@ -230,7 +230,8 @@ func (l *pdfLexer) literal() pdfString {
 	return pdfString(out)
 }
 
-// text decodes a text: UTF-16 or UTF-8 by its mark, else PDF's own encoding, which is as good as ISO 8859-1.
+// text decodes a text: UTF-16 or UTF-8 by its mark, else PDF's own encoding, which is as good as
+// ISO 8859-1.
 func (s pdfString) text() string {
 	b := []byte(s)
 	switch {

@@ -10,7 +10,8 @@ import (
 	"github.com/bep/imagemeta"
 )
 
-// A JPEG's segments, and the others' headers, are read by a library that reads nothing else; sources it has for a format are all asked for.
+// A JPEG's segments, and the others' headers, are read by a library that reads nothing else;
+// sources it has for a format are all asked for.
 const allSources = imagemeta.EXIF | imagemeta.IPTC | imagemeta.XMP | imagemeta.CONFIG
 
 func (x *extraction) jpeg() error {
@@ -28,7 +29,8 @@ func (x *extraction) jpeg() error {
 
 func (x *extraction) tiff() error { return x.described(imagemeta.TIFF, x.w.section(0, x.w.size)) }
 
-// heif reads pictures coded as films are. Their turn is a step of decoding, and done in the size that is told here.
+// heif reads pictures coded as films are. Their turn is a step of decoding, and done in the size
+// that is told here.
 func (x *extraction) heif() error {
 	err := x.described(imagemeta.HEIF, x.w.section(0, x.w.size))
 	x.facts.Orientation = 1
@@ -48,7 +50,11 @@ func (x *extraction) bmp() error {
 		return io.ErrUnexpectedEOF
 	}
 	if binary.LittleEndian.Uint32(x.head[14:]) == 12 { // OS/2's header
-		x.facts.Width, x.facts.Height = int(binary.LittleEndian.Uint16(x.head[18:])), int(binary.LittleEndian.Uint16(x.head[20:]))
+		x.facts.Width, x.facts.Height = int(
+			binary.LittleEndian.Uint16(x.head[18:]),
+		), int(
+			binary.LittleEndian.Uint16(x.head[20:]),
+		)
 		return nil
 	}
 	w, h := int32(binary.LittleEndian.Uint32(x.head[18:])), int32(binary.LittleEndian.Uint32(x.head[22:]))
@@ -58,7 +64,13 @@ func (x *extraction) bmp() error {
 
 // webp walks the chunks by itself, since the library takes chunks of odd lengths to be unpadded.
 func (x *extraction) webp() error {
-	if _, err := x.decode(imagemeta.Options{ImageFormat: imagemeta.WebP, R: x.w.section(0, min(x.w.size, 1<<20)), Sources: imagemeta.CONFIG}); err != nil {
+	if _, err := x.decode(
+		imagemeta.Options{
+			ImageFormat: imagemeta.WebP,
+			R:           x.w.section(0, min(x.w.size, 1<<20)),
+			Sources:     imagemeta.CONFIG,
+		},
+	); err != nil {
 		return err
 	}
 	var exif [2]int64
@@ -127,7 +139,8 @@ func (x *extraction) describedBy(format imagemeta.ImageFormat, r io.ReadSeeker, 
 			return nil
 		},
 	})
-	// The order matters: the first to say something is believed. Of the moment that is the camera; of texts XMP, which people edit, then IPTC.
+	// The order matters: the first to say something is believed. Of the moment that is the camera;
+	// of texts XMP, which people edit, then IPTC.
 	x.mergeCamera(exif)
 	for _, p := range packets {
 		x.attempt("the XMP", func() error { return x.xmp(p) })
@@ -164,7 +177,8 @@ func (x *extraction) thumbnail(t tagMap) {
 	}
 }
 
-// picture keeps an embedded picture, the first one that is one. Its type is told by its bytes: what the tag says is often wrong.
+// picture keeps an embedded picture, the first one that is one. Its type is told by its bytes: what
+// the tag says is often wrong.
 func (x *extraction) picture(p []byte) {
 	if x.doc.Picture != nil || len(p) == 0 || len(p) > x.limits.Picture {
 		return

@@ -11,8 +11,9 @@ import (
 // maxText bounds one text of a PNG after it was inflated.
 const maxInflated = 1 << 20
 
-// png walks the chunks: the size, the texts, EXIF. Of the picture's own chunks a few are stepped over; when there are more, the rest of
-// what is told stands at the end and is looked for there, so that the picture need not be read.
+// png walks the chunks: the size, the texts, EXIF. Of the picture's own chunks a few are stepped
+// over; when there are more, the rest of what is told stands at the end and is looked for there, so
+// that the picture need not be read.
 func (x *extraction) png() error {
 	p := &pngReader{x: x, texts: tagMap{}}
 	err := p.walk(8)
@@ -60,7 +61,8 @@ func (p *pngReader) walk(at int64) error {
 	return errDamaged
 }
 
-// tail finds a chunk in the last block from which chunks follow one another to the end; 0 when there is none.
+// tail finds a chunk in the last block from which chunks follow one another to the end; 0 when
+// there is none.
 func (p *pngReader) tail(from int64) int64 {
 	start := max(from, p.x.w.size-blockSize/2)
 	b, err := p.x.w.upTo(start, blockSize/2)

@@ -17,11 +17,16 @@ import (
 // How much ffprobe gets of a media: it decides within 5 MB, and codecs of films stand at the front.
 const maxProbed = 8 << 20
 
-// probe asks ffprobe about a film or sound of which nothing here knows how it is coded or how long it is. It gets the first bytes through a pipe, and
-// may open nothing else. Whatever it says or does wrong, the facts stay what they were.
-func (w *Worker) probe(ctx context.Context, src Source, f remote.MediaFacts, doc *remote.FactsDocument) (remote.MediaFacts, *remote.FactsDocument, error) {
-	known := readers[f.Type] != nil && f.Type != "video/ogg" || f.Class != remote.ClassVideo && f.Class != remote.ClassAudio
-	if known || w.opt.Probe == "none" || strings.HasPrefix(f.Type, "text/") || strings.HasPrefix(f.Type, "application/vnd.apple.mpegurl") {
+// probe asks ffprobe about a film or sound of which nothing here knows how it is coded or how long
+// it is. It gets the first bytes through a pipe, and may open nothing else. Whatever it says or
+// does wrong, the facts stay what they were.
+func (w *Worker) probe(
+	ctx context.Context, src Source, f remote.MediaFacts, doc *remote.FactsDocument,
+) (remote.MediaFacts, *remote.FactsDocument, error) {
+	known := readers[f.Type] != nil && f.Type != "video/ogg" ||
+		f.Class != remote.ClassVideo && f.Class != remote.ClassAudio
+	if known || w.opt.Probe == "none" || strings.HasPrefix(f.Type, "text/") ||
+		strings.HasPrefix(f.Type, "application/vnd.apple.mpegurl") {
 		return f, doc, nil
 	}
 	program := w.opt.Probe
@@ -52,10 +57,15 @@ func (w *Worker) probe(ctx context.Context, src Source, f remote.MediaFacts, doc
 func runProbe(ctx context.Context, program string, opt Options, src Source) (out []byte, failure error) {
 	ctx, cancel := context.WithTimeout(ctx, opt.Timeout)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, program, "-v", "quiet", "-protocol_whitelist", "pipe", "-print_format", "json", "-show_format", "-show_streams", "pipe:0")
+	cmd := exec.CommandContext(
+		ctx, program, "-v", "quiet", "-protocol_whitelist", "pipe", "-print_format", "json", "-show_format",
+		"-show_streams", "pipe:0",
+	)
 	win := newWindow(ctx, src, maxProbed+maxReadHead)
 	stdout := &excerpt{room: 1 << 20}
-	cmd.Stdin, cmd.Stdout, cmd.Dir, cmd.Env = win.section(0, min(src.Size, maxProbed)), stdout, "/", []string{"LC_ALL=C.UTF-8"}
+	cmd.Stdin, cmd.Stdout, cmd.Dir, cmd.Env = win.section(0, min(src.Size, maxProbed)), stdout, "/", []string{
+		"LC_ALL=C.UTF-8",
+	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
@@ -117,7 +127,17 @@ func mergeProbe(f *remote.MediaFacts, doc *remote.FactsDocument, out []byte, siz
 			continue
 		}
 		setFloat(&f.Duration, rational(s.Duration))
-		doc.Streams = append(doc.Streams, map[string]any{"kind": s.Kind, "codec": s.Codec, "width": s.Width, "height": s.Height, "sample_rate": number(s.SampleRate), "channels": s.Channels})
+		doc.Streams = append(
+			doc.Streams,
+			map[string]any{
+				"kind":        s.Kind,
+				"codec":       s.Codec,
+				"width":       s.Width,
+				"height":      s.Height,
+				"sample_rate": number(s.SampleRate),
+				"channels":    s.Channels,
+			},
+		)
 	}
 	if n, err := strconv.ParseInt(p.Format.BitRate, 10, 64); err == nil && f.Duration == 0 && n > 0 {
 		f.BitRate = n

@@ -18,7 +18,8 @@ import (
 	"mediafs/remote"
 )
 
-// A child is a process that runs ServeWorker. One goroutine of os/exec drains its standard error; end waits for it.
+// A child is a process that runs ServeWorker. One goroutine of os/exec drains its standard error;
+// end waits for it.
 type child struct {
 	cmd    *exec.Cmd
 	stdin  *os.File // our ends
@@ -30,10 +31,12 @@ type child struct {
 	ended bool // its number may be another process's soon
 }
 
-// startTimeout is how long a child may take to say hello, at least. It is a program starting, maybe on a machine that has much to do.
+// startTimeout is how long a child may take to say hello, at least. It is a program starting, maybe
+// on a machine that has much to do.
 const startTimeout = 20 * time.Second
 
-// startChild starts a child and waits for its hello. Errors are Unavailable: there is something wrong with the program, not with a media.
+// startChild starts a child and waits for its hello. Errors are Unavailable: there is something
+// wrong with the program, not with a media.
 func startChild(ctx context.Context, opt Options) (*child, error) {
 	c, err := launch(opt)
 	if err != nil {
@@ -77,7 +80,8 @@ func launch(opt Options) (*child, error) {
 	c.cmd = exec.Command(opt.Command[0], opt.Command[1:]...)
 	c.cmd.Stdin, c.cmd.Stdout, c.cmd.Stderr = theirIn, theirOut, c.stderr
 	c.cmd.Dir = "/"
-	// Go's collector works against the limit before the system does; the rest of the environment may have secrets.
+	// Go's collector works against the limit before the system does; the rest of the environment
+	// may have secrets.
 	c.cmd.Env = []string{fmt.Sprintf("GOMEMLIMIT=%d", opt.Memory/2), "GOMAXPROCS=2", "GOTRACEBACK=single"}
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	c.cmd.WaitDelay = time.Second // for standard error, if a process of the child's has it
@@ -89,7 +93,8 @@ func launch(opt Options) (*child, error) {
 	return c, nil
 }
 
-// limit bounds what a process can take. It is set from outside, so that it does not depend on the process, before the process has a media to read.
+// limit bounds what a process can take. It is set from outside, so that it does not depend on the
+// process, before the process has a media to read.
 func limit(pid int, memory int64) error {
 	has, err := dataSize(pid)
 	if err != nil {
@@ -108,11 +113,13 @@ func limit(pid int, memory int64) error {
 			return err
 		}
 	}
-	// The group is the process with all its threads; a process's number alone would be its first thread.
+	// The group is the process with all its threads; a process's number alone would be its first
+	// thread.
 	return unix.Setpriority(unix.PRIO_PGRP, pid, 10)
 }
 
-// dataSize is how much of what RLIMIT_DATA counts a process has: some of it is Go's runtime, and with the race detector most.
+// dataSize is how much of what RLIMIT_DATA counts a process has: some of it is Go's runtime, and
+// with the race detector most.
 func dataSize(pid int) (int64, error) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	if err != nil {

@@ -5,7 +5,8 @@ import (
 	"io"
 )
 
-// riffChunks calls f for the chunks from off to end, up to a number that no sound or picture has of them.
+// riffChunks calls f for the chunks from off to end, up to a number that no sound or picture has of
+// them.
 func (x *extraction) riffChunks(off, end int64, f func(id string, off, n int64) error) error {
 	for range 20_000 {
 		if off+8 > end {
@@ -25,7 +26,16 @@ func (x *extraction) riffChunks(off, end int64, f func(id string, off, n int64) 
 }
 
 // wavCodecs are the codecs by their number in the format chunk; PCM is told by its bits.
-var wavCodecs = map[uint16]string{2: "adpcm_ms", 6: "pcm_alaw", 7: "pcm_mulaw", 0x11: "adpcm_ima_wav", 0x50: "mp2", 0x55: "mp3", 0xff: "aac", 0x2000: "ac3"}
+var wavCodecs = map[uint16]string{
+	2:      "adpcm_ms",
+	6:      "pcm_alaw",
+	7:      "pcm_mulaw",
+	0x11:   "adpcm_ima_wav",
+	0x50:   "mp2",
+	0x55:   "mp3",
+	0xff:   "aac",
+	0x2000: "ac3",
+}
 
 func (x *extraction) wav() error {
 	f := &x.facts

@@ -9,8 +9,8 @@ import (
 	"unicode/utf8"
 )
 
-// cleanText makes any bytes a text of the model: valid UTF-8, no control characters but tabs and line ends, no blanks around it, at
-// most limit bytes, cut between characters.
+// cleanText makes any bytes a text of the model: valid UTF-8, no control characters but tabs and
+// line ends, no blanks around it, at most limit bytes, cut between characters.
 func cleanText(s string, limit int) string {
 	if len(s) > 4*limit {
 		s = s[:4*limit] // what is dropped below is rarely that much
@@ -42,10 +42,13 @@ func cleanText(s string, limit int) string {
 
 // line is a text on one line.
 func line(s string, limit int) string {
-	return strings.Join(strings.FieldsFunc(cleanText(s, limit), func(r rune) bool { return r == '\n' || r == '\t' }), " ")
+	return strings.Join(
+		strings.FieldsFunc(cleanText(s, limit), func(r rune) bool { return r == '\n' || r == '\t' }), " ",
+	)
 }
 
-// latin1 decodes ISO 8859-1; bytes that are UTF-8 all the same stay that, as most writers do not know the difference.
+// latin1 decodes ISO 8859-1; bytes that are UTF-8 all the same stay that, as most writers do not
+// know the difference.
 func latin1(b []byte) string {
 	if utf8.Valid(b) {
 		return string(b)

@@ -25,8 +25,9 @@ const (
 // isType matches media types as the registry has them.
 var isType = regexp.MustCompile(`^[a-z]+/[a-z0-9][a-z0-9.+_-]{0,126}$`)
 
-// tidy puts facts and their document into the bounds of the model, from whatever source they are: it runs in the child, and again in the
-// parent on what the child answered. It returns nil for an empty document, and sets the fields of the facts that speak of it.
+// tidy puts facts and their document into the bounds of the model, from whatever source they are:
+// it runs in the child, and again in the parent on what the child answered. It returns nil for an
+// empty document, and sets the fields of the facts that speak of it.
 func tidy(f *remote.MediaFacts, doc *remote.FactsDocument, limits Limits) *remote.FactsDocument {
 	f.Version = Version
 	if !isType.MatchString(f.Type) {
@@ -161,7 +162,8 @@ func tidyDocument(f *remote.MediaFacts, doc *remote.FactsDocument, limits Limits
 	if b, err := json.Marshal(doc.Streams); err != nil || len(b) > left || len(doc.Streams) == 0 {
 		doc.Streams = nil
 	}
-	if doc.EXIF == nil && doc.IPTC == nil && doc.XMP == nil && doc.Tags == nil && doc.Streams == nil && doc.Picture == nil {
+	if doc.EXIF == nil && doc.IPTC == nil && doc.XMP == nil && doc.Tags == nil && doc.Streams == nil &&
+		doc.Picture == nil {
 		return nil
 	}
 	f.Document = true
@@ -203,7 +205,8 @@ func tidyMap(m map[string]any, depth int, left *int) map[string]any {
 	return out
 }
 
-// plainValue makes v one that JSON has and gives back as it is: a text, a finite number, a bool, a list, a map; nil for what is not.
+// plainValue makes v one that JSON has and gives back as it is: a text, a finite number, a bool, a
+// list, a map; nil for what is not.
 func plainValue(v any, depth int) any {
 	if depth > 6 {
 		return nil

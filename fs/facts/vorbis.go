@@ -225,7 +225,11 @@ func (x *extraction) ogg() error {
 		f.Channels = int(first[29]>>1&7) + 1
 		rate, strip = int64(f.SampleRate), 4
 	case bytes.HasPrefix(first, []byte("Speex   ")) && len(first) >= 52:
-		f.AudioCodec, f.SampleRate, f.Channels = "speex", int(binary.LittleEndian.Uint32(first[36:])), int(binary.LittleEndian.Uint32(first[48:]))
+		f.AudioCodec, f.SampleRate, f.Channels = "speex", int(
+			binary.LittleEndian.Uint32(first[36:]),
+		), int(
+			binary.LittleEndian.Uint32(first[48:]),
+		)
 		rate = int64(f.SampleRate)
 	case bytes.HasPrefix(first, []byte("\x80theora")) && len(first) >= 30:
 		f.VideoCodec = "theora"

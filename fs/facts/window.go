@@ -8,8 +8,8 @@ import (
 	"io"
 )
 
-// Sizes of the window. Contents may lie in an object store, where a request costs as much as a few hundred KiB: blocks are large, and who reads on
-// gets more at once.
+// Sizes of the window. Contents may lie in an object store, where a request costs as much as a few
+// hundred KiB: blocks are large, and who reads on gets more at once.
 const (
 	blockSize   = 64 << 10
 	maxReadHead = 1 << 20  // most that is fetched in one request
@@ -20,8 +20,9 @@ const (
 // errBudget is returned by reads past what one extraction may read.
 var errBudget = errors.New("too many bytes")
 
-// A window is a media seen through a few blocks of it. Every read counts: bytes fetched against the limit, and bytes handed out against a
-// multiple of it, so that a reader that is sent in circles by the bytes comes to an end as well.
+// A window is a media seen through a few blocks of it. Every read counts: bytes fetched against the
+// limit, and bytes handed out against a multiple of it, so that a reader that is sent in circles by
+// the bytes comes to an end as well.
 type window struct {
 	ctx    context.Context
 	src    io.ReaderAt
@@ -46,7 +47,8 @@ func newWindow(ctx context.Context, src Source, limit int64) *window {
 		blocks: map[int64]*list.Element{}, recent: list.New(), next: -1, ahead: blockSize}
 }
 
-// ReadAt reads like io.ReaderAt, except that a read at or past the end is io.EOF whatever its length.
+// ReadAt reads like io.ReaderAt, except that a read at or past the end is io.EOF whatever its
+// length.
 func (w *window) ReadAt(p []byte, off int64) (int, error) {
 	if err := w.ctx.Err(); err != nil {
 		w.failure = err
@@ -121,7 +123,8 @@ func (w *window) block(number int64) ([]byte, error) {
 	return w.blocks[number].Value.(*block).data, nil
 }
 
-// bytes returns n bytes from off on, and errDamaged for a length that no media has there. It allocates no more than there is.
+// bytes returns n bytes from off on, and errDamaged for a length that no media has there. It
+// allocates no more than there is.
 func (w *window) bytes(off, n int64) ([]byte, error) {
 	if off < 0 || n < 0 {
 		return nil, errDamaged
@@ -139,7 +142,8 @@ func (w *window) bytes(off, n int64) ([]byte, error) {
 	return p, nil
 }
 
-// upTo returns at most n bytes from off on: fewer at the end, also where that comes before the size that was said.
+// upTo returns at most n bytes from off on: fewer at the end, also where that comes before the size
+// that was said.
 func (w *window) upTo(off, n int64) ([]byte, error) {
 	n = min(n, w.size-off)
 	if off < 0 || n <= 0 || n > maxField {

@@ -10,7 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// Parent and child speak in frames: a byte that says what it is, four bytes of length, big-endian, and that many bytes.
+// Parent and child speak in frames: a byte that says what it is, four bytes of length, big-endian,
+// and that many bytes.
 //
 //	child:  hello (the version of its rules)
 //	parent: media

@@ -27,10 +27,12 @@ type Options struct {
 	Log     *logrus.Entry // gets a line when a child dies, at level debug; nobody
 }
 
-// A Worker extracts facts in a child process, one media at a time, in the order of the calls. The child is started by the first call, lives on, and is
-// started again after it died or was killed. It runs at nice 10, with limited memory, an empty environment, and nothing but three pipes.
+// A Worker extracts facts in a child process, one media at a time, in the order of the calls. The
+// child is started by the first call, lives on, and is started again after it died or was killed.
+// It runs at nice 10, with limited memory, an empty environment, and nothing but three pipes.
 //
-// It keeps what the bytes of a media may do away from this process: they cost it no more than one child, Options.Timeout, and the bytes that Limits allow.
+// It keeps what the bytes of a media may do away from this process: they cost it no more than one
+// child, Options.Timeout, and the bytes that Limits allow.
 type Worker struct {
 	opt    Options
 	turn   chan struct{} // holds one value while somebody has the child; those who wait are served in order
@@ -60,7 +62,8 @@ func NewWorker(opt Options) *Worker {
 	return w
 }
 
-// Close ends the child and what is under way, which fails. It waits until the child is gone. It may be called again.
+// Close ends the child and what is under way, which fails. It waits until the child is gone. It may
+// be called again.
 func (w *Worker) Close() error {
 	w.close()
 	w.turn <- struct{}{}
@@ -77,11 +80,12 @@ func (w *Worker) drop() {
 	}
 }
 
-// Extract does what the function of that name does, except that a media that is too much for the child has no more than its type, its class, and an Error that
-// says how the child ended.
+// Extract does what the function of that name does, except that a media that is too much for the
+// child has no more than its type, its class, and an Error that says how the child ended.
 //
-// Errors: of the source, of ctx, and Unavailable when no child can be started or the worker is closed. None of them says anything about the media. The source is read
-// from this goroutine; if it can hang, it should end with ctx.
+// Errors: of the source, of ctx, and Unavailable when no child can be started or the worker is
+// closed. None of them says anything about the media. The source is read from this goroutine; if it
+// can hang, it should end with ctx.
 func (w *Worker) Extract(ctx context.Context, src Source) (remote.MediaFacts, *remote.FactsDocument, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -132,7 +136,10 @@ func (w *Worker) Extract(ctx context.Context, src Source) (remote.MediaFacts, *r
 			continue // it may have died of what it had before: once more, with a new one
 		}
 		if w.opt.Log != nil {
-			w.opt.Log.WithField("media", src.Name).WithError(err).WithField("stderr", words).Debug("the child that reads facts died")
+			w.opt.Log.WithField("media", src.Name).
+				WithError(err).
+				WithField("stderr", words).
+				Debug("the child that reads facts died")
 		}
 		return w.unread(ctx, src, err, words)
 	}
@@ -140,8 +147,11 @@ func (w *Worker) Extract(ctx context.Context, src Source) (remote.MediaFacts, *r
 
 var errClosed = errors.New("the worker is closed")
 
-// unread makes the facts of a media that the child could not deal with: what the first bytes say, which is a search for known numbers in them.
-func (w *Worker) unread(ctx context.Context, src Source, err error, words string) (remote.MediaFacts, *remote.FactsDocument, error) {
+// unread makes the facts of a media that the child could not deal with: what the first bytes say,
+// which is a search for known numbers in them.
+func (w *Worker) unread(
+	ctx context.Context, src Source, err error, words string,
+) (remote.MediaFacts, *remote.FactsDocument, error) {
 	f := remote.MediaFacts{Version: Version, Read: now()}
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
@@ -166,8 +176,9 @@ func (w *Worker) unread(ctx context.Context, src Source, err error, words string
 
 func now() time.Time { return time.Now().UTC().Truncate(time.Millisecond) }
 
-// A session is one media and a child that reads it. Nothing that the child sends is believed: ranges lie in the media and are
-// bounded in number and bytes, frames in length, facts by the rules that the child should have kept.
+// A session is one media and a child that reads it. Nothing that the child sends is believed:
+// ranges lie in the media and are bounded in number and bytes, frames in length, facts by the rules
+// that the child should have kept.
 type session struct {
 	child   *child
 	src     Source
@@ -178,7 +189,12 @@ type session struct {
 
 func (s *session) run(ctx context.Context) (remote.MediaFacts, *remote.FactsDocument, error) {
 	defer context.AfterFunc(ctx, s.child.kill)()
-	m := wireMedia{Name: line(s.src.Name, 1024), Size: max(s.src.Size, 0), Limits: s.opt.Limits, Seconds: s.opt.Timeout.Seconds()}
+	m := wireMedia{
+		Name:    line(s.src.Name, 1024),
+		Size:    max(s.src.Size, 0),
+		Limits:  s.opt.Limits,
+		Seconds: s.opt.Timeout.Seconds(),
+	}
 	if err := s.send(frameMedia, marshal(m)); err != nil {
 		return remote.MediaFacts{}, nil, err
 	}

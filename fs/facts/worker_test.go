@@ -42,8 +42,9 @@ var misbehaviours = map[string]func(){
 			_ = i
 		}
 	},
-	"crash":         func() { panic("a crash on purpose") },
-	"exit":          func() { _, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0) }, // os.Exit waits a second with the race detector
+	"crash": func() { panic("a crash on purpose") },
+	// os.Exit waits a second with the race detector
+	"exit":          func() { _, _, _ = syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0) },
 	"allocate":      allocate,
 	"garbage":       func() { _, _ = os.Stdout.Write(bytes.Repeat([]byte{0xff}, 1<<20)); sleep() },
 	"unknown frame": func() { _ = writeFrame(os.Stdout, 'X', nil); sleep() },
@@ -126,10 +127,27 @@ func beChild(how string) int {
 		_, _, _ = readFrame(os.Stdin, func(byte) int { return maxMedia })
 		_ = writeFrame(os.Stdout, framePicture, []byte("<script>"))
 		f := remote.MediaFacts{
-			Version: 99, Type: "text/html; x=\"\x00", Class: "evil", Title: "a\x00\x1b]0;b" + strings.Repeat("c", 1<<18), Width: -1, Height: 7, Pages: -4, PictureType: "text/html", PictureSize: 1 << 40,
-			Place: &remote.Place{Latitude: 1000},
+			Version:     99,
+			Type:        "text/html; x=\"\x00",
+			Class:       "evil",
+			Title:       "a\x00\x1b]0;b" + strings.Repeat("c", 1<<18),
+			Width:       -1,
+			Height:      7,
+			Pages:       -4,
+			PictureType: "text/html",
+			PictureSize: 1 << 40,
+			Place:       &remote.Place{Latitude: 1000},
 		}
-		_ = writeFrame(os.Stdout, frameAnswer, marshal(wireAnswer{Facts: f, Document: &remote.FactsDocument{Tags: map[string]any{"k": strings.Repeat("x", 1<<19)}}}))
+		_ = writeFrame(
+			os.Stdout,
+			frameAnswer,
+			marshal(
+				wireAnswer{
+					Facts:    f,
+					Document: &remote.FactsDocument{Tags: map[string]any{"k": strings.Repeat("x", 1<<19)}},
+				},
+			),
+		)
 		_, _ = io.Copy(io.Discard, os.Stdin)
 		return 0
 	case "old":
@@ -146,7 +164,10 @@ func beChild(how string) int {
 		if !bytes.Contains(b, []byte(`"Name":"fine"`)) {
 			misbehaviours[how]()
 		}
-		_ = writeFrame(os.Stdout, frameAnswer, marshal(wireAnswer{Facts: remote.MediaFacts{Type: "image/x-fine", Class: remote.ClassImage}}))
+		_ = writeFrame(
+			os.Stdout, frameAnswer,
+			marshal(wireAnswer{Facts: remote.MediaFacts{Type: "image/x-fine", Class: remote.ClassImage}}),
+		)
 	}
 }
 
@@ -214,7 +235,8 @@ func TestWorkerBombs(t *testing.T) {
 	}
 }
 
-// TestWorkerMisbehaviour: whatever a child does, the media has its type and an error that says so, and the next one is read.
+// TestWorkerMisbehaviour: whatever a child does, the media has its type and an error that says so,
+// and the next one is read.
 func TestWorkerMisbehaviour(t *testing.T) {
 	photo := readMedia(t, "photo.jpg")
 	for how := range misbehaviours {
@@ -239,7 +261,10 @@ func TestWorkerMisbehaviour(t *testing.T) {
 					t.Error("the child is still there")
 				}
 				w.opt.Timeout = time.Minute
-				if f, _, err = w.Extract(t.Context(), sourceOf(photo, "fine")); err != nil || f.Type != "image/x-fine" || f.Error != "" {
+				if f, _, err = w.Extract(
+					t.Context(), sourceOf(photo, "fine"),
+				); err != nil || f.Type != "image/x-fine" ||
+					f.Error != "" {
 					t.Errorf("the next one: %+v, %v", f, err)
 				}
 			}
@@ -275,7 +300,9 @@ func TestWorkerChildIsConfined(t *testing.T) {
 		case given[open]:
 		case strings.HasPrefix(open, "pipe:"):
 			pipes++
-		case strings.HasPrefix(open, "anon_inode:"), strings.HasPrefix(open, "/proc/"), strings.HasPrefix(open, "/sys/"): // Go's runtime
+		case strings.HasPrefix(open, "anon_inode:"),
+			strings.HasPrefix(open, "/proc/"),
+			strings.HasPrefix(open, "/sys/"): // Go's runtime
 		default:
 			t.Errorf("it has %s open", open)
 		}
@@ -310,7 +337,10 @@ func TestWorkerBelievesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	checkModel(t, f, doc)
-	if f.Version != Version || f.Type != "application/octet-stream" || f.Class != remote.ClassData || f.Width != 0 || f.Place != nil || f.PictureType != "" || f.PictureSize != 0 {
+	if f.Version != Version || f.Type != "application/octet-stream" || f.Class != remote.ClassData || f.Width != 0 ||
+		f.Place != nil ||
+		f.PictureType != "" ||
+		f.PictureSize != 0 {
 		t.Errorf("%+v", f)
 	}
 }
@@ -356,7 +386,9 @@ func TestSourceFails(t *testing.T) {
 			}
 		}
 		// A source that is shorter than it says is a damaged media.
-		f, _, err := extract(t.Context(), Source{ReaderAt: bytes.NewReader(b[:1000]), Size: int64(len(b)), Name: "film.mp4"})
+		f, _, err := extract(
+			t.Context(), Source{ReaderAt: bytes.NewReader(b[:1000]), Size: int64(len(b)), Name: "film.mp4"},
+		)
 		if err != nil || f.Type != "video/mp4" || f.Error == "" {
 			t.Errorf("%s, short: %+v, %v", name, f, err)
 		}
@@ -364,7 +396,8 @@ func TestSourceFails(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	for name, extract := range map[string]extractor{"in process": inProcess, "worker": w.Extract} {
-		if _, _, err := extract(ctx, sourceOf(b, "x")); !errors.Is(err, context.Canceled) || remote.KindOf(err) != remote.Interrupted {
+		if _, _, err := extract(ctx, sourceOf(b, "x")); !errors.Is(err, context.Canceled) ||
+			remote.KindOf(err) != remote.Interrupted {
 			t.Errorf("%s, cancelled: %v", name, err)
 		}
 	}
@@ -389,7 +422,8 @@ func TestWorkerClosedWhileBusy(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 3 {
 		wg.Go(func() {
-			if _, _, err := w.Extract(t.Context(), sourceOf([]byte("x"), "x")); !errors.Is(err, remote.Unavailable) || !errors.Is(err, errClosed) {
+			if _, _, err := w.Extract(t.Context(), sourceOf([]byte("x"), "x")); !errors.Is(err, remote.Unavailable) ||
+				!errors.Is(err, errClosed) {
 				t.Error(err)
 			}
 		})
@@ -453,7 +487,8 @@ func waitForSender(t *testing.T, n int) {
 		b = b[:runtime.Stack(b, true)]
 		waiting := 0
 		for g := range strings.SplitSeq(string(b), "\n\n") {
-			if strings.Contains(g, "[select") && strings.Contains(g, "facts.(*Worker).Extract") && !strings.Contains(g, "ReadAt") {
+			if strings.Contains(g, "[select") && strings.Contains(g, "facts.(*Worker).Extract") &&
+				!strings.Contains(g, "ReadAt") {
 				waiting++
 			}
 		}

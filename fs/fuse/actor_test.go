@@ -20,11 +20,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// An actor is a process beside the one that runs the cases: another user, another holder of locks, another writer. It
-// does one thing, says "ok" or the name of an errno, and ends.
+// An actor is a process beside the one that runs the cases: another user, another holder of locks,
+// another writer. It does one thing, says "ok" or the name of an errno, and ends.
 
-// actor prepares one that runs as uid and gid. It is started through /proc, since the folder that go builds tests in is
-// closed to other users.
+// actor prepares one that runs as uid and gid. It is started through /proc, since the folder that
+// go builds tests in is closed to other users.
 func actor(uid, gid uint32, arg ...string) *exec.Cmd {
 	c := exec.Command("/proc/self/exe", arg...)
 	c.Env = append(os.Environ(), roleVar+"=actor", "GORACE=atexit_sleep_ms=0") // it would wait a second
@@ -45,7 +45,8 @@ func says(t testing.TB, c *exec.Cmd) string {
 	return strings.TrimSpace(string(out))
 }
 
-// startHolder starts an actor that does its thing and then stays until end is called; it returns what it said.
+// startHolder starts an actor that does its thing and then stays until end is called; it returns
+// what it said.
 func startHolder(t testing.TB, c *exec.Cmd) (said string, end func()) {
 	t.Helper()
 	in, err := c.StdinPipe()
@@ -75,7 +76,8 @@ func startHolder(t testing.TB, c *exec.Cmd) (said string, end func()) {
 	}
 }
 
-// act is an actor's whole life. Its exit status tells of mistakes of the tests; what the system said is printed.
+// act is an actor's whole life. Its exit status tells of mistakes of the tests; what the system
+// said is printed.
 func act(arg []string) int {
 	unix.Umask(0)
 	said, err := perform(arg)
@@ -129,7 +131,12 @@ func perform(arg []string) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		return "ok", errors.Join(unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, arg[2], unix.AT_SYMLINK_FOLLOW), unix.Close(fd))
+		return "ok", errors.Join(
+			unix.Linkat(
+				unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, arg[2], unix.AT_SYMLINK_FOLLOW,
+			),
+			unix.Close(fd),
+		)
 	case "rename whiteout":
 		return "ok", unix.Renameat2(unix.AT_FDCWD, arg[1], unix.AT_FDCWD, arg[2], unix.RENAME_WHITEOUT)
 	case "create truncating":
@@ -273,7 +280,8 @@ func churn(dir string, rounds int) error {
 	return nil
 }
 
-// tryLock takes a write lock without waiting: "flock" of the whole file, "classic" or "ofd" of n bytes from start.
+// tryLock takes a write lock without waiting: "flock" of the whole file, "classic" or "ofd" of n
+// bytes from start.
 func tryLock(fd int, kind string, start, n int64) error {
 	l := unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart, Start: start, Len: n}
 	switch kind {

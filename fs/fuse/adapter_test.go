@@ -62,7 +62,16 @@ func readInto(s *fileSystem, fh uint64, size int, off uint64, attrs bool) (*gofu
 }
 
 func TestReadDirTakesWholeGroups(t *testing.T) {
-	d := &fakeDir{groups: [][]string{{"."}, {".."}, {"one"}, {"same hash a", "same hash b", "same hash c"}, {strings.Repeat("n", 255)}, {"last"}}}
+	d := &fakeDir{
+		groups: [][]string{
+			{"."},
+			{".."},
+			{"one"},
+			{"same hash a", "same hash b", "same hash c"},
+			{strings.Repeat("n", 255)},
+			{"last"},
+		},
+	}
 	var all []string
 	for _, g := range d.groups {
 		all = append(all, g...)
@@ -166,13 +175,17 @@ func TestWritesOtherThanOpened(t *testing.T) {
 	}
 }
 
-// Pages of a mapping have their place, and fcntl sets and clears O_APPEND, whatever the file was opened for.
+// Pages of a mapping have their place, and fcntl sets and clears O_APPEND, whatever the file was
+// opened for.
 func testWritesOtherThanOpened(t *testing.T, opened uint32) {
 	lib := newFake()
 	s := newFileSystem(lib)
 	fh := open(t, s, unix.O_RDWR|opened).Fh
 	write := func(flags, writeFlags uint32) {
-		if n, st := s.Write(nil, &gofuse.WriteIn{Fh: fh, Flags: flags, WriteFlags: writeFlags}, []byte("abc")); n != 3 || !st.Ok() {
+		if n, st := s.Write(
+			nil, &gofuse.WriteIn{Fh: fh, Flags: flags, WriteFlags: writeFlags}, []byte("abc"),
+		); n != 3 ||
+			!st.Ok() {
 			t.Errorf("%d, %v", n, st)
 		}
 	}
@@ -227,11 +240,15 @@ func TestSetUserIDBits(t *testing.T) {
 		lib := newFake()
 		lib.attr.Mode = unix.S_IFREG | c.mode
 		s := newFileSystem(lib)
-		in := gofuse.SetAttrIn{SetAttrInCommon: gofuse.SetAttrInCommon{Valid: gofuse.FATTR_SIZE | gofuse.FATTR_KILL_SUIDGID, Size: 3}}
+		in := gofuse.SetAttrIn{
+			SetAttrInCommon: gofuse.SetAttrInCommon{Valid: gofuse.FATTR_SIZE | gofuse.FATTR_KILL_SUIDGID, Size: 3},
+		}
 		if st := s.SetAttr(nil, &in, new(gofuse.AttrOut)); !st.Ok() {
 			t.Fatal(st)
 		}
-		if st := s.Open(nil, &gofuse.OpenIn{Flags: unix.O_RDWR | unix.O_TRUNC, Mode: gofuse.OPEN_KILL_SUIDGID}, new(gofuse.OpenOut)); !st.Ok() {
+		if st := s.Open(
+			nil, &gofuse.OpenIn{Flags: unix.O_RDWR | unix.O_TRUNC, Mode: gofuse.OPEN_KILL_SUIDGID}, new(gofuse.OpenOut),
+		); !st.Ok() {
 			t.Fatal(st)
 		}
 		want := 2
@@ -251,18 +268,29 @@ func TestSetUserIDBits(t *testing.T) {
 
 func TestTimes(t *testing.T) {
 	in := gofuse.SetAttrIn{SetAttrInCommon: gofuse.SetAttrInCommon{
-		Valid: gofuse.FATTR_ATIME | gofuse.FATTR_MTIME | gofuse.FATTR_MTIME_NOW | gofuse.FATTR_CTIME | gofuse.FATTR_MODE,
-		Atime: ^uint64(0), Atimensec: 5, Ctime: 1 << 33, Mode: unix.S_IFREG | 0o4600,
+		Valid:     gofuse.FATTR_ATIME | gofuse.FATTR_MTIME | gofuse.FATTR_MTIME_NOW | gofuse.FATTR_CTIME | gofuse.FATTR_MODE,
+		Atime:     ^uint64(0),
+		Atimensec: 5,
+		Ctime:     1 << 33,
+		Mode:      unix.S_IFREG | 0o4600,
 	}}
 	now := time.Unix(1e9, 7)
 	ch := attrChange(&in, now)
-	if *ch.Atime != (vfs.Time{Sec: -1, Nsec: 5}) || *ch.Mtime != vfs.TimeOf(now) || *ch.Ctime != (vfs.Time{Sec: 1 << 33}) || *ch.Mode != 0o4600 {
+	if *ch.Atime != (vfs.Time{Sec: -1, Nsec: 5}) || *ch.Mtime != vfs.TimeOf(now) ||
+		*ch.Ctime != (vfs.Time{Sec: 1 << 33}) ||
+		*ch.Mode != 0o4600 {
 		t.Errorf("%+v", ch)
 	}
 	if ch.Size != nil || ch.UID != nil || ch.GID != nil {
 		t.Errorf("%+v", ch)
 	}
-	a := vfs.Attr{ID: 9, Mode: unix.S_IFCHR | 0o600, Rdev: uint32(unix.Mkdev(259, 70000)), Size: 1 << 20, Mtime: vfs.Time{Sec: -7, Nsec: 1}}
+	a := vfs.Attr{
+		ID:    9,
+		Mode:  unix.S_IFCHR | 0o600,
+		Rdev:  uint32(unix.Mkdev(259, 70000)),
+		Size:  1 << 20,
+		Mtime: vfs.Time{Sec: -7, Nsec: 1},
+	}
 	var out gofuse.Attr
 	setAttr(&out, &a)
 	if int64(out.Mtime) != -7 || out.Mtimensec != 1 || out.Ino != 9 || out.Rdev != a.Rdev || out.Blksize != largeBlock {
@@ -346,7 +374,8 @@ func TestLookupNothing(t *testing.T) {
 	if st := s.Lookup(nil, new(gofuse.InHeader), "none", &out); !st.Ok() || out.NodeId != 0 || out.EntryValid != 1 {
 		t.Errorf("%v, %+v", st, out)
 	}
-	if st := s.Lookup(nil, new(gofuse.InHeader), "file", &out); !st.Ok() || out.NodeId != fakeID || out.Generation != 0 {
+	if st := s.Lookup(nil, new(gofuse.InHeader), "file", &out); !st.Ok() || out.NodeId != fakeID ||
+		out.Generation != 0 {
 		t.Errorf("%v, %+v", st, out)
 	}
 }

@@ -9,8 +9,8 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// announceWorkers is how many inodes are announced at once. Dropping pages waits for reads of them that are under way, so
-// one slow read holds up one worker.
+// announceWorkers is how many inodes are announced at once. Dropping pages waits for reads of them
+// that are under way, so one slow read holds up one worker.
 const announceWorkers = 4
 
 // notifier is the part of go-fuse's server that an Announcer talks to.
@@ -19,9 +19,10 @@ type notifier interface {
 	EntryNotify(parent uint64, name string) gofuse.Status
 }
 
-// An Announcer tells the kernel of changes that it did not make. What is announced waits in a queue, where
-// a second announcement of the same thing adds nothing; its senders never wait. Before a mount it forgets what it is told, for
-// the kernel knows nothing yet, and after the mount's end too.
+// An Announcer tells the kernel of changes that it did not make. What is announced waits in a
+// queue, where a second announcement of the same thing adds nothing; its senders never wait. Before
+// a mount it forgets what it is told, for the kernel knows nothing yet, and after the mount's end
+// too.
 //
 // It can be made before the library is opened and given to both the library and Mount.
 type Announcer struct {
@@ -38,8 +39,8 @@ type Announcer struct {
 	}
 }
 
-// A lane is what is to be announced about one inode: itself, and names in it. One worker at a time is at it, because
-// the kernel takes the inode's lock.
+// A lane is what is to be announced about one inode: itself, and names in it. One worker at a time
+// is at it, because the kernel takes the inode's lock.
 type lane struct {
 	attrs bool
 	data  bool
@@ -114,8 +115,8 @@ func (a *Announcer) attach(k notifier) {
 	}
 }
 
-// close forgets what is queued and waits for the workers. A worker that waits for the kernel returns
-// at the latest when the connection ends.
+// close forgets what is queued and waits for the workers. A worker that waits for the kernel
+// returns at the latest when the connection ends.
 func (a *Announcer) close() {
 	a.mu.Lock()
 	a.mu.closed = true
@@ -159,7 +160,8 @@ func (a *Announcer) work() {
 	}
 }
 
-// announce talks to the kernel. Names come first: whoever looks at a node that was replaced finds the new one.
+// announce talks to the kernel. Names come first: whoever looks at a node that was replaced finds
+// the new one.
 func (a *Announcer) announce(k notifier, id vfs.ID, l *lane) {
 	for _, name := range l.names {
 		a.check("announce name", id, k.EntryNotify(id, name))
@@ -172,8 +174,8 @@ func (a *Announcer) announce(k notifier, id vfs.ID, l *lane) {
 	}
 }
 
-// check reports what is out of the ordinary. That the kernel does not know the node or name is the usual case; at the end of a mount
-// there is no connection any more.
+// check reports what is out of the ordinary. That the kernel does not know the node or name is the
+// usual case; at the end of a mount there is no connection any more.
 func (a *Announcer) check(what string, id vfs.ID, st gofuse.Status) {
 	switch st {
 	case gofuse.OK, gofuse.ENOENT, gofuse.ENODEV, gofuse.EBADF, gofuse.Status(enotconn):

@@ -9,8 +9,8 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// Sizes that st_blksize suggests for reads and writes: a page for what fits in one block of the read cache, such
-// a block (256 KiB) for what is larger. It must be a power of two.
+// Sizes that st_blksize suggests for reads and writes: a page for what fits in one block of the
+// read cache, such a block (256 KiB) for what is larger. It must be a power of two.
 const (
 	smallBlock = 4096
 	largeBlock = 256 << 10
@@ -23,7 +23,8 @@ func blksize(size int64) uint32 {
 	return smallBlock
 }
 
-// setAttr fills out. Seconds are signed on both sides of the protocol, which carries them in unsigned fields.
+// setAttr fills out. Seconds are signed on both sides of the protocol, which carries them in
+// unsigned fields.
 func setAttr(out *gofuse.Attr, a *vfs.Attr) {
 	*out = gofuse.Attr{
 		Ino:       a.ID,

@@ -90,8 +90,12 @@ var attributeCases = []conformanceCase{
 			g.said("list", says(g, actor(uid, uid, "listxattr", f)), "security.a user.a")
 		}
 		g.said("root's list", says(g, actor(0, 0, "listxattr", f)), "security.a trusted.a user.a")
-		g.said("root without the right", says(g, actor(0, 0, "listxattr-without", f, "21")), "security.a user.a") // CAP_SYS_ADMIN
-		g.said("root without another right", says(g, actor(0, 0, "listxattr-without", f, "1")), "security.a trusted.a user.a")
+		// CAP_SYS_ADMIN
+		g.said("root without the right", says(g, actor(0, 0, "listxattr-without", f, "21")), "security.a user.a")
+		g.said(
+			"root without another right", says(g, actor(0, 0, "listxattr-without", f, "1")),
+			"security.a trusted.a user.a",
+		)
 		g.said("root reads", says(g, actor(0, 0, "getxattr", f, "trusted.a")), "root's")
 		g.said("root removes", says(g, actor(0, 0, "removexattr", f, "trusted.a")), "ok")
 	}},
@@ -133,15 +137,24 @@ var attributeCases = []conformanceCase{
 			g.ok("chown", unix.Chown(f, anna, anna))
 			g.ok("chmod", unix.Chmod(f, 0o666))
 			says(g, actor(carl, carl, "fill", f, size))
-			g.said("another", says(g, actor(bert, bert, "setxattr", f, "user.bert", strings.Repeat("x", 30_000))), "ENOSPC")
+			g.said(
+				"another", says(g, actor(bert, bert, "setxattr", f, "user.bert", strings.Repeat("x", 30_000))),
+				"ENOSPC",
+			)
 			g.said("the owner", says(g, actor(anna, anna, "setxattr", f, "user.anna", "x")), "ok")
 			g.said("root", says(g, actor(0, 0, "setxattr", f, "trusted.root", "x")), "ok")
 			says(g, actor(anna, anna, "fill", f, size))
-			g.said("the owner's list", says(g, actor(anna, anna, "setlist", f, "system.posix_acl_access", namedList(carl, 4))), "ok")
+			g.said(
+				"the owner's list",
+				says(g, actor(anna, anna, "setlist", f, "system.posix_acl_access", namedList(carl, 4))), "ok",
+			)
 			g.said("the owner takes one away", says(g, actor(anna, anna, "removexattr", f, "user.fill4713.0")), "ok")
 			g.said("and has room", says(g, actor(anna, anna, "setxattr", f, "user.more", "x")), "ok")
 			g.again()
-			if names, err := listed(f); err != nil || !slices.Contains(names, "user.anna") || !slices.Contains(names, "trusted.root") {
+			if names, err := listed(
+				f,
+			); err != nil || !slices.Contains(names, "user.anna") ||
+				!slices.Contains(names, "trusted.root") {
 				g.Errorf("%q, %v", names, err)
 			}
 			g.ok("unlink", unix.Unlink(f))

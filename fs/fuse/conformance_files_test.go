@@ -309,7 +309,10 @@ var sparseCases = []conformanceCase{
 			clear(data[5*pageSize-7 : 5*pageSize+93])
 			g.same("read after zeroing", g.pread(fd, len(data)+1, 0), data)
 			g.same("mapping after zeroing", mem, data)
-			g.ok("zero over the end, keeping the size", unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, 9*pageSize, 2*pageSize))
+			g.ok(
+				"zero over the end, keeping the size",
+				unix.Fallocate(fd, mode|unix.FALLOC_FL_KEEP_SIZE, 9*pageSize, 2*pageSize),
+			)
 			clear(data[9*pageSize:])
 			g.same("read after zeroing the end", g.pread(fd, len(data)+1, 0), data)
 		}
@@ -317,12 +320,21 @@ var sparseCases = []conformanceCase{
 		pause()
 		g.ok("extend", unix.Fallocate(fd, 0, int64(len(data)), 5000))
 		data = append(data, make([]byte, 5000)...)
-		if now := g.fstat(fd); now.Size != int64(len(data)) || !later(now.Mtim, before.Mtim) || !later(now.Ctim, before.Ctim) {
-			g.Errorf("extended: %d bytes, times %v and %v, were %v and %v", now.Size, now.Mtim, now.Ctim, before.Mtim, before.Ctim)
+		if now := g.fstat(
+			fd,
+		); now.Size != int64(len(data)) || !later(now.Mtim, before.Mtim) ||
+			!later(now.Ctim, before.Ctim) {
+			g.Errorf(
+				"extended: %d bytes, times %v and %v, were %v and %v", now.Size, now.Mtim, now.Ctim, before.Mtim,
+				before.Ctim,
+			)
 		}
 		g.want("nothing", unix.Fallocate(fd, 0, 0, 0), unix.EINVAL)
 		g.want("a negative place", unix.Fallocate(fd, 0, -1, 10), unix.EINVAL)
-		g.want("punch without keeping the size", unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE, 0, pageSize), unix.EOPNOTSUPP)
+		g.want(
+			"punch without keeping the size", unix.Fallocate(fd, unix.FALLOC_FL_PUNCH_HOLE, 0, pageSize),
+			unix.EOPNOTSUPP,
+		)
 		r := g.open("a", unix.O_RDONLY)
 		g.want("without the right to write", unix.Fallocate(r, 0, 0, 10), unix.EBADF)
 		g.ok("unmap", unix.Munmap(mem))
@@ -333,7 +345,8 @@ var sparseCases = []conformanceCase{
 	{"too-large", func(g *ground) {
 		fd := g.create("a")
 		g.pwrite(fd, []byte("small"), 0)
-		if _, err := unix.Pwrite(fd, []byte("x"), 1<<63-1); err != unix.EFBIG && err != unix.EINVAL && err != unix.EOVERFLOW {
+		if _, err := unix.Pwrite(fd, []byte("x"), 1<<63-1); err != unix.EFBIG && err != unix.EINVAL &&
+			err != unix.EOVERFLOW {
 			g.Errorf("a byte at the end of all numbers: %v", err)
 		}
 		if err := unix.Ftruncate(fd, 1<<62); err != nil && err != unix.EFBIG {
@@ -439,7 +452,10 @@ var copyCases = []conformanceCase{
 				g.Errorf("cp %s: %v: %s", how, err, out)
 				continue
 			}
-			g.said("cp "+how, says(g, actor(0, 0, "sum", g.p("b"+how))), checksum([]byte(data+strings.Repeat("\x00", 61<<20))))
+			g.said(
+				"cp "+how, says(g, actor(0, 0, "sum", g.p("b"+how))),
+				checksum([]byte(data+strings.Repeat("\x00", 61<<20))),
+			)
 			if st := g.stat("b" + how); how != "--reflink=never" && st.Blocks*512 > 8<<20 {
 				g.Errorf("cp %s: the copy takes %d blocks", how, st.Blocks)
 			}

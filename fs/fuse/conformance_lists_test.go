@@ -13,8 +13,15 @@ import (
 // namedList is a list, in hex digits, that gives a named user something and the group and others
 // nothing.
 func namedList(uid, perm uint32) string {
-	return hex.EncodeToString(acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.User, Perm: perm, ID: uid}, {Tag: acl.Group}, {Tag: acl.Mask, Perm: 6},
-		{Tag: acl.Other}}.Bytes())
+	return hex.EncodeToString(
+		acl.List{
+			{Tag: acl.Owner, Perm: 6},
+			{Tag: acl.User, Perm: perm, ID: uid},
+			{Tag: acl.Group},
+			{Tag: acl.Mask, Perm: 6},
+			{Tag: acl.Other},
+		}.Bytes(),
+	)
 }
 
 // list reads a list; nil when there is none.
@@ -77,8 +84,14 @@ var listCases = []conformanceCase{
 		// One that says what a mode says becomes a mode.
 		g.setList("f", acl.Access, minimal(6, 4, 2))
 		g.has("f", 0o642, acl.Access, nil)
-		g.setList("f", acl.Access, acl.List{{Tag: acl.Owner, Perm: 7}, {Tag: acl.Group, Perm: 7}, {Tag: acl.Mask, Perm: 1}, {Tag: acl.Other}})
-		g.has("f", 0o710, acl.Access, acl.List{{Tag: acl.Owner, Perm: 7}, {Tag: acl.Group, Perm: 7}, {Tag: acl.Mask, Perm: 1}, {Tag: acl.Other}})
+		g.setList(
+			"f", acl.Access,
+			acl.List{{Tag: acl.Owner, Perm: 7}, {Tag: acl.Group, Perm: 7}, {Tag: acl.Mask, Perm: 1}, {Tag: acl.Other}},
+		)
+		g.has(
+			"f", 0o710, acl.Access,
+			acl.List{{Tag: acl.Owner, Perm: 7}, {Tag: acl.Group, Perm: 7}, {Tag: acl.Mask, Perm: 1}, {Tag: acl.Other}},
+		)
 		// Without a list the mode stays what it was.
 		g.ok("remove", unix.Removexattr(g.p("f"), acl.Access))
 		g.has("f", 0o710, acl.Access, nil)
@@ -121,7 +134,10 @@ var listCases = []conformanceCase{
 		text := hex.EncodeToString(ok.Bytes())
 		for _, uid := range []uint32{bert, carl} {
 			g.said("another user sets", says(g, actor(uid, friends, "setlist", g.p("f"), acl.Access, text)), "EPERM")
-			g.said("another user sets a folder's", says(g, actor(uid, friends, "setlist", g.p("d"), acl.Default, text)), "EPERM")
+			g.said(
+				"another user sets a folder's", says(g, actor(uid, friends, "setlist", g.p("d"), acl.Default, text)),
+				"EPERM",
+			)
 			g.said("another user removes", says(g, actor(uid, friends, "removexattr", g.p("f"), acl.Access)), "EPERM")
 		}
 		g.has("f", 0o666, acl.Access, nil)
@@ -216,12 +232,22 @@ var listCases = []conformanceCase{
 		// A file that gets its name later, too.
 		fd, err = unix.Open(g.p("d"), unix.O_TMPFILE|unix.O_WRONLY, 0o666)
 		g.ok("create without a name", err)
-		g.ok("link", unix.Linkat(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), unix.AT_FDCWD, g.p("d/t"), unix.AT_SYMLINK_FOLLOW))
+		g.ok(
+			"link",
+			unix.Linkat(
+				unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), unix.AT_FDCWD, g.p("d/t"), unix.AT_SYMLINK_FOLLOW,
+			),
+		)
 		g.close(fd)
 		g.has("d/t", 0o664, acl.Access, listOf(6, 6, 5, 7, 6, 4))
 		fd, err = unix.Open(g.dir, unix.O_TMPFILE|unix.O_WRONLY, 0o666)
 		g.ok("create without a name", err)
-		g.ok("link", unix.Linkat(unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), unix.AT_FDCWD, g.p("t"), unix.AT_SYMLINK_FOLLOW))
+		g.ok(
+			"link",
+			unix.Linkat(
+				unix.AT_FDCWD, fmt.Sprint("/proc/self/fd/", fd), unix.AT_FDCWD, g.p("t"), unix.AT_SYMLINK_FOLLOW,
+			),
+		)
 		g.close(fd)
 		g.has("t", 0o600, acl.Access, nil)
 		// What was there before, or comes by a rename, keeps its own.

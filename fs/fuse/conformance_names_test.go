@@ -41,7 +41,10 @@ var nameCases = []conformanceCase{
 		before := g.stat("a")
 		pause()
 		g.ok("file and folder", g.rename2("a", "d", unix.RENAME_EXCHANGE))
-		if now := g.stat("d"); now.Ino != before.Ino || now.Nlink != 2 || !later(now.Ctim, before.Ctim) || now.Mtim != before.Mtim {
+		if now := g.stat(
+			"d",
+		); now.Ino != before.Ino || now.Nlink != 2 || !later(now.Ctim, before.Ctim) ||
+			now.Mtim != before.Mtim {
 			g.Errorf("%+v became %+v", before, now)
 		}
 		g.said("file in the folder", g.read("a/f"), "f")
@@ -61,8 +64,9 @@ var nameCases = []conformanceCase{
 		g.want("into itself", g.rename2("a", "a/f", unix.RENAME_EXCHANGE), unix.EINVAL)
 	}},
 	{"concurrent-list-churn", func(g *ground) {
-		// Another process makes, renames and removes names all the while. What was there all the time is listed once in every
-		// listing, and always in the same order, wherever it is resumed.
+		// Another process makes, renames and removes names all the while. What was there all the
+		// time is listed once in every listing, and always in the same order, wherever it is
+		// resumed.
 		n, rounds := 700, "600"
 		if raceEnabled {
 			n, rounds = 300, "150"
@@ -240,13 +244,20 @@ var openCases = []conformanceCase{
 		g.ok("futimes", unix.Futimes(fd, []unix.Timeval{{Sec: 5}, {Sec: 6}}))
 		g.ok("truncate", unix.Ftruncate(fd, 3))
 		st := g.fstat(fd)
-		if st.Nlink != 0 || st.Mode&0o7777 != 0o600 || st.Uid != 12 || st.Gid != 34 || st.Atim.Sec != 5 || st.Size != 3 {
+		if st.Nlink != 0 || st.Mode&0o7777 != 0o600 || st.Uid != 12 || st.Gid != 34 || st.Atim.Sec != 5 ||
+			st.Size != 3 {
 			g.Errorf("%+v", st)
 		}
 		again, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", fd), unix.O_RDWR, 0)
 		g.ok("open again through /proc", err)
 		g.same("opened again", g.pread(again, 100, 0), []byte("byt"))
-		g.want("link back", unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, g.p("b"), unix.AT_SYMLINK_FOLLOW), unix.ENOENT)
+		g.want(
+			"link back",
+			unix.Linkat(
+				unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, g.p("b"), unix.AT_SYMLINK_FOLLOW,
+			),
+			unix.ENOENT,
+		)
 		g.close(fd, again)
 	}},
 	{"unlinked-special", func(g *ground) {
@@ -255,7 +266,9 @@ var openCases = []conformanceCase{
 		g.ok("mkdir", unix.Mkdir(g.p("e"), 0o755))
 		g.ok("mkfifo", unix.Mkfifo(g.p("p"), 0o644))
 		g.ok("symlink", unix.Symlink("x", g.p("l")))
-		d, p, l := g.open("d", unix.O_RDONLY|unix.O_DIRECTORY), g.open("p", unix.O_RDWR), g.open("l", unix.O_PATH|unix.O_NOFOLLOW)
+		d, p, l := g.open("d", unix.O_RDONLY|unix.O_DIRECTORY), g.open(
+			"p", unix.O_RDWR,
+		), g.open("l", unix.O_PATH|unix.O_NOFOLLOW)
 		g.ok("rename over an open folder", unix.Rename(g.p("e"), g.p("d")))
 		g.ok("unlink", unix.Unlink(g.p("p")))
 		g.ok("unlink", unix.Unlink(g.p("l")))
@@ -318,7 +331,8 @@ var openCases = []conformanceCase{
 		g.ok("rm -r", os.RemoveAll(g.p("a")))
 		_, err := unix.Openat(fd, "../../x", unix.O_CREAT|unix.O_WRONLY, 0o644)
 		g.want("create above", err, unix.ENOENT)
-		if n, err := unix.Getdents(fd, make([]byte, 4096)); err != nil && err != unix.ENOENT || n > 48 { // "." and ".." take 24 bytes each
+		if n, err := unix.Getdents(fd, make([]byte, 4096)); err != nil && err != unix.ENOENT ||
+			n > 48 { // "." and ".." take 24 bytes each
 			g.Errorf("a removed folder lists %d bytes, %v", n, err)
 		}
 		g.close(fd)

@@ -160,7 +160,8 @@ func changedTimes(g *ground) {
 		}
 		check := func(what string, was, now unix.Stat_t, want int) {
 			g.Helper()
-			if m, c2 := later(now.Mtim, was.Mtim), later(now.Ctim, was.Ctim); m != (want == both) || c2 != (want >= ctime) {
+			if m, c2 := later(now.Mtim, was.Mtim), later(now.Ctim, was.Ctim); m != (want == both) ||
+				c2 != (want >= ctime) {
 				g.Errorf("%s, %s: mtime moved: %v, ctime moved: %v", c.name, what, m, c2)
 			}
 		}
@@ -176,7 +177,8 @@ const anna, bert, carl, friends = 4711, 4712, 4713, 4800
 // Cases of owners, with processes that are those users.
 var ownerCases = []conformanceCase{
 	{"sticky", func(g *ground) {
-		// A folder that all may write to: a name in it is its owner's, the folder's owner's and root's to take away.
+		// A folder that all may write to: a name in it is its owner's, the folder's owner's and
+		// root's to take away.
 		for _, c := range []struct {
 			what string
 			uid  uint32
@@ -240,7 +242,9 @@ var ownerCases = []conformanceCase{
 			p := "d/" + c.name
 			g.said(c.name, says(g, actor(anna, c.gid, c.do, g.p(p), c.mode)), "ok")
 			if st := g.stat(p); st.Mode != c.want || st.Gid != friends || st.Uid != anna {
-				g.Errorf("%s: mode %o of %d:%d, want %o of %d:%d", c.name, st.Mode, st.Uid, st.Gid, c.want, anna, friends)
+				g.Errorf(
+					"%s: mode %o of %d:%d, want %o of %d:%d", c.name, st.Mode, st.Uid, st.Gid, c.want, anna, friends,
+				)
 			}
 		}
 		// A stranger to the group cannot set the bit; the call goes well.
@@ -252,7 +256,9 @@ var ownerCases = []conformanceCase{
 		if st := g.stat("d/file of a member"); st.Mode != unix.S_IFREG|0o2755 {
 			g.Errorf("mode %o", st.Mode)
 		}
-		g.said("chmod by another user", says(g, actor(bert, friends, "chmod", g.p("d/file of a member"), "0777")), "EPERM")
+		g.said(
+			"chmod by another user", says(g, actor(bert, friends, "chmod", g.p("d/file of a member"), "0777")), "EPERM",
+		)
 	}},
 	{"permissions", func(g *ground) {
 		g.ok("mkdir", unix.Mkdir(g.p("closed"), 0o700))
@@ -320,7 +326,8 @@ var lockCases = []conformanceCase{
 		g.close(a)
 		g.ok("flock after close", tryLock(b, "flock", 0, 0))
 
-		// A classic lock is the process's: it does not conflict with itself, and goes with the first descriptor that is closed.
+		// A classic lock is the process's: it does not conflict with itself, and goes with the
+		// first descriptor that is closed.
 		a = g.open("f", unix.O_RDWR)
 		g.ok("classic", tryLock(a, "classic", 0, 1))
 		g.ok("classic, the same process", tryLock(b, "classic", 0, 1))
@@ -331,7 +338,10 @@ var lockCases = []conformanceCase{
 			g.Errorf("a process is told of its own lock: %+v", l)
 		}
 		g.close(b)
-		g.said("another process after a close", says(g, endAtOnce(actor(0, 0, "lock", g.p("f"), "classic", "0", "1"))), "ok")
+		g.said(
+			"another process after a close", says(g, endAtOnce(actor(0, 0, "lock", g.p("f"), "classic", "0", "1"))),
+			"ok",
+		)
 		said, end := startHolder(g, actor(0, 0, "lock", g.p("f"), "classic", "3", "4"))
 		g.said("holder", said, "ok")
 		l = unix.Flock_t{Type: unix.F_WRLCK, Whence: io.SeekStart}

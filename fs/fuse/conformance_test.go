@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Cases of what Linux programs expect of a file system, by system calls and with several processes and users: beyond what
-// fs/vfs/vfstest asks of a library alone. Each has a folder of its own.
+// Cases of what Linux programs expect of a file system, by system calls and with several processes
+// and users: beyond what fs/vfs/vfstest asks of a library alone. Each has a folder of its own.
 var conformance = slices.Concat(mappedCases, sparseCases, copyCases, nameCases, openCases, timeCases, ownerCases,
 	attributeCases, listCases, lockCases)
 
@@ -79,7 +79,8 @@ func letOthersIn(t *testing.T, dir string) {
 	}
 }
 
-// again is where what follows runs on another machine. Nothing may be open. Elsewhere it does nothing.
+// again is where what follows runs on another machine. Nothing may be open. Elsewhere it does
+// nothing.
 func (g *ground) again() {
 	g.Helper()
 	if g.remount != nil {

@@ -6,7 +6,8 @@ import (
 	gofuse "github.com/hanwen/go-fuse/v2/fuse"
 )
 
-// CopyFileRange copies between two open files without the bytes passing through here, where the library can.
+// CopyFileRange copies between two open files without the bytes passing through here, where the
+// library can.
 func (s *fileSystem) CopyFileRange(cancel <-chan struct{}, in *gofuse.CopyFileRangeIn) (uint32, gofuse.Status) {
 	from, ok := s.files.get(in.FhIn)
 	if !ok {

@@ -8,9 +8,10 @@ import (
 	"mediafs/remote"
 )
 
-// errnos says what a program sees of each kind of error. The reasons, where there is a choice: Permission is not about the mode of a
-// file, which the kernel checks itself, so it is EPERM and not EACCES. A store that is throttled or not reached after
-// all retries is an I/O error: EAGAIN means something else to programs that read and write files.
+// errnos says what a program sees of each kind of error. The reasons, where there is a choice:
+// Permission is not about the mode of a file, which the kernel checks itself, so it is EPERM and
+// not EACCES. A store that is throttled or not reached after all retries is an I/O error: EAGAIN
+// means something else to programs that read and write files.
 var errnos = map[remote.Kind]syscall.Errno{
 	remote.Other:       syscall.EIO,
 	remote.NotExist:    syscall.ENOENT,

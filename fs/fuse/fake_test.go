@@ -12,7 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// fakeLibrary is a library of one media, "file", whose reads can be held up. What is not here panics.
+// fakeLibrary is a library of one media, "file", whose reads can be held up. What is not here
+// panics.
 type fakeLibrary struct {
 	vfs.Library
 	mu      sync.Mutex
@@ -45,7 +46,9 @@ func (l *fakeLibrary) GetAttr(_ context.Context, id vfs.ID) (vfs.Attr, error) {
 	return l.attr, nil
 }
 
-func (l *fakeLibrary) SetAttr(_ context.Context, _ vfs.Caller, _ vfs.ID, _ vfs.File, ch vfs.AttrChange) (vfs.Attr, error) {
+func (l *fakeLibrary) SetAttr(
+	_ context.Context, _ vfs.Caller, _ vfs.ID, _ vfs.File, ch vfs.AttrChange,
+) (vfs.Attr, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.changes = append(l.changes, ch)

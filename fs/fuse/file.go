@@ -10,12 +10,14 @@ import (
 	"mediafs/remote"
 )
 
-// direct is implemented by a file whose size may be another at every open, or is not known before it is read: the kernel keeps no pages
-// of it and passes every read on, also past the size that it was told.
+// direct is implemented by a file whose size may be another at every open, or is not known before
+// it is read: the kernel keeps no pages of it and passes every read on, also past the size that it
+// was told.
 type direct interface{ Direct() bool }
 
-// opened enters a file into the table and says how the kernel may treat it. A file that cannot write has nothing to
-// flush, which saves a request at every close; but one that was cut by the open has, whatever it was opened for.
+// opened enters a file into the table and says how the kernel may treat it. A file that cannot
+// write has nothing to flush, which saves a request at every close; but one that was cut by the
+// open has, whatever it was opened for.
 func (s *fileSystem) opened(id vfs.ID, f vfs.File, flags uint32, out *gofuse.OpenOut) {
 	out.Fh = s.files.add(&handle{File: f, id: id, appends: flags&syscall.O_APPEND != 0})
 	if d, ok := f.(direct); ok && d.Direct() {
@@ -28,13 +30,16 @@ func (s *fileSystem) opened(id vfs.ID, f vfs.File, flags uint32, out *gofuse.Ope
 	}
 }
 
-func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name string, out *gofuse.CreateOut) gofuse.Status {
+func (s *fileSystem) Create(
+	cancel <-chan struct{}, in *gofuse.CreateIn, name string, out *gofuse.CreateOut,
+) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
 	c := maker(&in.InHeader, in.Umask)
 	a, f, err := s.lib.Create(r, c, in.NodeId, name, in.Mode, in.Flags)
 	if remote.KindOf(err) == remote.Exist && in.Flags&syscall.O_EXCL == 0 {
-		// Another machine was first. This makes the kernel look the name up again and open what is there, with a look at its mode.
+		// Another machine was first. This makes the kernel look the name up again and open what is
+		// there, with a look at its mode.
 		return gofuse.Status(syscall.ESTALE)
 	}
 	if err != nil {
@@ -45,7 +50,8 @@ func (s *fileSystem) Create(cancel <-chan struct{}, in *gofuse.CreateIn, name st
 	return gofuse.OK
 }
 
-// Tmpfile makes a file without a name. The kernel sees to it that one that was opened with O_EXCL gets none.
+// Tmpfile makes a file without a name. The kernel sees to it that one that was opened with O_EXCL
+// gets none.
 func (s *fileSystem) Tmpfile(cancel <-chan struct{}, in *gofuse.CreateIn, out *gofuse.CreateOut) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
@@ -102,7 +108,8 @@ func (s *fileSystem) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []by
 		return 0, s.status("write", in.NodeId, "", err)
 	}
 	if in.WriteFlags&gofuse.WRITE_KILL_SUIDGID != 0 {
-		// Every direct write of an ordinary user asks for it, and hardly ever there is something to clear.
+		// Every direct write of an ordinary user asks for it, and hardly ever there is something to
+		// clear.
 		if err := s.dropPrivileges(r, &in.InHeader, in.NodeId, unprivileged); err != nil {
 			return 0, s.status("write", in.NodeId, "", err)
 		}

@@ -13,9 +13,10 @@ import (
 	"mediafs/remote"
 )
 
-// A fileSystem answers the kernel's requests: call the library, fill the answer, map the error. What is not here (ioctl, poll,
-// copy_file_range, locks, access) is answered with ENOSYS by the embedded default, once; the kernel
-// then does it by itself or tells the program that there is no such thing.
+// A fileSystem answers the kernel's requests: call the library, fill the answer, map the error.
+// What is not here (ioctl, poll, copy_file_range, locks, access) is answered with ENOSYS by the
+// embedded default, once; the kernel then does it by itself or tells the program that there is no
+// such thing.
 type fileSystem struct {
 	gofuse.RawFileSystem
 	lib       vfs.Library
@@ -45,7 +46,8 @@ func (s *fileSystem) Init(server *gofuse.Server) {
 	s.announcer.attach(server)
 }
 
-// OnUnmount is called after the last request. After an ordinary unmount nothing is open; after an abort the kernel releases nothing.
+// OnUnmount is called after the last request. After an ordinary unmount nothing is open; after an
+// abort the kernel releases nothing.
 func (s *fileSystem) OnUnmount() {
 	for _, h := range s.files.drain() {
 		h.release()
@@ -66,7 +68,8 @@ func maker(h *gofuse.InHeader, umask uint32) vfs.Caller {
 	return c
 }
 
-// status maps an error. One that the program sees as an I/O error says nothing to it, so the log has the whole, once a second at most.
+// status maps an error. One that the program sees as an I/O error says nothing to it, so the log
+// has the whole, once a second at most.
 func (s *fileSystem) status(op string, id vfs.ID, name string, err error) gofuse.Status {
 	errno := Errno(err)
 	if (errno == syscall.ENOENT || errno == syscall.ESTALE) && ofOpenFile[op] {
@@ -81,9 +84,18 @@ func (s *fileSystem) status(op string, id vfs.ID, name string, err error) gofuse
 }
 
 // ofOpenFile are the requests about a file that is open, and so there.
-var ofOpenFile = map[string]bool{"read": true, "write": true, "close": true, "fsync": true, "copy": true, "allocate": true, "seek": true}
+var ofOpenFile = map[string]bool{
+	"read":     true,
+	"write":    true,
+	"close":    true,
+	"fsync":    true,
+	"copy":     true,
+	"allocate": true,
+	"seek":     true,
+}
 
-// setEntry fills out. What is volatile the kernel believes for this once: its name means something else to the next who asks.
+// setEntry fills out. What is volatile the kernel believes for this once: its name means something
+// else to the next who asks.
 func (s *fileSystem) setEntry(out *gofuse.EntryOut, a *vfs.Attr) {
 	*out = gofuse.EntryOut{NodeId: a.ID, Generation: uint64(a.Generation)}
 	if !a.Volatile {
@@ -101,7 +113,9 @@ func (s *fileSystem) setAttrOut(out *gofuse.AttrOut, a *vfs.Attr) {
 	setAttr(&out.Attr, a)
 }
 
-func (s *fileSystem) Lookup(cancel <-chan struct{}, h *gofuse.InHeader, name string, out *gofuse.EntryOut) gofuse.Status {
+func (s *fileSystem) Lookup(
+	cancel <-chan struct{}, h *gofuse.InHeader, name string, out *gofuse.EntryOut,
+) gofuse.Status {
 	r := s.begin(cancel, h)
 	defer r.end()
 	a, err := s.lib.Lookup(r, h.NodeId, name)
@@ -174,7 +188,9 @@ func (s *fileSystem) SetAttr(cancel <-chan struct{}, in *gofuse.SetAttrIn, out *
 	return gofuse.OK
 }
 
-func (s *fileSystem) Mknod(cancel <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut) gofuse.Status {
+func (s *fileSystem) Mknod(
+	cancel <-chan struct{}, in *gofuse.MknodIn, name string, out *gofuse.EntryOut,
+) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
 	a, err := s.lib.Mknod(r, maker(&in.InHeader, in.Umask), in.NodeId, name, in.Mode, in.Rdev)
@@ -185,7 +201,9 @@ func (s *fileSystem) Mknod(cancel <-chan struct{}, in *gofuse.MknodIn, name stri
 	return gofuse.OK
 }
 
-func (s *fileSystem) Mkdir(cancel <-chan struct{}, in *gofuse.MkdirIn, name string, out *gofuse.EntryOut) gofuse.Status {
+func (s *fileSystem) Mkdir(
+	cancel <-chan struct{}, in *gofuse.MkdirIn, name string, out *gofuse.EntryOut,
+) gofuse.Status {
 	r := s.begin(cancel, &in.InHeader)
 	defer r.end()
 	a, err := s.lib.Mkdir(r, maker(&in.InHeader, in.Umask), in.NodeId, name, in.Mode)
@@ -196,7 +214,9 @@ func (s *fileSystem) Mkdir(cancel <-chan struct{}, in *gofuse.MkdirIn, name stri
 	return gofuse.OK
 }
 
-func (s *fileSystem) Symlink(cancel <-chan struct{}, h *gofuse.InHeader, target, name string, out *gofuse.EntryOut) gofuse.Status {
+func (s *fileSystem) Symlink(
+	cancel <-chan struct{}, h *gofuse.InHeader, target, name string, out *gofuse.EntryOut,
+) gofuse.Status {
 	r := s.begin(cancel, h)
 	defer r.end()
 	a, err := s.lib.Symlink(r, caller(h), h.NodeId, name, []byte(target))
@@ -218,7 +238,8 @@ func (s *fileSystem) Link(cancel <-chan struct{}, in *gofuse.LinkIn, name string
 	return gofuse.OK
 }
 
-// Readlink's answers are kept by the kernel as long as the inode is: a symlink is never changed, only replaced.
+// Readlink's answers are kept by the kernel as long as the inode is: a symlink is never changed,
+// only replaced.
 func (s *fileSystem) Readlink(cancel <-chan struct{}, h *gofuse.InHeader) ([]byte, gofuse.Status) {
 	r := s.begin(cancel, h)
 	defer r.end()

@@ -55,10 +55,12 @@ func (s *fileSystem) ReadDirPlus(cancel <-chan struct{}, in *gofuse.ReadIn, out 
 	return s.readDir(cancel, in, out, true)
 }
 
-// readDir fills out with whole groups. A group that does not fit ends the answer; the kernel asks again
-// from the last cookie. One that does not fit an empty buffer cannot be shown at all: EINVAL rather than a folder that
-// seems to end there.
-func (s *fileSystem) readDir(cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList, attrs bool) gofuse.Status {
+// readDir fills out with whole groups. A group that does not fit ends the answer; the kernel asks
+// again from the last cookie. One that does not fit an empty buffer cannot be shown at all: EINVAL
+// rather than a folder that seems to end there.
+func (s *fileSystem) readDir(
+	cancel <-chan struct{}, in *gofuse.ReadIn, out *gofuse.DirEntryList, attrs bool,
+) gofuse.Status {
 	d, ok := s.dirs.get(in.Fh)
 	if !ok {
 		return gofuse.EBADF

@@ -5,7 +5,8 @@ import (
 	"testing"
 )
 
-// What other file systems put into the mount table (names of devices and folders are anybody's) is read without harm, and escapes are undone once.
+// What other file systems put into the mount table (names of devices and folders are anybody's) is
+// read without harm, and escapes are undone once.
 func FuzzMounts(f *testing.F) {
 	f.Add("36 35 0:45 / /mnt/my\\040photos rw,nosuid shared:7 - fuse.mediafs s3://bucket ro,user_id=0\n")
 	f.Add("36 35 0:99999999999999999999 / /mnt ro - fuse.mediafs x\n\n - \n1 2 3 4 5 6 - fuse.mediafs a - b")

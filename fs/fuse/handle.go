@@ -53,10 +53,10 @@ func (t *table[T]) drain() []T {
 	return all
 }
 
-// A handle is an open media. Whether a write goes to the end or where the kernel says belongs to the library's file, but a write
-// may want the other than the open did: fcntl can set and clear O_APPEND, and pages of a shared mapping, which have their
-// place, are written back through any writable handle of the inode. Such writes go to a second file, opened for
-// them the first time.
+// A handle is an open media. Whether a write goes to the end or where the kernel says belongs to
+// the library's file, but a write may want the other than the open did: fcntl can set and clear
+// O_APPEND, and pages of a shared mapping, which have their place, are written back through any
+// writable handle of the inode. Such writes go to a second file, opened for them the first time.
 type handle struct {
 	vfs.File
 	id      vfs.ID

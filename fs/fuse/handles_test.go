@@ -9,8 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Handles of files and folders (name_to_handle_at) lead to them when the kernel has forgotten them, and on another mount, by another machine; those of what was
-// deleted are stale. It is what a server of NFS needs.
+// Handles of files and folders (name_to_handle_at) lead to them when the kernel has forgotten them,
+// and on another mount, by another machine; those of what was deleted are stale. It is what a
+// server of NFS needs.
 func TestMountedHandles(t *testing.T) {
 	t.Parallel()
 	mounted(t, func(t *testing.T, s *servedMount) {
@@ -70,7 +71,10 @@ func TestMountedHandles(t *testing.T) {
 		look("at once", "file", "moved", "deleted")
 		ok(os.WriteFile("/proc/sys/vm/drop_caches", []byte("2"), 0))
 		look("forgotten", "file", "moved", "deleted")
-		ok(os.Rename(filepath.Join(dir, "moved"), filepath.Join(s.dir, "elsewhere")), os.Remove(filepath.Join(dir, "deleted")))
+		ok(
+			os.Rename(filepath.Join(dir, "moved"), filepath.Join(s.dir, "elsewhere")),
+			os.Remove(filepath.Join(dir, "deleted")),
+		)
 		for _, when := range []string{"another mount", "a third one"} {
 			ok(s.do("reopen"))
 			look(when, "file", "moved")

@@ -30,8 +30,8 @@ func (l *roll) leave(r *request) {
 	delete(l.open, r)
 }
 
-// oldest is the request that waits longest for its answer, nil when none waits. A read waits from moved on when that is later: it may take
-// as long as it likes while bytes come from the store.
+// oldest is the request that waits longest for its answer, nil when none waits. A read waits from
+// moved on when that is later: it may take as long as it likes while bytes come from the store.
 func (l *roll) oldest(moved time.Time) (oldest *request, since time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -55,8 +55,9 @@ func (s *Server) SetHangTimeout(d time.Duration) { s.hang.Store(int64(d)) }
 // opRead is FUSE_READ, which go-fuse has no public name for.
 const opRead = 15
 
-// watch looks for a request that is not answered for longer than the server's limit. When there is one, something in the library is stuck: all goroutines are written
-// into the log and the connection is broken, so that callers get an error instead of waiting for ever.
+// watch looks for a request that is not answered for longer than the server's limit. When there is
+// one, something in the library is stuck: all goroutines are written into the log and the
+// connection is broken, so that callers get an error instead of waiting for ever.
 func (s *Server) watch(received func() int64) {
 	tick := time.NewTicker(max(s.hangTimeout()/8, time.Millisecond))
 	defer tick.Stop()
@@ -93,14 +94,16 @@ func (s *Server) watch(received func() int64) {
 	}
 }
 
-// Hung is closed when a request was not answered for Options.HangTimeout, before the connection is broken. Done may never be closed then, and
-// the mount should be left behind together with the process.
+// Hung is closed when a request was not answered for Options.HangTimeout, before the connection is
+// broken. Done may never be closed then, and the mount should be left behind together with the
+// process.
 func (s *Server) Hung() <-chan struct{} { return s.hung }
 
 // goroutinesLimit bounds what is written of them, in bytes: thousands fit.
 const goroutinesLimit = 4 << 20
 
-// Goroutines describes all goroutines of this process, for the log of one that hangs: where each is and what it waits for. Arguments are numbers and addresses in it, never text.
+// Goroutines describes all goroutines of this process, for the log of one that hangs: where each is
+// and what it waits for. Arguments are numbers and addresses in it, never text.
 func Goroutines() []string {
 	buf := make([]byte, 64<<10)
 	for {

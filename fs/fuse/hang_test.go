@@ -37,7 +37,8 @@ func readFile(t *testing.T, dir string) (failed chan error) {
 	return failed
 }
 
-// A request that the library never answers does not hang its caller for ever, and the log says where it hangs.
+// A request that the library never answers does not hang its caller for ever, and the log says
+// where it hangs.
 func TestHungRequest(t *testing.T) {
 	lib := newFake()
 	reading, goOn := stuck(lib)
@@ -57,7 +58,8 @@ func TestHungRequest(t *testing.T) {
 		t.Error("the read worked")
 	}
 	log.SetOutput(discard().Logger.Out)
-	if said := text.String(); !strings.Contains(said, "a request has had no answer for 200ms") || !strings.Contains(said, "stuck.func") {
+	if said := text.String(); !strings.Contains(said, "a request has had no answer for 200ms") ||
+		!strings.Contains(said, "stuck.func") {
 		t.Errorf("logged: %s", said)
 	}
 	if s.over() {

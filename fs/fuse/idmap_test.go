@@ -12,11 +12,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mapUsers mounts dir a second time at target, where user and group inside are seen as outside, and root as root.
+// mapUsers mounts dir a second time at target, where user and group inside are seen as outside, and
+// root as root.
 func mapUsers(dir, target string, inside, outside int) error {
 	c := exec.Command("sleep", "60")
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: 0, Size: 1}, {ContainerID: inside, HostID: outside, Size: 1}}
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids, Pdeathsig: unix.SIGKILL}
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER,
+		UidMappings: ids,
+		GidMappings: ids,
+		Pdeathsig:   unix.SIGKILL,
+	}
 	if err := c.Start(); err != nil {
 		return err
 	}
@@ -31,13 +37,16 @@ func mapUsers(dir, target string, inside, outside int) error {
 		return err
 	}
 	defer unix.Close(tree)
-	if err := unix.MountSetattr(tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)}); err != nil {
+	if err := unix.MountSetattr(
+		tree, "", unix.AT_EMPTY_PATH, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_IDMAP, Userns_fd: uint64(ns)},
+	); err != nil {
 		return fmt.Errorf("mount_setattr: %w", err)
 	}
 	return unix.MoveMount(tree, "", unix.AT_FDCWD, target, unix.MOVE_MOUNT_F_EMPTY_PATH)
 }
 
-// A mount that maps users shows and makes files of the mapped ones, in every way that makes files, and lets nobody else at them.
+// A mount that maps users shows and makes files of the mapped ones, in every way that makes files,
+// and lets nobody else at them.
 func TestMountedIDMap(t *testing.T) {
 	t.Parallel()
 	var u unix.Utsname
@@ -45,7 +54,8 @@ func TestMountedIDMap(t *testing.T) {
 	if err := unix.Uname(&u); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil || major < 6 || major == 6 && minor < 12 {
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor); err != nil || major < 6 ||
+		major == 6 && minor < 12 {
 		t.Skipf("Linux %s maps no users on FUSE mounts, 6.12 does", unix.ByteSliceToString(u.Release[:]))
 	}
 	mounted(t, func(t *testing.T, s *servedMount) {
@@ -118,7 +128,8 @@ func TestMountedIDMap(t *testing.T) {
 		does(outside, "ok", "unlink", in("created"))
 		does(0, "ok", "create", in("roots"), "0600")
 		owner(filepath.Join(dir, "roots"), 0)
-		if err := os.Chown(in("roots"), inside, inside); !errors.Is(err, unix.EOVERFLOW) && !errors.Is(err, unix.EINVAL) {
+		if err := os.Chown(in("roots"), inside, inside); !errors.Is(err, unix.EOVERFLOW) &&
+			!errors.Is(err, unix.EINVAL) {
 			t.Errorf("giving it to somebody who is not mapped: %v", err)
 		}
 		ok(unix.Unmount(mapped, 0), s.do("close"))

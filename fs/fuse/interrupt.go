@@ -10,19 +10,19 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// How a waiting request looks for SIGKILL. A wait that is over sooner than firstLook costs no look at /proc. After an
-// interrupt the looks go from shortLook, doubling, to longLook: the kernel tells of the first signal only,
-// and the one that kills may come later.
+// How a waiting request looks for SIGKILL. A wait that is over sooner than firstLook costs no look
+// at /proc. After an interrupt the looks go from shortLook, doubling, to longLook: the kernel tells
+// of the first signal only, and the one that kills may come later.
 const (
 	firstLook = 2 * time.Millisecond
 	shortLook = 5 * time.Millisecond
 	longLook  = time.Second
 )
 
-// A request is the context of one operation. It ends when the operation does, and before that only when the caller
-// is being killed or the connection is gone: any other signal must not break a system call on a file,
-// and the Go runtime sends them all the time. The caller is watched from the first call of Done on, which
-// is when somebody begins to wait.
+// A request is the context of one operation. It ends when the operation does, and before that only
+// when the caller is being killed or the connection is gone: any other signal must not break a
+// system call on a file, and the Go runtime sends them all the time. The caller is watched from the
+// first call of Done on, which is when somebody begins to wait.
 type request struct {
 	cancel   <-chan struct{} // closed by go-fuse when the kernel interrupts, or at the end of the connection
 	tid      uint32
@@ -120,8 +120,8 @@ func (r *request) watch() {
 	}
 }
 
-// killed tells whether SIGKILL is pending for a thread or its thread group. A caller that cannot be seen (another pid
-// namespace, a thread that is gone) is not killed.
+// killed tells whether SIGKILL is pending for a thread or its thread group. A caller that cannot be
+// seen (another pid namespace, a thread that is gone) is not killed.
 func killed(tid uint32) bool {
 	if tid == 0 {
 		return false
@@ -130,8 +130,9 @@ func killed(tid uint32) bool {
 	return err == nil && killPending(status)
 }
 
-// killPending reads the masks of pending signals out of /proc/<id>/status. The one of the thread group keeps SIGKILL until the
-// process is gone, so that also the closing of its files is seen to be its end.
+// killPending reads the masks of pending signals out of /proc/<id>/status. The one of the thread
+// group keeps SIGKILL until the process is gone, so that also the closing of its files is seen to
+// be its end.
 func killPending(status []byte) bool {
 	const sigkill = 1 << 8
 	for _, field := range []string{"ShdPnd", "SigPnd"} {

@@ -119,8 +119,9 @@ func TestKillPending(t *testing.T) {
 	}
 }
 
-// A program that waits in a read gets on with it after a signal that it handles, and goes at once when it is killed. The read is a direct
-// one: others wait for a page, which the kernel does without us.
+// A program that waits in a read gets on with it after a signal that it handles, and goes at once
+// when it is killed. The read is a direct one: others wait for a page, which the kernel does
+// without us.
 func TestSignalsThroughMount(t *testing.T) {
 	lib := newFake()
 	reading := make(chan struct{}, 10)
@@ -146,7 +147,9 @@ func TestSignalsThroughMount(t *testing.T) {
 	})
 	dd := func() *exec.Cmd {
 		var said strings.Builder
-		c := exec.Command("dd", "if="+filepath.Join(s.Dir(), "file"), "of=/dev/null", "bs=4096", "count=1", "iflag=direct")
+		c := exec.Command(
+			"dd", "if="+filepath.Join(s.Dir(), "file"), "of=/dev/null", "bs=4096", "count=1", "iflag=direct",
+		)
 		c.Stderr = &said
 		if err := c.Start(); err != nil {
 			t.Fatal(err)

@@ -25,7 +25,12 @@ func TestParseMounts(t *testing.T) {
 `
 	got, err := parseMounts(strings.NewReader(table))
 	want := []MountInfo{
-		{Dir: "/mnt/my photos\\\t", FSName: "s3://bucket/with space", Connection: 45, Options: "rw,nosuid,nodev,relatime,rw,user_id=0"},
+		{
+			Dir:        "/mnt/my photos\\\t",
+			FSName:     "s3://bucket/with space",
+			Connection: 45,
+			Options:    "rw,nosuid,nodev,relatime,rw,user_id=0",
+		},
 		{Dir: "/mnt/ro", FSName: "mediafs", ReadOnly: true, Connection: 47, Options: "ro,nodev,rw"},
 	}
 	if err != nil || !slices.Equal(got, want) {
@@ -62,7 +67,8 @@ func TestMountOptions(t *testing.T) {
 			}
 			continue
 		}
-		if err != nil || m.flags != c.flags || strings.Join(m.words, " ") != c.words || strings.Join(m.data, " ") != c.data {
+		if err != nil || m.flags != c.flags || strings.Join(m.words, " ") != c.words ||
+			strings.Join(m.data, " ") != c.data {
 			t.Errorf("%q: %+v, %v", c.opts, m, err)
 		}
 	}
@@ -141,7 +147,8 @@ func TestUnmountBusy(t *testing.T) {
 		t.Errorf("unmount of what is used: %v", err)
 	}
 	ms, err := Mounts()
-	if err != nil || !slices.ContainsFunc(ms, func(m MountInfo) bool { return m.Dir == s.Dir() && m.FSName == "fake" }) {
+	if err != nil ||
+		!slices.ContainsFunc(ms, func(m MountInfo) bool { return m.Dir == s.Dir() && m.FSName == "fake" }) {
 		t.Errorf("%+v, %v", ms, err)
 	}
 	if err := s.LazyUnmount(); err != nil {
@@ -160,7 +167,8 @@ func TestUnmountBusy(t *testing.T) {
 	}
 }
 
-// A mount whose connection broke is told from a living one even while the kernel still answers a stat from memory.
+// A mount whose connection broke is told from a living one even while the kernel still answers a
+// stat from memory.
 func TestStale(t *testing.T) {
 	s := mountFake(t, newFake(), func(o *Options) { o.AttrTimeout = time.Hour })
 	if out, err := exec.Command("stat", s.Dir()).CombinedOutput(); err != nil {

@@ -19,23 +19,25 @@ import (
 	"mediafs/remote"
 )
 
-// TypeName is the type of our mounts in mount tables; the part after the dot is what go-fuse is told.
+// TypeName is the type of our mounts in mount tables; the part after the dot is what go-fuse is
+// told.
 const TypeName = "fuse.mediafs"
 
 const enotconn = unix.ENOTCONN
 
-// maxWrite is the largest read or write request, in bytes: a block of the read cache. Kernels allow 1 MiB. But each request has a buffer of its size for
-// as long as it waits for the store, and hundreds of processes that read past the page cache, or write, wait at once; larger
-// requests would spare a tenth of the processor's time.
+// maxWrite is the largest read or write request, in bytes: a block of the read cache. Kernels allow
+// 1 MiB. But each request has a buffer of its size for as long as it waits for the store, and
+// hundreds of processes that read past the page cache, or write, wait at once; larger requests
+// would spare a tenth of the processor's time.
 const maxWrite = 256 << 10
 
 // capabilities are asked for beyond what go-fuse asks for: truncation within the open, attributes
 // in listings when they seem wanted, that we find nodes by their numbers alone ("." and "..": file
 // handles outlive the kernel's memory and the mount), and that set-user-id bits are ours to clear,
-// which also spares the kernel a question for security.capability at every write; for access control
-// lists, that the umask is told and not applied, and that the kernel says who sets one. Asynchronous
-// direct I/O is left out: with it no signal, SIGKILL included, ends a direct read that waits for the
-// store.
+// which also spares the kernel a question for security.capability at every write; for access
+// control lists, that the umask is told and not applied, and that the kernel says who sets one.
+// Asynchronous direct I/O is left out: with it no signal, SIGKILL included, ends a direct read that
+// waits for the store.
 const capabilities = gofuse.CAP_ATOMIC_O_TRUNC | gofuse.CAP_READDIRPLUS_AUTO | gofuse.CAP_EXPORT_SUPPORT |
 	gofuse.CAP_HANDLE_KILLPRIV_V2 | gofuse.CAP_DONT_MASK | gofuse.CAP_SETXATTR_EXT
 
@@ -48,9 +50,10 @@ func discard() *logrus.Entry {
 	return logrus.NewEntry(l)
 }
 
-// Mount mounts a library and begins to serve it. Root mounts by itself; other users, and root without the right to mount, through
-// fusermount3. Errors: NotExist and NotDir (the folder; /dev/fuse), Stale (a dead mount is in the way),
-// Permission (allow_other, /dev/fuse, no right to mount), Unsupported (no FUSE, no fusermount3), Invalid (options).
+// Mount mounts a library and begins to serve it. Root mounts by itself; other users, and root
+// without the right to mount, through fusermount3. Errors: NotExist and NotDir (the folder;
+// /dev/fuse), Stale (a dead mount is in the way), Permission (allow_other, /dev/fuse, no right to
+// mount), Unsupported (no FUSE, no fusermount3), Invalid (options).
 func Mount(o Options) (*Server, error) {
 	if err := o.check(); err != nil {
 		return nil, err
@@ -79,14 +82,16 @@ func Mount(o Options) (*Server, error) {
 		return nil, err
 	}
 	if m.idmap && server.raw.KernelSettings().Flags64()&gofuse.CAP_ALLOW_IDMAP == 0 {
-		o.Log.WithField("dir", dir).Warn("this kernel maps no users on FUSE mounts (Linux 6.12 does): the option idmap has no effect")
+		o.Log.WithField("dir", dir).
+			Warn("this kernel maps no users on FUSE mounts (Linux 6.12 does): the option idmap has no effect")
 	}
 	server.start(&o)
 	return server, nil
 }
 
-// Check reports what would keep Mount from mounting, as far as that can be known before: the options, the folder, the rights on it, /dev/fuse and fusermount3. Of Options it needs
-// no more than Dir; errors are those of Mount.
+// Check reports what would keep Mount from mounting, as far as that can be known before: the
+// options, the folder, the rights on it, /dev/fuse and fusermount3. Of Options it needs no more
+// than Dir; errors are those of Mount.
 func Check(o Options) error {
 	_, _, err := o.ready(os.Geteuid() == 0)
 	return err
@@ -116,7 +121,8 @@ func (o *Options) ready(root bool) (dir string, m mountOptions, err error) {
 	return dir, m, checkWritable(dir, os.Getuid())
 }
 
-// checkWritable refuses a folder that fusermount3 would not mount on for a user: it wants it writable, and one that is shared through the sticky bit to be the user's own.
+// checkWritable refuses a folder that fusermount3 would not mount on for a user: it wants it
+// writable, and one that is shared through the sticky bit to be the user's own.
 func checkWritable(dir string, uid int) error {
 	const hint = "mount on a folder of your own"
 	var st unix.Stat_t
@@ -126,11 +132,14 @@ func checkWritable(dir string, uid int) error {
 	}
 	switch {
 	case err == unix.EROFS:
-		return remote.E("mount", dir, remote.ReadOnly, errors.New("the folder lies on a read-only file system, where only root may mount")).WithHint(hint)
+		return remote.E("mount", dir, remote.ReadOnly, errors.New("the folder lies on a read-only file system, where only root may mount")).
+			WithHint(hint)
 	case err != nil:
-		return remote.E("mount", dir, remote.Permission, fmt.Errorf("this user may not write the folder: %w", err)).WithHint(hint)
+		return remote.E("mount", dir, remote.Permission, fmt.Errorf("this user may not write the folder: %w", err)).
+			WithHint(hint)
 	case st.Mode&unix.S_ISVTX != 0 && int(st.Uid) != uid:
-		return remote.E("mount", dir, remote.Permission, errors.New("the folder is shared (sticky) and belongs to another user")).WithHint(hint)
+		return remote.E("mount", dir, remote.Permission, errors.New("the folder is shared (sticky) and belongs to another user")).
+			WithHint(hint)
 	}
 	return nil
 }
@@ -144,7 +153,8 @@ func mountPoint(dir string) (string, error) {
 	}
 	switch {
 	case err == unix.ENOTCONN:
-		return "", remote.E("mount", dir, remote.Stale, err).WithHint("a mount whose daemon is gone is there; remove it with fusermount3 -uz " + dir)
+		return "", remote.E("mount", dir, remote.Stale, err).
+			WithHint("a mount whose daemon is gone is there; remove it with fusermount3 -uz " + dir)
 	case err == unix.ENOENT:
 		return "", remote.E("mount", dir, remote.NotExist, nil).WithHint("make the folder first")
 	case err != nil:
@@ -169,9 +179,11 @@ func checkDevice(dir string) error {
 	case nil:
 		return unix.Close(fd)
 	case unix.ENOENT, unix.ENODEV, unix.ENXIO:
-		return remote.E("mount", dir, remote.Unsupported, errors.New(device+" is missing")).WithHint("load the kernel's fuse module, or give the container this device")
+		return remote.E("mount", dir, remote.Unsupported, errors.New(device+" is missing")).
+			WithHint("load the kernel's fuse module, or give the container this device")
 	default:
-		return remote.E("mount", dir, remote.Permission, errors.New(device+": "+err.Error())).WithHint("this user must be able to read and write " + device)
+		return remote.E("mount", dir, remote.Permission, errors.New(device+": "+err.Error())).
+			WithHint("this user must be able to read and write " + device)
 	}
 }
 
@@ -238,16 +250,19 @@ func helperPath() string {
 }
 
 func missingHelper(dir string) error {
-	return remote.E("mount", dir, remote.Unsupported, errors.New("fusermount3 is missing")).WithHint("install the package fuse3, or mount as root")
+	return remote.E("mount", dir, remote.Unsupported, errors.New("fusermount3 is missing")).
+		WithHint("install the package fuse3, or mount as root")
 }
 
-// mountError puts what the kernel or the helper said into words. The helper prints its own reason to standard error.
+// mountError puts what the kernel or the helper said into words. The helper prints its own reason
+// to standard error.
 func mountError(dir string, err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
-		return remote.E("mount", dir, remote.Permission, err).WithHint("mounting needs root (CAP_SYS_ADMIN) or fusermount3 of the package fuse3")
+		return remote.E("mount", dir, remote.Permission, err).
+			WithHint("mounting needs root (CAP_SYS_ADMIN) or fusermount3 of the package fuse3")
 	case errors.Is(err, unix.ENODEV):
 		return remote.E("mount", dir, remote.Unsupported, err).WithHint("this kernel has no fuse; load its module")
 	case errors.Is(err, unix.EINVAL):
@@ -255,12 +270,14 @@ func mountError(dir string, err error) error {
 	}
 	said := strings.TrimSpace(err.Error())
 	if strings.HasPrefix(said, "fusermount exited") { // it was run, and refused: what it looks at are rights
-		return remote.E("mount", dir, remote.Permission, errors.New("fusermount3 refused to mount")).WithHint("it says why on standard error")
+		return remote.E("mount", dir, remote.Permission, errors.New("fusermount3 refused to mount")).
+			WithHint("it says why on standard error")
 	}
 	return remote.E("mount", dir, remote.Other, errors.New(said))
 }
 
-// logLines takes what go-fuse has to say, a line a call: requests when they are to be logged, complaints otherwise.
+// logLines takes what go-fuse has to say, a line a call: requests when they are to be logged,
+// complaints otherwise.
 type logLines struct {
 	log   *logrus.Entry
 	debug bool

@@ -32,7 +32,9 @@ func runMountedSuite(t *testing.T, s *servedMount) {
 			t.Fatal(err)
 		}
 		traits := vfstest.Traits{MaxXattr: 60_000, Sparse: true, ZeroRange: true}
-		return vfstest.OverOS(s.dir, traits, func() error { return s.do("reopen") }, func() error { return s.do("close") })
+		return vfstest.OverOS(
+			s.dir, traits, func() error { return s.do("reopen") }, func() error { return s.do("close") },
+		)
 	})
 }
 

@@ -24,17 +24,20 @@ type MountInfo struct {
 	Options    string // of the mount and of its file system, as the mount table has them
 }
 
-// Abort breaks the connection of a mount, whoever serves it: every call that waits there fails, and so does every later one. Unsupported: the control
-// file system of FUSE is not mounted, or the mount is another user's.
+// Abort breaks the connection of a mount, whoever serves it: every call that waits there fails, and
+// so does every later one. Unsupported: the control file system of FUSE is not mounted, or the
+// mount is another user's.
 func (m MountInfo) Abort() error {
 	err := abortConnection(m.Connection)
 	if err != nil && forceAbort(m.Dir) != nil {
-		return remote.E("abort", m.Dir, remote.Unsupported, err).WithHint("mount -t fusectl none /sys/fs/fuse/connections")
+		return remote.E("abort", m.Dir, remote.Unsupported, err).
+			WithHint("mount -t fusectl none /sys/fs/fuse/connections")
 	}
 	return nil
 }
 
-// Mounts lists the mounts of mediafs, those of other processes included, in the order they were made.
+// Mounts lists the mounts of mediafs, those of other processes included, in the order they were
+// made.
 func Mounts() ([]MountInfo, error) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -52,7 +55,8 @@ func Mounts() ([]MountInfo, error) {
 //
 //	36 35 0:45 / /mnt rw,noatime shared:1 - fuse.mediafs s3://bucket rw,user_id=0
 //
-// where any number of words may stand before the dash. Spaces and backslashes in words are octal escapes.
+// where any number of words may stand before the dash. Spaces and backslashes in words are octal
+// escapes.
 func parseMounts(r io.Reader) ([]MountInfo, error) {
 	var ms []MountInfo
 	lines := bufio.NewScanner(r)
@@ -79,8 +83,9 @@ func parseMounts(r io.Reader) ([]MountInfo, error) {
 	return ms, lines.Err()
 }
 
-// Location tells where an absolute path without symbolic links lies: on which device, as major:minor, and under which path in that file system, which is the same through
-// every bind mount. The path need not be there. ok is false when the mount table does not tell.
+// Location tells where an absolute path without symbolic links lies: on which device, as
+// major:minor, and under which path in that file system, which is the same through every bind
+// mount. The path need not be there. ok is false when the mount table does not tell.
 func Location(real string) (device, path string, ok bool) {
 	f, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -140,7 +145,8 @@ func mountAt(dir string) (MountInfo, bool) {
 	return MountInfo{}, false
 }
 
-// realPath is the path of a folder without symlinks; the folder itself, which may be a dead mount, is not looked at.
+// realPath is the path of a folder without symlinks; the folder itself, which may be a dead mount,
+// is not looked at.
 func realPath(dir string) (string, error) {
 	abs, err := filepath.Abs(dir)
 	if err != nil {
@@ -153,8 +159,9 @@ func realPath(dir string) (string, error) {
 	return filepath.Join(parent, filepath.Base(abs)), nil
 }
 
-// reach asks the file system at dir for a sign of life: ENOTCONN says that a daemon served it and is gone. It asks statfs, since a
-// stat is answered by the kernel from its memory for as long as the attributes are believed, also after the daemon has died.
+// reach asks the file system at dir for a sign of life: ENOTCONN says that a daemon served it and
+// is gone. It asks statfs, since a stat is answered by the kernel from its memory for as long as
+// the attributes are believed, also after the daemon has died.
 func reach(dir string) error { return unix.Statfs(dir, new(unix.Statfs_t)) }
 
 // Stale tells whether a mount of ours is at dir whose daemon is gone.
@@ -170,7 +177,8 @@ func Stale(dir string) bool {
 	return ok
 }
 
-// CleanStale unmounts a mount whose daemon is gone. Anything else at dir is left alone, without an error.
+// CleanStale unmounts a mount whose daemon is gone. Anything else at dir is left alone, without an
+// error.
 func CleanStale(dir string) error {
 	if !Stale(dir) {
 		return nil

@@ -20,8 +20,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// aheadOfKernel mounts a library in memory that the test can also change by itself, of which the kernel is not told. Programs that use
-// the mount are processes of their own.
+// aheadOfKernel mounts a library in memory that the test can also change by itself, of which the
+// kernel is not told. Programs that use the mount are processes of their own.
 func aheadOfKernel(t *testing.T, opt engine.Options) (*engine.FS, string) {
 	t.Helper()
 	if err := checkDevice(""); err != nil {
@@ -52,7 +52,16 @@ func aheadOfKernel(t *testing.T, opt engine.Options) (*engine.FS, string) {
 	}
 	announcer := NewAnnouncer()
 	lib.Announce(announcer)
-	s, err := Mount(Options{Library: lib, Dir: mnt, Announcer: announcer, EntryTimeout: time.Hour, AttrTimeout: time.Hour, AllowOther: os.Geteuid() == 0})
+	s, err := Mount(
+		Options{
+			Library:      lib,
+			Dir:          mnt,
+			Announcer:    announcer,
+			EntryTimeout: time.Hour,
+			AttrTimeout:  time.Hour,
+			AllowOther:   os.Geteuid() == 0,
+		},
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +89,8 @@ func shell(t *testing.T, dir, script string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// The kernel is sure that a name is free, and another machine has just made it. Opening it with O_CREAT opens that one, and only for
-// whom its mode allows it; O_EXCL fails.
+// The kernel is sure that a name is free, and another machine has just made it. Opening it with
+// O_CREAT opens that one, and only for whom its mode allows it; O_EXCL fails.
 func TestCreateOfWhatIsNewsToKernel(t *testing.T) {
 	lib, mnt := aheadOfKernel(t, engine.Options{})
 	ctx := t.Context()
@@ -129,7 +138,10 @@ func TestCreateOfWhatIsNewsToKernel(t *testing.T) {
 // An open file that was deleted has no links, also when the trash has it.
 func TestDeletedToTrashWhileOpen(t *testing.T) {
 	var ahead atomic.Int64
-	_, mnt := aheadOfKernel(t, engine.Options{Trash: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }})
+	_, mnt := aheadOfKernel(
+		t,
+		engine.Options{Trash: time.Hour, Now: func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }},
+	)
 	shell(t, mnt, "echo old >old; echo over >over; ln old link")
 	ahead.Store(int64(30 * time.Minute)) // the trash takes nothing younger
 	got := shell(t, mnt, `
@@ -148,8 +160,9 @@ func TestDeletedToTrashWhileOpen(t *testing.T) {
 	}
 }
 
-// The kernel thinks that a file ends where it does no longer, since another machine has just appended to it. What is appended then goes to the
-// real end, and what the kernel keeps in the wrong place is dropped soon.
+// The kernel thinks that a file ends where it does no longer, since another machine has just
+// appended to it. What is appended then goes to the real end, and what the kernel keeps in the
+// wrong place is dropped soon.
 func TestAppendBehindWhatIsNewsToKernel(t *testing.T) {
 	lib, mnt := aheadOfKernel(t, engine.Options{})
 	ctx := t.Context()
@@ -178,7 +191,10 @@ func TestAppendBehindWhatIsNewsToKernel(t *testing.T) {
 		if got := shell(t, mnt, "cat f"); got == want {
 			break
 		} else if time.Now().After(end) {
-			t.Fatalf("%s has %d bytes %.1s… %.1s… %.1s", name, len(got), got, got[min(4096, len(got)):], got[max(0, len(got)-1):])
+			t.Fatalf(
+				"%s has %d bytes %.1s… %.1s… %.1s", name, len(got), got, got[min(4096, len(got)):],
+				got[max(0, len(got)-1):],
+			)
 		}
 	}
 }

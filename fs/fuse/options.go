@@ -13,7 +13,8 @@ import (
 	"mediafs/remote"
 )
 
-// Options say what is mounted, where and how. Library and Dir are needed; the zero value of the rest works.
+// Options say what is mounted, where and how. Library and Dir are needed; the zero value of the
+// rest works.
 type Options struct {
 	Library vfs.Library
 	Dir     string // an existing folder
@@ -30,9 +31,10 @@ type Options struct {
 	AttrTimeout   time.Duration // the same for attributes; 0: 1 s
 	MaxBackground int           // requests that nobody waits for (read-ahead) at once; 0: 64
 
-	// HangTimeout is how long a request may go without an answer before the mount is taken for stuck, cut off, and Server.Hung tells so: longer than
-	// everything that the library waits for; 0: never. Received counts bytes that came from the store: while it
-	// grows, no read is stuck; nil: nothing is known of that.
+	// HangTimeout is how long a request may go without an answer before the mount is taken for
+	// stuck, cut off, and Server.Hung tells so: longer than everything that the library waits for;
+	// 0: never. Received counts bytes that came from the store: while it grows, no read is stuck;
+	// nil: nothing is known of that.
 	HangTimeout time.Duration
 	Received    func() int64
 
@@ -42,7 +44,8 @@ type Options struct {
 	killed func(tid uint32) bool // whether a caller is being killed; nil: asks /proc
 }
 
-// mountFlags are the options that are bits of mount(2) and not text for the file system. fusermount3 knows their names.
+// mountFlags are the options that are bits of mount(2) and not text for the file system.
+// fusermount3 knows their names.
 var mountFlags = map[string]struct{ set, clear uintptr }{
 	"ro":            {set: unix.MS_RDONLY},
 	"rw":            {clear: unix.MS_RDONLY},
@@ -69,25 +72,40 @@ var mountFlags = map[string]struct{ set, clear uintptr }{
 	"nolazytime":    {clear: unix.MS_LAZYTIME},
 }
 
-// helperKnows are the flags that every fusermount3 knows. The others are about access times, which reading never changes here, and so change nothing when they are left out; and
-// nosymfollow, which is not.
+// helperKnows are the flags that every fusermount3 knows. The others are about access times, which
+// reading never changes here, and so change nothing when they are left out; and nosymfollow, which
+// is not.
 var helperKnows = map[string]bool{
-	"ro": true, "rw": true, "suid": true, "nosuid": true, "dev": true, "nodev": true, "exec": true, "noexec": true, "sync": true, "async": true, "dirsync": true,
-	"atime": true, "noatime": true, "nosymfollow": true,
+	"ro":          true,
+	"rw":          true,
+	"suid":        true,
+	"nosuid":      true,
+	"dev":         true,
+	"nodev":       true,
+	"exec":        true,
+	"noexec":      true,
+	"sync":        true,
+	"async":       true,
+	"dirsync":     true,
+	"atime":       true,
+	"noatime":     true,
+	"nosymfollow": true,
 }
 
 // contexts are options that the kernel's security modules take, with a value.
 var contexts = map[string]bool{"context": true, "fscontext": true, "defcontext": true, "rootcontext": true}
 
-// IsKernelOption reports whether an option of mount(8) is carried out by the kernel: Options.Mount takes it.
+// IsKernelOption reports whether an option of mount(8) is carried out by the kernel: Options.Mount
+// takes it.
 func IsKernelOption(word string) bool {
 	name, _, _ := strings.Cut(word, "=")
 	_, flag := mountFlags[word]
 	return flag || contexts[name] || word == "idmap"
 }
 
-// IsTableOption reports whether an option of mount(8) says nothing to the file system: who may mount, and when; or something that kernels do not know any more (mand), do anyway, or
-// say of other file systems (iversion, silent).
+// IsTableOption reports whether an option of mount(8) says nothing to the file system: who may
+// mount, and when; or something that kernels do not know any more (mand), do anyway, or say of
+// other file systems (iversion, silent).
 func IsTableOption(word string) bool {
 	name, _, _ := strings.Cut(word, "=")
 	return mountTable[name] || strings.HasPrefix(strings.ToLower(word), "x-")
@@ -95,9 +113,31 @@ func IsTableOption(word string) bool {
 
 // mountTable are words of /etc/fstab that are not for the file system; "x-..." are others.
 var mountTable = map[string]bool{
-	"": true, "defaults": true, "auto": true, "noauto": true, "user": true, "nouser": true, "users": true, "nousers": true,
-	"owner": true, "noowner": true, "group": true, "nogroup": true, "_netdev": true, "_rnetdev": true, "nofail": true, "comment": true, "helper": true, "uhelper": true,
-	"default_permissions": true, "iversion": true, "noiversion": true, "silent": true, "loud": true, "mand": true, "nomand": true,
+	"":                    true,
+	"defaults":            true,
+	"auto":                true,
+	"noauto":              true,
+	"user":                true,
+	"nouser":              true,
+	"users":               true,
+	"nousers":             true,
+	"owner":               true,
+	"noowner":             true,
+	"group":               true,
+	"nogroup":             true,
+	"_netdev":             true,
+	"_rnetdev":            true,
+	"nofail":              true,
+	"comment":             true,
+	"helper":              true,
+	"uhelper":             true,
+	"default_permissions": true,
+	"iversion":            true,
+	"noiversion":          true,
+	"silent":              true,
+	"loud":                true,
+	"mand":                true,
+	"nomand":              true,
 }
 
 // mountOptions is a list of options sorted by who understands them.
@@ -109,7 +149,8 @@ type mountOptions struct {
 	data       []string // for the file system
 }
 
-// parse sorts o.Mount. Devices and set-user-id programs are not honoured unless root asks for it: a library may come from anywhere.
+// parse sorts o.Mount. Devices and set-user-id programs are not honoured unless root asks for it: a
+// library may come from anywhere.
 func (o *Options) parse(root bool) (mountOptions, error) {
 	m := mountOptions{
 		allowOther: o.AllowOther,
@@ -129,7 +170,8 @@ func (o *Options) parse(root bool) (mountOptions, error) {
 		switch {
 		case isFlag:
 			if !root && (word == "suid" || word == "dev") {
-				return m, remote.E("mount", o.Dir, remote.Permission, fmt.Errorf("option %s", word)).WithHint("only root may ask for it")
+				return m, remote.E("mount", o.Dir, remote.Permission, fmt.Errorf("option %s", word)).
+					WithHint("only root may ask for it")
 			}
 			add(word)
 		case IsTableOption(word):
@@ -137,8 +179,16 @@ func (o *Options) parse(root bool) (mountOptions, error) {
 			m.allowOther = true
 		case word == "idmap":
 			m.idmap = true
-		case name == "fd", name == "rootmode", name == "user_id", name == "group_id", name == "max_read", name == "subtype", name == "fsname", name == "blkdev":
-			return m, remote.E("mount", o.Dir, remote.Invalid, fmt.Errorf("option %s", word)).WithHint("mediafs sets it itself")
+		case name == "fd",
+			name == "rootmode",
+			name == "user_id",
+			name == "group_id",
+			name == "max_read",
+			name == "subtype",
+			name == "fsname",
+			name == "blkdev":
+			return m, remote.E("mount", o.Dir, remote.Invalid, fmt.Errorf("option %s", word)).
+				WithHint("mediafs sets it itself")
 		default:
 			m.data = append(m.data, word)
 		}

@@ -12,11 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A mount is the upper layer of an overlay: deletions are whiteouts, folders that were replaced are opaque, renamed ones say where they came from, and all of it
-// is there with the next mount.
+// A mount is the upper layer of an overlay: deletions are whiteouts, folders that were replaced are
+// opaque, renamed ones say where they came from, and all of it is there with the next mount.
 func TestMountedOverlay(t *testing.T) {
 	t.Parallel()
-	if filesystems, err := os.ReadFile("/proc/filesystems"); err != nil || !bytes.Contains(filesystems, []byte("\toverlay\n")) {
+	if filesystems, err := os.ReadFile(
+		"/proc/filesystems",
+	); err != nil ||
+		!bytes.Contains(filesystems, []byte("\toverlay\n")) {
 		t.Skip("this kernel has no overlay")
 	}
 	mounted(t, func(t *testing.T, s *servedMount) {
@@ -41,7 +44,12 @@ func TestMountedOverlay(t *testing.T) {
 		in := func(name string) string { return filepath.Join(merged, name) }
 		overlay := func() {
 			t.Helper()
-			ok(unix.Mount("overlay", merged, "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=on", lower, upper, work)))
+			ok(
+				unix.Mount(
+					"overlay", merged, "overlay", 0,
+					fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s,redirect_dir=on", lower, upper, work),
+				),
+			)
 		}
 		t.Cleanup(func() { _ = unix.Unmount(merged, unix.MNT_DETACH) })
 
@@ -69,7 +77,9 @@ func TestMountedOverlay(t *testing.T) {
 			for _, e := range entries {
 				names = append(names, e.Name())
 			}
-			want := []string{"edited", "elsewhere", "kept", "linked", "made", "new name", "opaque", "symlink", "tmpfile"}
+			want := []string{
+				"edited", "elsewhere", "kept", "linked", "made", "new name", "opaque", "symlink", "tmpfile",
+			}
 			if !slices.Equal(names, want) {
 				t.Errorf("%s: there is %q, want %q", when, names, want)
 			}
@@ -88,12 +98,14 @@ func TestMountedOverlay(t *testing.T) {
 		look("at once")
 		var st unix.Stat_t
 		for _, name := range []string{"gone", "renamed", "deleted", "moved"} {
-			if err := unix.Lstat(filepath.Join(upper, name), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != 0 {
+			if err := unix.Lstat(filepath.Join(upper, name), &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFCHR ||
+				st.Rdev != 0 {
 				t.Errorf("%s is no whiteout: mode %o, device %d, %v", name, st.Mode, st.Rdev, err)
 			}
 		}
 		value := make([]byte, 20)
-		if n, err := unix.Getxattr(filepath.Join(upper, "opaque"), "trusted.overlay.opaque", value); err != nil || string(value[:n]) != "y" {
+		if n, err := unix.Getxattr(filepath.Join(upper, "opaque"), "trusted.overlay.opaque", value); err != nil ||
+			string(value[:n]) != "y" {
 			t.Errorf("the folder that was replaced is not opaque: %q, %v", value[:n], err)
 		}
 		ok(unix.Unmount(merged, 0), s.do("reopen"))

@@ -13,13 +13,14 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// Who changes the bytes or the owner of a program must not leave it a program that runs as somebody else: set-user-id and
-// set-group-id go, as on a local disk, before the bytes change. The kernel leaves them to us
-// (CAP_HANDLE_KILLPRIV_V2) and takes security.capability away itself, whoever writes.
+// Who changes the bytes or the owner of a program must not leave it a program that runs as somebody
+// else: set-user-id and set-group-id go, as on a local disk, before the bytes change. The kernel
+// leaves them to us (CAP_HANDLE_KILLPRIV_V2) and takes security.capability away itself, whoever
+// writes.
 //
-// Linux, setattr_should_drop_suidgid: nothing goes when the caller has CAP_FSETID. Else set-user-id goes, and
-// set-group-id where the group may execute or the caller is not of the group. A change of owner takes
-// set-user-id, and set-group-id where the group may execute, whoever makes it.
+// Linux, setattr_should_drop_suidgid: nothing goes when the caller has CAP_FSETID. Else set-user-id
+// goes, and set-group-id where the group may execute or the caller is not of the group. A change of
+// owner takes set-user-id, and set-group-id where the group may execute, whoever makes it.
 type changer int
 
 const (
@@ -29,7 +30,9 @@ const (
 )
 
 // withoutPrivileges is the mode that a change leaves a node with; nil: the one it has.
-func (s *fileSystem) withoutPrivileges(ctx context.Context, h *gofuse.InHeader, id vfs.ID, by changer) (*uint32, error) {
+func (s *fileSystem) withoutPrivileges(
+	ctx context.Context, h *gofuse.InHeader, id vfs.ID, by changer,
+) (*uint32, error) {
 	a, err := s.lib.GetAttr(ctx, id)
 	if err != nil {
 		return nil, err
@@ -77,11 +80,12 @@ type credentials struct {
 
 func (c credentials) member(gid uint32) bool { return slices.Contains(c.groups, gid) }
 
-// firstUserNamespace is what /proc/<id>/ns/user is a link to outside of any other (PROC_USER_INIT_INO).
+// firstUserNamespace is what /proc/<id>/ns/user is a link to outside of any other
+// (PROC_USER_INIT_INO).
 const firstUserNamespace = "user:[4026531837]"
 
-// credentialsOf reads them. A caller that cannot be seen (another pid namespace, a thread that is gone) has no capability: bits
-// that went by mistake are set again, bits that stayed are a hole.
+// credentialsOf reads them. A caller that cannot be seen (another pid namespace, a thread that is
+// gone) has no capability: bits that went by mistake are set again, bits that stayed are a hole.
 func credentialsOf(h *gofuse.InHeader) credentials {
 	c := credentials{groups: []uint32{h.Gid}}
 	dir := "/proc/" + strconv.FormatUint(uint64(h.Pid), 10)
@@ -90,7 +94,9 @@ func credentialsOf(h *gofuse.InHeader) credentials {
 		return c
 	}
 	if string(statusField(status, "Kthread")) == "1" {
-		c.fsetid = h.Uid == 0 // one of the kernel's own, on behalf of somebody whose capabilities /proc does not show: knfsd
+		// one of the kernel's own, on behalf of somebody whose capabilities /proc does not show:
+		// knfsd
+		c.fsetid = h.Uid == 0
 		return c
 	}
 	for _, field := range bytes.Fields(statusField(status, "Groups")) {

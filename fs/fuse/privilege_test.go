@@ -15,10 +15,12 @@ import (
 
 // What actors do to the bytes of a program of root's, besides a change of its owner.
 var contentChanges = []string{
-	"write", "direct write", "truncate", "ftruncate", "open truncating", "allocate", "allocate beyond", "punch", "zero", "zero beyond", "copy", "copy large",
+	"write", "direct write", "truncate", "ftruncate", "open truncating", "allocate", "allocate beyond", "punch", "zero",
+	"zero beyond", "copy", "copy large",
 }
 
-// changeContent is one of contentChanges, or something that changes nothing. other is a file of 2 MiB.
+// changeContent is one of contentChanges, or something that changes nothing. other is a file of 2
+// MiB.
 func changeContent(how, file, other string) error {
 	if how == "truncate" {
 		return unix.Truncate(file, 3)
@@ -132,8 +134,10 @@ func tryPrivileges(t *testing.T, dir string) {
 	}
 	for _, c := range privilegeCases() {
 		name := fmt.Sprintf("%s by %d:%d of %o", c.how, c.uid, c.gid, c.mode)
-		if err := errors.Join(os.WriteFile(file, make([]byte, 8192), 0o644), os.Chown(file, 0, theirGroup), unix.Chmod(file, c.mode),
-			unix.Setxattr(file, "security.capability", capability, 0)); err != nil {
+		if err := errors.Join(
+			os.WriteFile(file, make([]byte, 8192), 0o644), os.Chown(file, 0, theirGroup), unix.Chmod(file, c.mode),
+			unix.Setxattr(file, "security.capability", capability, 0),
+		); err != nil {
 			t.Fatal(err)
 		}
 		if c.how == "chown" {
@@ -170,8 +174,8 @@ func openToAll(t *testing.T, dir string) {
 	}
 }
 
-// Another user changes the content of root's set-user-id program: the bits go, whichever way it is done, and so does a
-// capability. What root itself does leaves the bits.
+// Another user changes the content of root's set-user-id program: the bits go, whichever way it is
+// done, and so does a capability. What root itself does leaves the bits.
 func TestMountedPrivileges(t *testing.T) {
 	t.Parallel()
 	mounted(t, func(t *testing.T, s *servedMount) {

@@ -11,9 +11,11 @@ import (
 	"mediafs/remote"
 )
 
-// Remount changes flags of the mount at dir, whoever serves it: words as in mount -o remount, of which those that are no flags (allow_other) are Unsupported. Flags that are not named
-// stay. Where nothing changes the kernel is not asked, so that everybody may say what is the case already. Errors: NotExist (no mount of ours), Busy (files are open for
-// writing, and it was to be ro), Permission (only root may change flags).
+// Remount changes flags of the mount at dir, whoever serves it: words as in mount -o remount, of
+// which those that are no flags (allow_other) are Unsupported. Flags that are not named stay. Where
+// nothing changes the kernel is not asked, so that everybody may say what is the case already.
+// Errors: NotExist (no mount of ours), Busy (files are open for writing, and it was to be ro),
+// Permission (only root may change flags).
 func Remount(dir string, words []string) error {
 	const op = "remount"
 	m, ok := mountAt(dir)
@@ -30,7 +32,8 @@ func Remount(dir string, words []string) error {
 		case word == "idmap": // no mount table shows it
 		case IsTableOption(word), slices.Contains(strings.Split(m.Options, ","), word):
 		default:
-			return remote.E(op, dir, remote.Unsupported, fmt.Errorf("option %s changes with a new mount alone", word)).WithHint("umount it, then mount it with the new options")
+			return remote.E(op, dir, remote.Unsupported, fmt.Errorf("option %s changes with a new mount alone", word)).
+				WithHint("umount it, then mount it with the new options")
 		}
 	}
 	if want == was {
@@ -40,15 +43,18 @@ func Remount(dir string, words []string) error {
 	case nil:
 		return nil
 	case unix.EBUSY:
-		return remote.E(op, dir, remote.Busy, errors.New("files are open for writing")).WithHint("close them (fuser -vm " + dir + " shows who has them)")
+		return remote.E(op, dir, remote.Busy, errors.New("files are open for writing")).
+			WithHint("close them (fuser -vm " + dir + " shows who has them)")
 	case unix.EPERM:
-		return remote.E(op, dir, remote.Permission, errors.New("only root may change "+strings.Join(changed(was, want), ", "))).WithHint("umount it, then mount it with the new options")
+		return remote.E(op, dir, remote.Permission, errors.New("only root may change "+strings.Join(changed(was, want), ", "))).
+			WithHint("umount it, then mount it with the new options")
 	default:
 		return remote.E(op, dir, remote.Other, err)
 	}
 }
 
-// IsReadOnly reports whether the kernel refuses writes on the mount at dir, a real path: it was mounted or remounted so, by whomever.
+// IsReadOnly reports whether the kernel refuses writes on the mount at dir, a real path: it was
+// mounted or remounted so, by whomever.
 func IsReadOnly(dir string) bool {
 	m, ok := mountAt(dir)
 	return ok && m.ReadOnly

@@ -29,9 +29,10 @@ import (
 	"mediafs/remote/object/s3/s3server"
 )
 
-// A mounted test takes three processes. One serves the mount and never touches it. One runs the cases: were it the same, a page of
-// a mapping that it waits for would stop its garbage collector, and with it the answer. The parent watches both: a mistake in
-// the adapter can leave a thread in the kernel that no signal ends, until the connection breaks.
+// A mounted test takes three processes. One serves the mount and never touches it. One runs the
+// cases: were it the same, a page of a mapping that it waits for would stop its garbage collector,
+// and with it the answer. The parent watches both: a mistake in the adapter can leave a thread in
+// the kernel that no signal ends, until the connection breaks.
 const (
 	roleVar   = "MEDIAFS_TEST_ROLE"  // "server", "client" or "actor"
 	dirVar    = "MEDIAFS_TEST_DIR"   // theirs
@@ -39,8 +40,9 @@ const (
 	childTime = 5 * time.Minute      // a hang, however slow the machine
 )
 
-// raceCases are the mounted cases that run under the race detector unless others are asked for, since it makes the whole suite take
-// minutes: those of many at once, and some that go through most requests.
+// raceCases are the mounted cases that run under the race detector unless others are asked for,
+// since it makes the whole suite take minutes: those of many at once, and some that go through most
+// requests.
 const raceCases = "concurrent|opposite|reopen$|list-while|unlink-open$|Parallel"
 
 func TestMain(m *testing.M) {
@@ -71,7 +73,14 @@ func mounted(t *testing.T, f func(t *testing.T, s *servedMount)) {
 func served(t *testing.T, f func(t *testing.T, s *servedMount)) {
 	dir := os.Getenv(dirVar)
 	if os.Getenv(roleVar) == "client" {
-		f(t, &servedMount{dir: mountDir(dir), ask: os.NewFile(3, "ask"), answers: bufio.NewReader(os.NewFile(4, "answers"))})
+		f(
+			t,
+			&servedMount{
+				dir:     mountDir(dir),
+				ask:     os.NewFile(3, "ask"),
+				answers: bufio.NewReader(os.NewFile(4, "answers")),
+			},
+		)
 		return
 	}
 	if err := checkDevice(""); err != nil {
@@ -301,8 +310,19 @@ func newMachine(b object.Bucket, dir, mnt string, words ...string) (*machine, er
 	}
 	announcer := NewAnnouncer()
 	m.fs.Announce(announcer)
-	m.server, err = Mount(Options{Library: m.fs, Dir: mnt, AllowOther: os.Geteuid() == 0, Announcer: announcer, FSName: m.store.Facts().URL,
-		EntryTimeout: belief, AttrTimeout: belief, Mount: words, Log: m.log})
+	m.server, err = Mount(
+		Options{
+			Library:      m.fs,
+			Dir:          mnt,
+			AllowOther:   os.Geteuid() == 0,
+			Announcer:    announcer,
+			FSName:       m.store.Facts().URL,
+			EntryTimeout: belief,
+			AttrTimeout:  belief,
+			Mount:        words,
+			Log:          m.log,
+		},
+	)
 	if err != nil {
 		return nil, errors.Join(err, m.fs.Close())
 	}
@@ -324,8 +344,13 @@ func openMachine(b object.Bucket, dir string) (*machine, error) {
 	entry := logrus.NewEntry(log)
 	m := &machine{store: store, log: entry}
 	m.fs, err = engine.Open(ctx, engine.Options{
-		Store:         store,
-		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
+		Store: store,
+		Catalog: catalog.Options{
+			Dir:           filepath.Join(dir, "catalog"),
+			Machine:       []byte(dir),
+			PollInterval:  20 * time.Millisecond,
+			RetryInterval: 5 * time.Millisecond,
+		},
 		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},
 		SpoolDir:      filepath.Join(dir, "spool"),
 		FlushDelay:    10 * time.Millisecond,

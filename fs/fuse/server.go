@@ -16,8 +16,8 @@ import (
 	"mediafs/remote"
 )
 
-// A Server is one mount. It serves from Mount on until the mount is gone, whoever removed it; then it has released every
-// handle and ended its goroutines. It does not close the library.
+// A Server is one mount. It serves from Mount on until the mount is gone, whoever removed it; then
+// it has released every handle and ended its goroutines. It does not close the library.
 type Server struct {
 	dir     string
 	fs      *fileSystem
@@ -30,9 +30,9 @@ type Server struct {
 	hang    atomic.Int64  // HangTimeout
 }
 
-// start serves. WaitMount also makes the kernel ask once whether files can be polled and learn that they cannot, so that a Go program
-// that serves and uses the mount at once does not stand in its own way; this user may not be allowed to do that
-// in the root folder, and then it does without.
+// start serves. WaitMount also makes the kernel ask once whether files can be polled and learn that
+// they cannot, so that a Go program that serves and uses the mount at once does not stand in its
+// own way; this user may not be allowed to do that in the root folder, and then it does without.
 func (s *Server) start(o *Options) {
 	if m, ok := mountAt(s.dir); ok {
 		s.number.Store(m.Connection)
@@ -66,8 +66,8 @@ func (s *Server) Done() <-chan struct{} { return s.done }
 // Wait returns when the mount is gone and nothing of it runs any more.
 func (s *Server) Wait() { <-s.done }
 
-// Unmount removes the mount and waits for its end. Busy: something is open there or has its working directory there;
-// nothing has changed.
+// Unmount removes the mount and waits for its end. Busy: something is open there or has its working
+// directory there; nothing has changed.
 func (s *Server) Unmount() error {
 	if s.over() {
 		return s.clean()
@@ -93,12 +93,13 @@ func (s *Server) Unmount() error {
 	return nil
 }
 
-// lastAnswers is how long requests go on once the mount is out of the tree and nobody has anything open there: what still
-// waits for the store then was asked by processes that have died, or by the kernel reading ahead for them.
+// lastAnswers is how long requests go on once the mount is out of the tree and nobody has anything
+// open there: what still waits for the store then was asked by processes that have died, or by the
+// kernel reading ahead for them.
 const lastAnswers = 500 * time.Millisecond
 
-// LazyUnmount takes the mount out of the tree at once. Who has something open there goes on until the last file is
-// closed; only then the Server ends.
+// LazyUnmount takes the mount out of the tree at once. Who has something open there goes on until
+// the last file is closed; only then the Server ends.
 func (s *Server) LazyUnmount() error {
 	if s.over() {
 		return s.clean()
@@ -106,7 +107,8 @@ func (s *Server) LazyUnmount() error {
 	return unmount(s.dir, true)
 }
 
-// clean takes away what an aborted connection leaves in the tree. Another mount at the same place stays.
+// clean takes away what an aborted connection leaves in the tree. Another mount at the same place
+// stays.
 func (s *Server) clean() error {
 	if !s.aborted.Load() {
 		return nil
@@ -117,8 +119,9 @@ func (s *Server) clean() error {
 	return unmount(s.dir, true)
 }
 
-// Abort breaks the connection: every request that waits, and all that come, fail with ENOTCONN. Written bytes that the library has are
-// safe; what programs had not yet written is theirs. The mount point stays, stale, until it is unmounted.
+// Abort breaks the connection: every request that waits, and all that come, fail with ENOTCONN.
+// Written bytes that the library has are safe; what programs had not yet written is theirs. The
+// mount point stays, stale, until it is unmounted.
 func (s *Server) Abort() error {
 	if s.over() {
 		return nil
@@ -157,8 +160,8 @@ func abortConnection(n uint32) error {
 	return os.WriteFile(filepath.Join(connections, strconv.FormatUint(uint64(n), 10), "abort"), []byte("1"), 0o200)
 }
 
-// forceAbort does the same where the control file system is not mounted, for root: a forced unmount breaks the connection
-// before it finds that the mount is in use, which is seen to here.
+// forceAbort does the same where the control file system is not mounted, for root: a forced unmount
+// breaks the connection before it finds that the mount is in use, which is seen to here.
 func forceAbort(dir string) error {
 	fd, err := unix.Open(dir, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -171,8 +174,8 @@ func forceAbort(dir string) error {
 	return nil
 }
 
-// connectionGone tells whether the kernel has given up a connection. Where the control file system is not
-// mounted it cannot be told, and the answer is no.
+// connectionGone tells whether the kernel has given up a connection. Where the control file system
+// is not mounted it cannot be told, and the answer is no.
 func connectionGone(n uint32) bool {
 	var st unix.Stat_t
 	if unix.Stat(filepath.Join(connections, strconv.FormatUint(uint64(n), 10)), &st) != unix.ENOENT {
@@ -183,7 +186,8 @@ func connectionGone(n uint32) bool {
 	return unix.Statfs(connections, &fs) == nil && fs.Type == fusectl
 }
 
-// unmount removes the topmost mount at dir, by itself where it may and through fusermount3 otherwise.
+// unmount removes the topmost mount at dir, by itself where it may and through fusermount3
+// otherwise.
 func unmount(dir string, lazy bool) error {
 	flags := unix.UMOUNT_NOFOLLOW
 	if lazy {
@@ -197,7 +201,8 @@ func unmount(dir string, lazy bool) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EBUSY):
-		return remote.E("unmount", dir, remote.Busy, nil).WithHint("close what is open there (fuser -vm " + dir + "), or unmount lazily")
+		return remote.E("unmount", dir, remote.Busy, nil).
+			WithHint("close what is open there (fuser -vm " + dir + "), or unmount lazily")
 	case errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
 		return remote.E("unmount", dir, remote.NotExist, errors.New("nothing is mounted there"))
 	case remote.KindOf(err) == remote.Other:
@@ -209,7 +214,8 @@ func unmount(dir string, lazy bool) error {
 func helperUnmount(dir string, lazy bool) error {
 	helper := helperPath()
 	if helper == "" {
-		return remote.E("unmount", dir, remote.Unsupported, errors.New("fusermount3 is missing")).WithHint("install the package fuse3, or unmount as root")
+		return remote.E("unmount", dir, remote.Unsupported, errors.New("fusermount3 is missing")).
+			WithHint("install the package fuse3, or unmount as root")
 	}
 	how := "-u"
 	if lazy {

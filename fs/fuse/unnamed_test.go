@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A file without a name takes its name by linkat, either way, with all that was done to it before; without one nothing is left of it.
+// A file without a name takes its name by linkat, either way, with all that was done to it before;
+// without one nothing is left of it.
 func TestMountedUnnamed(t *testing.T) {
 	t.Parallel()
 	mounted(t, func(t *testing.T, s *servedMount) {
@@ -41,7 +42,10 @@ func TestMountedUnnamed(t *testing.T) {
 			return fd
 		}
 		link := func(fd int, name string) error {
-			return unix.Linkat(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, filepath.Join(dir, name), unix.AT_SYMLINK_FOLLOW)
+			return unix.Linkat(
+				unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), unix.AT_FDCWD, filepath.Join(dir, name),
+				unix.AT_SYMLINK_FOLLOW,
+			)
 		}
 
 		fd := unnamed(unix.O_EXCL)
@@ -57,7 +61,10 @@ func TestMountedUnnamed(t *testing.T) {
 
 		fd = unnamed(0)
 		times := []unix.Timespec{{Sec: 1e9}, {Sec: 1e9 + 1, Nsec: 5}}
-		ok(unix.Fsetxattr(fd, "user.plain", []byte("kept"), 0), unix.Fchmod(fd, 0o600), os.WriteFile(filepath.Join(dir, "taken"), nil, 0o644))
+		ok(
+			unix.Fsetxattr(fd, "user.plain", []byte("kept"), 0), unix.Fchmod(fd, 0o600),
+			os.WriteFile(filepath.Join(dir, "taken"), nil, 0o644),
+		)
 		ok(unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", fd), times, 0))
 		if err := link(fd, "taken"); err != unix.EEXIST {
 			t.Errorf("a link to a name that is taken: %v", err)
@@ -88,7 +95,8 @@ func TestMountedUnnamed(t *testing.T) {
 				t.Errorf("it is %+v", st)
 			}
 			value := make([]byte, 10)
-			if n, err := unix.Getxattr(filepath.Join(dir, "named"), "user.plain", value); err != nil || string(value[:n]) != "kept" {
+			if n, err := unix.Getxattr(filepath.Join(dir, "named"), "user.plain", value); err != nil ||
+				string(value[:n]) != "kept" {
 				t.Errorf("its attribute is %q, %v", value[:n], err)
 			}
 			ok(s.do("reopen")) // another machine

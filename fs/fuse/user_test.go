@@ -12,8 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// asUser runs the test binary, which it reads from standard input, as user nobody with the arguments it is given. It is run by root in a mount
-// namespace of its own, which ends with its processes: a /tmp that this user can get to, and a /dev/fuse that everybody may open, as udev makes it.
+// asUser runs the test binary, which it reads from standard input, as user nobody with the
+// arguments it is given. It is run by root in a mount namespace of its own, which ends with its
+// processes: a /tmp that this user can get to, and a /dev/fuse that everybody may open, as udev
+// makes it.
 const asUser = `
 mount -t tmpfs -o mode=1777 test /tmp
 mknod -m 666 /tmp/device c 10 229
@@ -23,8 +25,8 @@ chmod 755 /tmp/fuse.test
 cd /
 exec setpriv --reuid 65534 --regid 65534 --clear-groups env TMPDIR=/tmp /tmp/fuse.test "$@" </dev/null`
 
-// An ordinary user mounts through fusermount3, uses the mount, is told when it is in use, and unmounts it. Run by root, the test
-// runs itself once more as such a user.
+// An ordinary user mounts through fusermount3, uses the mount, is told when it is in use, and
+// unmounts it. Run by root, the test runs itself once more as such a user.
 func TestMountedByUser(t *testing.T) {
 	t.Parallel()
 	helper := helperPath()

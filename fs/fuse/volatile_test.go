@@ -66,7 +66,10 @@ func TestVolatileIsNotKept(t *testing.T) {
 			wantEntry, wantAttr = 0, 0
 		}
 		var e gofuse.EntryOut
-		if st := s.Lookup(nil, new(gofuse.InHeader), "file", &e); !st.Ok() || e.NodeId != fakeID || e.EntryValid != wantEntry || e.AttrValid != wantAttr {
+		if st := s.Lookup(
+			nil, new(gofuse.InHeader), "file", &e,
+		); !st.Ok() || e.NodeId != fakeID || e.EntryValid != wantEntry ||
+			e.AttrValid != wantAttr {
 			t.Errorf("volatile %v: %v, %+v", volatile, st, e)
 		}
 		var none gofuse.EntryOut

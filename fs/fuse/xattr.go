@@ -22,7 +22,9 @@ func (s *fileSystem) refused(name string) bool { return acl.Is(name) && s.noList
 // an answer to the question for the size. The kernel asks for security.capability before the first
 // write after every refresh of a node's attributes, and for the access control list before it lets
 // anybody but the owner in, so what is not there must be cheap to find out.
-func (s *fileSystem) GetXAttr(cancel <-chan struct{}, h *gofuse.InHeader, name string, dest []byte) (uint32, gofuse.Status) {
+func (s *fileSystem) GetXAttr(
+	cancel <-chan struct{}, h *gofuse.InHeader, name string, dest []byte,
+) (uint32, gofuse.Status) {
 	if s.refused(name) {
 		return 0, gofuse.ENOTSUP
 	}

@@ -7,20 +7,23 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// appleDouble is what an AppleDouble file begins with: the magic number of version 2 of Apple's format, RFC 1740
-// appendix B.
+// appleDouble is what an AppleDouble file begins with: the magic number of version 2 of Apple's
+// format, RFC 1740 appendix B.
 var appleDouble = []byte{0x00, 0x05, 0x16, 0x07}
 
-// byContent reports whether files of this name stay on this machine only when they are AppleDouble files. A name says
-// little here: `._DSC0001.JPG.x1Y2z3` is rsync's temporary file of the photo _DSC0001.JPG.
+// byContent reports whether files of this name stay on this machine only when they are AppleDouble
+// files. A name says little here: `._DSC0001.JPG.x1Y2z3` is rsync's temporary file of the photo
+// _DSC0001.JPG.
 func byContent(name string) bool { return strings.HasPrefix(name, "._") }
 
-// mayBeAppleDouble reports whether a file that begins with these bytes, the first four or fewer, can be AppleDouble.
+// mayBeAppleDouble reports whether a file that begins with these bytes, the first four or fewer,
+// can be AppleDouble.
 func mayBeAppleDouble(head []byte) bool {
 	return bytes.HasPrefix(appleDouble, head[:min(len(head), len(appleDouble))])
 }
 
-// stays reports whether a dropping with these first bytes stays on this machine under a name of the list.
+// stays reports whether a dropping with these first bytes stays on this machine under a name of the
+// list.
 func stays(name string, head []byte) bool {
 	return !byContent(name) || bytes.HasPrefix(head, appleDouble)
 }

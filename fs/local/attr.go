@@ -27,8 +27,16 @@ func (n *node) attr() (vfs.Attr, error) {
 	}
 	t := func(x unix.StatxTimestamp) vfs.Time { return vfs.Time{Sec: x.Sec, Nsec: x.Nsec} }
 	a := vfs.Attr{
-		ID: n.id, Mode: unix.S_IFREG | r.mode, Nlink: st.Nlink, UID: r.uid, GID: r.gid, Size: int64(st.Size), Blocks: int64(st.Blocks),
-		Atime: t(st.Atime), Mtime: t(st.Mtime), Ctime: t(st.Ctime),
+		ID:     n.id,
+		Mode:   unix.S_IFREG | r.mode,
+		Nlink:  st.Nlink,
+		UID:    r.uid,
+		GID:    r.gid,
+		Size:   int64(st.Size),
+		Blocks: int64(st.Blocks),
+		Atime:  t(st.Atime),
+		Mtime:  t(st.Mtime),
+		Ctime:  t(st.Ctime),
 	}
 	if st.Mask&unix.STATX_BTIME != 0 {
 		a.Btime = t(st.Btime)
@@ -56,7 +64,9 @@ func (l *Library) GetAttr(ctx context.Context, id vfs.ID) (vfs.Attr, error) {
 }
 
 // SetAttr changes attributes. A dropping's ctime is the local disk's and not to be set.
-func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange) (vfs.Attr, error) {
+func (l *Library) SetAttr(
+	ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange,
+) (vfs.Attr, error) {
 	asked := id
 	if id = l.at(id); !local(id) {
 		f, err := inLibrary(ctx, f)
@@ -92,7 +102,8 @@ func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.Fi
 	return a, err
 }
 
-// setAttr changes attributes of a dropping; entered is true, and nothing changed, when it is none any more.
+// setAttr changes attributes of a dropping; entered is true, and nothing changed, when it is none
+// any more.
 func (l *Library) setAttr(n *node, ch vfs.AttrChange) (a vfs.Attr, entered bool, err error) {
 	n.io.Lock()
 	defer n.io.Unlock()
@@ -152,8 +163,8 @@ func (n *node) own(ch vfs.AttrChange) error {
 	return nil
 }
 
-// unprivileged is a mode without what a change of owner, or a write by somebody else, clears: set-user-id, and set-group-id where the group
-// may execute.
+// unprivileged is a mode without what a change of owner, or a write by somebody else, clears:
+// set-user-id, and set-group-id where the group may execute.
 func unprivileged(mode uint32) uint32 {
 	if mode&unix.S_IXGRP != 0 {
 		mode &^= unix.S_ISGID
@@ -244,9 +255,11 @@ func sized(get func([]byte) (int, error)) ([]byte, error) {
 	}
 }
 
-// SetXattr sets an attribute. Permission: it is the Library's own; Unsupported: it is none of a user; NoSpace: the local disk takes no more of them,
-// which for ext4 is 4 KiB a file.
-func (l *Library) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32) error {
+// SetXattr sets an attribute. Permission: it is the Library's own; Unsupported: it is none of a
+// user; NoSpace: the local disk takes no more of them, which for ext4 is 4 KiB a file.
+func (l *Library) SetXattr(
+	ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32,
+) error {
 	if id = l.at(id); !local(id) {
 		return l.inner.SetXattr(ctx, c, id, name, value, flags)
 	}
@@ -324,8 +337,15 @@ func (n *node) room(c vfs.Caller, op, name string, size int) error {
 		count, bytes = count+1, bytes+len(other)+have
 	}
 	if count > othersXattrs || bytes > othersXattrBytes {
-		return remote.E(op, quoted(name), remote.NoSpace,
-			fmt.Errorf("at most %d attributes of %d bytes in all for others than the file's owner", othersXattrs, othersXattrBytes))
+		return remote.E(
+			op,
+			quoted(name),
+			remote.NoSpace,
+			fmt.Errorf(
+				"at most %d attributes of %d bytes in all for others than the file's owner", othersXattrs,
+				othersXattrBytes,
+			),
+		)
 	}
 	return nil
 }
@@ -355,8 +375,8 @@ func (l *Library) RemoveXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name
 	return err
 }
 
-// changeXattr runs change on a dropping, with io held; entered is true, and change did not run, when
-// it is none any more. An error that change gives words to stays as it is.
+// changeXattr runs change on a dropping, with io held; entered is true, and change did not run,
+// when it is none any more. An error that change gives words to stays as it is.
 func (l *Library) changeXattr(op string, id vfs.ID, name string,
 	change func(n *node, fd int) error) (entered bool, err error) {
 	if err := l.mayChange(op, name); err != nil {

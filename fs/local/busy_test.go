@@ -16,8 +16,9 @@ import (
 	"mediafs/remote"
 )
 
-// Eight programs create, write, rename, exchange, delete and list droppings of three folders, which others remove and make. No file shows bytes of
-// another, no listing goes back, and at the end all is where the disk has it.
+// Eight programs create, write, rename, exchange, delete and list droppings of three folders, which
+// others remove and make. No file shows bytes of another, no listing goes back, and at the end all
+// is where the disk has it.
 func TestBusy(t *testing.T) {
 	r := newRig(t)
 	folders := []vfs.ID{r.mkdir(vfs.Root, "a"), r.mkdir(vfs.Root, "b"), vfs.Root}
@@ -169,7 +170,8 @@ func TestAppend(t *testing.T) {
 	}
 }
 
-// unchanged is a library that says yes and removes nothing, as when the folder had gone elsewhere in between.
+// unchanged is a library that says yes and removes nothing, as when the folder had gone elsewhere
+// in between.
 type unchanged struct{ vfs.Library }
 
 func (unchanged) Rmdir(context.Context, vfs.Caller, vfs.ID, string) error { return nil }
@@ -200,8 +202,8 @@ func (s *slow) Rmdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name stri
 	return s.Library.Rmdir(ctx, c, parent, name)
 }
 
-// While a folder is being removed, no dropping comes into it: who makes one waits for the outcome, or until they are killed. Everybody
-// else goes on.
+// While a folder is being removed, no dropping comes into it: who makes one waits for the outcome,
+// or until they are killed. Everybody else goes on.
 func TestNoDroppingInALeavingFolder(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")

@@ -9,8 +9,9 @@ import (
 	"mediafs/remote"
 )
 
-// claims let one caller at a time change which droppings a folder has, or remove the folder: so none is made in a folder that is just found
-// empty. A claim is held across calls of the inner library, and nobody waits for one but who changes droppings of that same folder; the lock of the
+// claims let one caller at a time change which droppings a folder has, or remove the folder: so
+// none is made in a folder that is just found empty. A claim is held across calls of the inner
+// library, and nobody waits for one but who changes droppings of that same folder; the lock of the
 // Library never is.
 type claims struct {
 	mu   sync.Mutex
@@ -22,7 +23,8 @@ type claim struct {
 	users int           // who has it or waits
 }
 
-// take claims folders, in the order of their numbers so that no two callers wait for each other. It gives up when ctx ends.
+// take claims folders, in the order of their numbers so that no two callers wait for each other. It
+// gives up when ctx ends.
 func (c *claims) take(ctx context.Context, op string, folders ...vfs.ID) (release func(), err error) {
 	slices.Sort(folders)
 	folders = slices.Compact(folders)

@@ -37,7 +37,9 @@ func (h *hooked) Open(ctx context.Context, c vfs.Caller, id vfs.ID, flags uint32
 	return &hookedFile{f, h}, nil
 }
 
-func (h *hooked) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+func (h *hooked) Create(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32,
+) (vfs.Attr, vfs.File, error) {
 	a, f, err := h.Library.Create(ctx, c, parent, name, mode, flags)
 	if err != nil {
 		return a, nil, err
@@ -45,7 +47,9 @@ func (h *hooked) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 	return a, &hookedFile{f, h}, nil
 }
 
-func (h *hooked) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange) (vfs.Attr, error) {
+func (h *hooked) SetAttr(
+	ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange,
+) (vfs.Attr, error) {
 	if g, ok := f.(*hookedFile); ok {
 		f = g.File
 	}
@@ -85,7 +89,8 @@ func (r *rig) hook(h *hooked) {
 	r.ok(err)
 }
 
-// A write that ends early, as on a disk that fills up, loses nothing of a file that enters the library.
+// A write that ends early, as on a disk that fills up, loses nothing of a file that enters the
+// library.
 func TestEnterWithShortWrites(t *testing.T) {
 	r := newCrossing(t)
 	r.hook(&hooked{short: 1000})
@@ -99,7 +104,8 @@ func TestEnterWithShortWrites(t *testing.T) {
 	r.lies(vfs.Root, "photo.jpg", "library", data)
 }
 
-// An AppleDouble file that is cut through an open file and written no more is none when it is closed.
+// An AppleDouble file that is cut through an open file and written no more is none when it is
+// closed.
 func TestCutThroughAFile(t *testing.T) {
 	r := newCrossing(t)
 	r.create(vfs.Root, "._a", double)
@@ -165,7 +171,8 @@ func TestWriteMeetsUnlink(t *testing.T) {
 	r.Forget(a.ID, 1)
 }
 
-// While a file that leaves the library is read, which may take as long as the store takes, nobody else waits.
+// While a file that leaves the library is read, which may take as long as the store takes, nobody
+// else waits.
 func TestLeaveHoldsUpNobody(t *testing.T) {
 	r := newCrossing(t)
 	reached, on := make(chan bool, 10), make(chan bool)
@@ -200,7 +207,8 @@ func TestLeaveHoldsUpNobody(t *testing.T) {
 	r.lies(vfs.Root, "._a", "here", double)
 }
 
-// A file that another machine writes while it is copied out of the library stays there, and is not cut to the size it had.
+// A file that another machine writes while it is copied out of the library stays there, and is not
+// cut to the size it had.
 func TestLeaveBesideAnotherMachine(t *testing.T) {
 	r := newCrossing(t)
 	h := &hooked{}
@@ -245,7 +253,9 @@ func TestLeaveThenPowerLoss(t *testing.T) {
 			}
 			image, at, again := filepath.Join(t.TempDir(), "image"), t.TempDir(), t.TempDir()
 			const size = 320 << 20 // XFS takes no less than 300 MiB
-			err := errors.Join(os.WriteFile(image, nil, 0o600), os.Truncate(image, size), run("mkfs."+kind, "-q", image))
+			err := errors.Join(
+				os.WriteFile(image, nil, 0o600), os.Truncate(image, size), run("mkfs."+kind, "-q", image),
+			)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -268,7 +278,9 @@ func TestLeaveThenPowerLoss(t *testing.T) {
 			r.ok(run("mount", "-o", "loop", image, again))
 			t.Cleanup(func() { unix.Unmount(again, unix.MNT_DETACH) }) //nolint:errcheck // it is unmounted already
 			r.dir = filepath.Join(again, "local")
-			r.Library, err = local.New(r.inner, local.Options{Dir: r.dir, KeepFree: 1, OpenForWriting: r.inner.OpenForWriting})
+			r.Library, err = local.New(
+				r.inner, local.Options{Dir: r.dir, KeepFree: 1, OpenForWriting: r.inner.OpenForWriting},
+			)
 			r.ok(err)
 			r.lies(vfs.Root, "._a", "here", double)
 			r.ok(r.Library.Close())

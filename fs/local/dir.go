@@ -13,8 +13,9 @@ import (
 	"mediafs/remote"
 )
 
-// A dir is an open folder: ".", "..", its droppings, then the rest of the inner library's listing. A cookie below vfs.FirstCookie is a
-// dropping's, from there on the inner library's, so that both resume where they were whatever comes and goes.
+// A dir is an open folder: ".", "..", its droppings, then the rest of the inner library's listing.
+// A cookie below vfs.FirstCookie is a dropping's, from there on the inner library's, so that both
+// resume where they were whatever comes and goes.
 type dir struct {
 	vfs.Dir
 	l    *Library
@@ -23,7 +24,9 @@ type dir struct {
 
 	mu struct {
 		sync.Mutex
-		end uint64 // droppings that were made since the listing began are not in it: who renames what they list comes to an end
+		// droppings that were made since the listing began are not in it: who renames what they
+		// list comes to an end
+		end uint64
 	}
 }
 
@@ -55,7 +58,8 @@ func (d *dir) Release() {
 	}
 }
 
-// Fsync returns when the names of the inner library are in the store and those of droppings on the local disk.
+// Fsync returns when the names of the inner library are in the store and those of droppings on the
+// local disk.
 func (d *dir) Fsync(ctx context.Context) error {
 	err := d.Dir.Fsync(ctx)
 	if d.l.has(d.id) {
@@ -85,8 +89,11 @@ func (d *dir) Read(ctx context.Context, cookie uint64, attrs bool, emit func([]v
 	return d.Dir.Read(ctx, cookie, attrs, emit)
 }
 
-// first lists what lies before the names of the inner library. more is false when emit wants no more.
-func (d *dir) first(ctx context.Context, cookie uint64, attrs bool, emit func([]vfs.DirEntry) bool) (more bool, err error) {
+// first lists what lies before the names of the inner library. more is false when emit wants no
+// more.
+func (d *dir) first(
+	ctx context.Context, cookie uint64, attrs bool, emit func([]vfs.DirEntry) bool,
+) (more bool, err error) {
 	if cookie < lastDot {
 		full := false
 		err := d.Dir.Read(ctx, cookie, attrs, func(group []vfs.DirEntry) bool {

@@ -18,8 +18,8 @@ import (
 //	<number of the folder in hex>/<name>   one real file a dropping
 //	new/                                   files being made: a dropping is seen with its owner and mode or not at all
 //
-// Every path has two parts, each opened by itself and not through a link, so nothing planted in it leads out of it. Something else
-// that lies there is left alone.
+// Every path has two parts, each opened by itself and not through a link, so nothing planted in it
+// leads out of it. Something else that lies there is left alone.
 type disk struct {
 	path string // for people
 	root *os.File
@@ -36,8 +36,9 @@ const (
 	openFile = unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY // a fifo in its place holds up nobody
 )
 
-// openDisk opens the directory, which it makes when it is missing. It must be this user's, and nobody else may have been able to write there.
-// Unsupported: its file system keeps no attributes of users.
+// openDisk opens the directory, which it makes when it is missing. It must be this user's, and
+// nobody else may have been able to write there. Unsupported: its file system keeps no attributes
+// of users.
 func openDisk(path string) (d *disk, err error) {
 	const op = "open the directory of local names"
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
@@ -46,7 +47,8 @@ func openDisk(path string) (d *disk, err error) {
 	fd, err := unix.Open(path, openDir, 0)
 	if err != nil {
 		if errors.Is(err, unix.ELOOP) || errors.Is(err, unix.ENOTDIR) {
-			return nil, remote.E(op, path, remote.NotDir, err).WithHint("move away what lies there; a symbolic link is not followed")
+			return nil, remote.E(op, path, remote.NotDir, err).
+				WithHint("move away what lies there; a symbolic link is not followed")
 		}
 		return nil, wrap(op, path, err)
 	}
@@ -80,7 +82,9 @@ func openDisk(path string) (d *disk, err error) {
 		return d, wrap(op, path+"/"+newName, err)
 	}
 	if err := unix.Fsetxattr(int(d.made.Fd()), recordName, record{mode: 0o700}.encode(), 0); err != nil {
-		return d, wrap(op, path, err).WithHint("its file system must keep user attributes, as ext4, xfs and btrfs do; or keep no names local")
+		return d, wrap(
+			op, path, err,
+		).WithHint("its file system must keep user attributes, as ext4, xfs and btrfs do; or keep no names local")
 	}
 	return d, nil
 }
@@ -151,7 +155,8 @@ type found struct {
 	ino  uint64
 }
 
-// files lists the real files of a folder. What else lies there, and what goes away meanwhile, is left out.
+// files lists the real files of a folder. What else lies there, and what goes away meanwhile, is
+// left out.
 func (d *disk) files(folder *os.File) (all []found, err error) {
 	names, err := folder.Readdirnames(-1)
 	if err != nil {
@@ -181,7 +186,9 @@ type making struct {
 func (d *disk) begin(name string, r record) (m making, err error) {
 	d.last++
 	m.tmp = strconv.FormatUint(d.last, 10)
-	fd, err := unix.Openat(int(d.made.Fd()), m.tmp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600)
+	fd, err := unix.Openat(
+		int(d.made.Fd()), m.tmp, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0o600,
+	)
 	if err != nil {
 		return m, err
 	}
@@ -222,7 +229,8 @@ func (d *disk) clear() error {
 	return nil
 }
 
-// moveToFree renames to a name that is free. Where the file system cannot make sure of that, the list of the folder has.
+// moveToFree renames to a name that is free. Where the file system cannot make sure of that, the
+// list of the folder has.
 func moveToFree(from *os.File, name string, to *os.File, newName string) error {
 	err := unix.Renameat2(int(from.Fd()), name, int(to.Fd()), newName, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EINVAL) {
@@ -231,9 +239,9 @@ func moveToFree(from *os.File, name string, to *os.File, newName string) error {
 	return err
 }
 
-// mayGrow fails with NoSpace when n more bytes, or another file, would leave less of the disk than what
-// lies beside them needs to go on: the catalog, above all, which must never meet a full one. The numbers
-// are the spool's.
+// mayGrow fails with NoSpace when n more bytes, or another file, would leave less of the disk than
+// what lies beside them needs to go on: the catalog, above all, which must never meet a full one.
+// The numbers are the spool's.
 func (d *disk) mayGrow(n int64) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(d.root.Fd()), &st); err != nil {
@@ -255,8 +263,8 @@ func (d *disk) mayGrow(n int64) error {
 	return remote.E("write a local file", d.path, remote.NoSpace, why).WithHint("free space on this disk")
 }
 
-// gone reports whether the directory was deleted below its library. What lies in it is not there then, and that says nothing
-// of the files that people had.
+// gone reports whether the directory was deleted below its library. What lies in it is not there
+// then, and that says nothing of the files that people had.
 func (d *disk) gone() bool {
 	var root, made unix.Stat_t
 	return unix.Fstat(int(d.root.Fd()), &root) == nil && root.Nlink == 0 ||
@@ -271,7 +279,8 @@ func (d *disk) wrap(op, path string, err error) *remote.Error {
 	return wrap(op, path, err)
 }
 
-// wrapMade is wrap for what is made in the directory: that something is missing there is never the caller's mistake.
+// wrapMade is wrap for what is made in the directory: that something is missing there is never the
+// caller's mistake.
 func (d *disk) wrapMade(op, path string, err error) *remote.Error {
 	if errors.Is(err, unix.ENOENT) {
 		return d.missing(op, path)

@@ -16,7 +16,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// What the process had written when it ended, however, is there for the next one: bytes, owner, attributes, ids, not what was only half made.
+// What the process had written when it ended, however, is there for the next one: bytes, owner,
+// attributes, ids, not what was only half made.
 func TestSurvives(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")
@@ -58,7 +59,8 @@ func TestSurvives(t *testing.T) {
 	}
 }
 
-// Droppings of a folder that another machine removed are deleted with the next opening, and nothing else is.
+// Droppings of a folder that another machine removed are deleted with the next opening, and nothing
+// else is.
 func TestSweep(t *testing.T) {
 	b := mem.New(mem.Options{})
 	inner := openInner(t, b, t.TempDir())
@@ -88,7 +90,8 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// Whatever somebody plants in the directory: nothing outside of it is read, written or deleted, nobody hangs, and what is theirs stays theirs.
+// Whatever somebody plants in the directory: nothing outside of it is read, written or deleted,
+// nobody hangs, and what is theirs stays theirs.
 func TestPlanted(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")

@@ -17,14 +17,18 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// A dropping is made, read, edited, renamed and deleted, and the library behind knows nothing of it.
+// A dropping is made, read, edited, renamed and deleted, and the library behind knows nothing of
+// it.
 func TestLife(t *testing.T) {
 	r := newRig(t)
 	d := r.mkdir(vfs.Root, "d")
 	before, err := r.inner.GetAttr(bg, d)
 	r.ok(err)
 	id := r.create(d, ".-a.jpg", "one")
-	if a := r.stat(d, ".-a.jpg"); !isLocal(id) || a.ID != id || a.Size != 3 || a.Mode != unix.S_IFREG|0o640 || a.UID != me.UID || a.GID != me.GID || a.Nlink != 1 {
+	if a := r.stat(
+		d, ".-a.jpg",
+	); !isLocal(id) || a.ID != id || a.Size != 3 || a.Mode != unix.S_IFREG|0o640 || a.UID != me.UID || a.GID != me.GID ||
+		a.Nlink != 1 {
 		t.Errorf("%+v", a)
 	}
 	_, _, err = r.Create(bg, me, d, ".-a.jpg", 0o600, 0)
@@ -79,7 +83,8 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// Whatever the case of Windows' names and however long they are; what only looks like one is the library's.
+// Whatever the case of Windows' names and however long they are; what only looks like one is the
+// library's.
 func TestNames(t *testing.T) {
 	r := newRig(t)
 	long := ".-" + strings.Repeat("x", 253)
@@ -112,7 +117,9 @@ func TestListOfNames(t *testing.T) {
 	inner := openInner(t, mem.New(mem.Options{}), t.TempDir())
 	defer inner.Close()
 	for _, name := range []string{"", "*", ".", "..", ".*", "..*", "a*b", "a/b", "a\x00", strings.Repeat("x", 256)} {
-		if _, err := local.New(inner, local.Options{Dir: t.TempDir(), Names: []string{name}}); remote.KindOf(err) != remote.Invalid {
+		if _, err := local.New(inner, local.Options{Dir: t.TempDir(), Names: []string{name}}); remote.KindOf(
+			err,
+		) != remote.Invalid {
 			t.Errorf("%q: %v", name, err)
 		}
 		if err := local.CheckNames([]string{".-*", name}); remote.KindOf(err) != remote.Invalid {

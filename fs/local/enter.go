@@ -15,15 +15,16 @@ import (
 	"mediafs/remote"
 )
 
-// A dropping enters the inner library when it loses the name that keeps it here, gets a second name, or turns out to be
-// something else: bytes, size, times, owner, mode and user attributes go along, and everybody sees all of it or the
-// dropping. A crash on the way leaves the dropping, or both.
+// A dropping enters the inner library when it loses the name that keeps it here, gets a second
+// name, or turns out to be something else: bytes, size, times, owner, mode and user attributes go
+// along, and everybody sees all of it or the dropping. A crash on the way leaves the dropping, or
+// both.
 //
-// Who has it open goes on with the file of the inner library, and so does the kernel, which knows it by the id that it
-// had: see ids.
+// Who has it open goes on with the file of the inner library, and so does the kernel, which knows
+// it by the id that it had: see ids.
 
-// enter brings a dropping in under its own name. entered is false for one that has none any more. The node is pinned;
-// the caller has no claim on its folder.
+// enter brings a dropping in under its own name. entered is false for one that has none any more.
+// The node is pinned; the caller has no claim on its folder.
 func (l *Library) enter(ctx context.Context, n *node) (entered bool, err error) {
 	for {
 		l.mu.Lock()
@@ -52,7 +53,8 @@ func (l *Library) enter(ctx context.Context, n *node) (entered bool, err error) 
 	}
 }
 
-// enterOr is enter, with the reason why the dropping cannot stay one, which is the error when it cannot enter either.
+// enterOr is enter, with the reason why the dropping cannot stay one, which is the error when it
+// cannot enter either.
 func (l *Library) enterOr(ctx context.Context, n *node, why error) (entered bool, err error) {
 	if entered, err = l.enter(ctx, n); !entered && err == nil {
 		err = why
@@ -76,8 +78,9 @@ func (l *Library) enterClaimed(ctx context.Context, n *node, folder vfs.ID, name
 	return l.bring(ctx, n, folder, name, vfs.RenameNoReplace)
 }
 
-// bring copies a dropping into the inner library, gives the copy its name there, and takes the dropping away. flags are
-// Rename's: what has the name is replaced or not. io is held, and claims on the folders of the old name and the new.
+// bring copies a dropping into the inner library, gives the copy its name there, and takes the
+// dropping away. flags are Rename's: what has the name is replaced or not. io is held, and claims
+// on the folders of the old name and the new.
 func (l *Library) bring(ctx context.Context, n *node, folder vfs.ID, name string, flags uint32) error {
 	const op = "move a local file into the library"
 	if err := l.mayChange(op, name); err != nil {
@@ -119,7 +122,8 @@ func (l *Library) bring(ctx context.Context, n *node, folder vfs.ID, name string
 	return l.remove(oldFolder, oldName)
 }
 
-// fill makes a new file of the inner library what a dropping is. Nobody else knows the file yet, or it is empty.
+// fill makes a new file of the inner library what a dropping is. Nobody else knows the file yet, or
+// it is empty.
 func (l *Library) fill(ctx context.Context, n *node, f vfs.File, id vfs.ID, a vfs.Attr) error {
 	buf := make([]byte, min(a.Size, 1<<20))
 	for off := int64(0); off < a.Size; {
@@ -188,18 +192,20 @@ func writeAll(ctx context.Context, f vfs.File, p []byte, off int64) error {
 
 func allZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
-// fresh is how long a file of the inner library may exist and still leave it for this machine: a little less than
-// deleted media must have existed to be kept in the trash, so that none is in both places.
+// fresh is how long a file of the inner library may exist and still leave it for this machine: a
+// little less than deleted media must have existed to be kept in the trash, so that none is in both
+// places.
 const fresh = 4 * 60 // seconds
 
-// leave moves a file of the inner library to a name that keeps it on this machine: what a program writes under a
-// temporary name first. left is false where it stays in the library, under any name: one that is older, has
-// another name, is open for writing, is too large, or is no AppleDouble file. The caller has claims on both folders, and
-// no other file of the inner library has the new name; a dropping that has it is replaced. Afterwards the caller calls
-// forgotten.
+// leave moves a file of the inner library to a name that keeps it on this machine: what a program
+// writes under a temporary name first. left is false where it stays in the library, under any name:
+// one that is older, has another name, is open for writing, is too large, or is no AppleDouble
+// file. The caller has claims on both folders, and no other file of the inner library has the new
+// name; a dropping that has it is replaced. Afterwards the caller calls forgotten.
 //
 // A crash on the way leaves the file under both names.
-func (l *Library) leave(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, a vfs.Attr, to vfs.ID, newName string,
+func (l *Library) leave(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, a vfs.Attr, to vfs.ID, newName string,
 ) (left bool, err error) {
 	now := l.opt.Now().Unix()
 	switch {
@@ -220,16 +226,19 @@ func (l *Library) leave(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 	if n == nil || err != nil {
 		return false, err
 	}
-	// What the store has of it goes with its last name there: by then this disk must have it under the new one.
+	// What the store has of it goes with its last name there: by then this disk must have it under
+	// the new one.
 	if err := l.syncFolder(to); err != nil {
 		return true, err
 	}
 	return true, l.inner.Unlink(ctx, c, parent, name)
 }
 
-// copyUnopened makes a dropping of a file of the inner library and has what the kernel knows by that one's id mean it; nil
-// where the file stays. No open of it by id begins meanwhile.
-func (l *Library) copyUnopened(ctx context.Context, c vfs.Caller, a vfs.Attr, to vfs.ID, newName string) (*node, error) {
+// copyUnopened makes a dropping of a file of the inner library and has what the kernel knows by
+// that one's id mean it; nil where the file stays. No open of it by id begins meanwhile.
+func (l *Library) copyUnopened(
+	ctx context.Context, c vfs.Caller, a vfs.Attr, to vfs.ID, newName string,
+) (*node, error) {
 	if l.opt.OpenForWriting(a.ID) {
 		return nil, nil
 	}
@@ -315,7 +324,9 @@ func (l *Library) copyOut(ctx context.Context, f vfs.File, a vfs.Attr, to vfs.ID
 		// What another machine has written or changed meanwhile is in the copy in part.
 		now, err := l.inner.GetAttr(ctx, a.ID)
 		if err == nil && (now.Size != a.Size || now.Mtime != a.Mtime || now.Ctime != a.Ctime) {
-			err = remote.E("rename", quoted(newName), remote.Conflict, errors.New("the file changed while it was copied"))
+			err = remote.E(
+				"rename", quoted(newName), remote.Conflict, errors.New("the file changed while it was copied"),
+			)
 		}
 		if err != nil {
 			return err

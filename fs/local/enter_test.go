@@ -139,7 +139,8 @@ func TestEnter(t *testing.T) {
 	in, err := r.inner.Lookup(bg, e, "photo.jpg")
 	r.ok(err)
 	defer r.inner.Forget(in.ID, 1)
-	if in.UID != 77 || in.GID != me.GID || in.Mode != unix.S_IFREG|0o4751 || in.Mtime != at || in.Atime != at || in.Nlink != 1 {
+	if in.UID != 77 || in.GID != me.GID || in.Mode != unix.S_IFREG|0o4751 || in.Mtime != at || in.Atime != at ||
+		in.Nlink != 1 {
 		t.Errorf("in the library: %+v", in)
 	}
 	if v, err := r.inner.GetXattr(bg, in.ID, "user.mark"); err != nil || string(v) != "yes" {
@@ -190,8 +191,8 @@ func TestEnter(t *testing.T) {
 	}
 }
 
-// What a program writes under another name first, and is a dropping, stays here. Older files, and what somebody
-// writes, stay in the library under any name.
+// What a program writes under another name first, and is a dropping, stays here. Older files, and
+// what somebody writes, stay in the library under any name.
 func TestLeave(t *testing.T) {
 	r := newCrossing(t)
 	put := func(name, data string) vfs.Attr {
@@ -269,9 +270,16 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-// Every rename and link between the two sides succeeds, and what it means is what it means on a local disk.
+// Every rename and link between the two sides succeeds, and what it means is what it means on a
+// local disk.
 func TestEveryCrossing(t *testing.T) {
-	kinds := map[string]string{"._double": double, "._text": "text", ".DS_Store": "store", "media": "media", "double": double}
+	kinds := map[string]string{
+		"._double":  double,
+		"._text":    "text",
+		".DS_Store": "store",
+		"media":     "media",
+		"double":    double,
+	}
 	for from, data := range kinds {
 		for to, other := range kinds {
 			for _, flags := range []uint32{0, vfs.RenameNoReplace, vfs.RenameExchange} {

@@ -14,8 +14,8 @@ import (
 	"mediafs/remote"
 )
 
-// A file is an open dropping. All of one node share the real file's descriptor. When the dropping enters the library, each
-// goes on with a file of its own there.
+// A file is an open dropping. All of one node share the real file's descriptor. When the dropping
+// enters the library, each goes on with a file of its own there.
 type file struct {
 	l       *Library
 	n       *node // pinned until Release
@@ -32,10 +32,18 @@ type file struct {
 
 // newFile takes over a pin.
 func newFile(l *Library, n *node, c vfs.Caller, flags uint32) *file {
-	return &file{l: l, n: n, opener: c, flags: flags, writes: flags&unix.O_ACCMODE != unix.O_RDONLY, append: flags&unix.O_APPEND != 0}
+	return &file{
+		l:      l,
+		n:      n,
+		opener: c,
+		flags:  flags,
+		writes: flags&unix.O_ACCMODE != unix.O_RDONLY,
+		append: flags&unix.O_APPEND != 0,
+	}
 }
 
-// entered gives the file of the inner library that this one goes on with; nil while it is a dropping's.
+// entered gives the file of the inner library that this one goes on with; nil while it is a
+// dropping's.
 func (f *file) entered(ctx context.Context) (vfs.File, error) {
 	id := f.n.entered()
 	if id == 0 {
@@ -98,7 +106,8 @@ func (l *Library) open(ctx context.Context, c vfs.Caller, id vfs.ID, flags uint3
 	return f, nil
 }
 
-// KeepCache is false: to read a small file of the local disk once more is cheaper than to know who else may have written it.
+// KeepCache is false: to read a small file of the local disk once more is cheaper than to know who
+// else may have written it.
 func (f *file) KeepCache() bool { return false }
 
 func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
@@ -115,8 +124,8 @@ func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
 	return n, nil
 }
 
-// Write writes all of p or fails. What shows the file to be no dropping has it enter the library first: beginning as
-// no AppleDouble file does, or being larger than droppings are.
+// Write writes all of p or fails. What shows the file to be no dropping has it enter the library
+// first: beginning as no AppleDouble file does, or being larger than droppings are.
 func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error) {
 	const op = "write a local file"
 	if !f.writes {
@@ -133,15 +142,16 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 		if !enter {
 			return done, err
 		}
-		// One that has lost its name meanwhile cannot enter: what its name said does not count any more.
+		// One that has lost its name meanwhile cannot enter: what its name said does not count any
+		// more.
 		if entered, err := f.l.enterOr(ctx, f.n, err); !entered && err != nil {
 			return 0, err
 		}
 	}
 }
 
-// write writes into the real file; enter is true when the file is to enter the library first, or else err is why it can
-// not be written.
+// write writes into the real file; enter is true when the file is to enter the library first, or
+// else err is why it can not be written.
 func (f *file) write(p []byte, off int64, killPriv bool) (done int, enter bool, err error) {
 	const op = "write a local file"
 	n := f.n
@@ -235,8 +245,9 @@ func (l *Library) truncate(n *node, size int64) error {
 	return nil
 }
 
-// Flush has a file enter the library when what was written to it shows that it is no dropping, and then does what a close
-// there does. For a dropping it does nothing: a close of a file of the local disk waits for nothing either.
+// Flush has a file enter the library when what was written to it shows that it is no dropping, and
+// then does what a close there does. For a dropping it does nothing: a close of a file of the local
+// disk waits for nothing either.
 func (f *file) Flush(ctx context.Context, c vfs.Caller) error {
 	if err := f.sort(ctx); err != nil {
 		return err
@@ -248,7 +259,8 @@ func (f *file) Flush(ctx context.Context, c vfs.Caller) error {
 	return g.Flush(ctx, c)
 }
 
-// sort has a file that this one has changed enter the library unless its bytes are those of a dropping.
+// sort has a file that this one has changed enter the library unless its bytes are those of a
+// dropping.
 func (f *file) sort(ctx context.Context) error {
 	if f.n.entered() != 0 || !f.changed.Load() {
 		return nil
@@ -260,7 +272,8 @@ func (f *file) sort(ctx context.Context) error {
 	return nil
 }
 
-// sort has a file enter the library unless its name and bytes are those of a dropping. The node is pinned.
+// sort has a file enter the library unless its name and bytes are those of a dropping. The node is
+// pinned.
 func (l *Library) sort(ctx context.Context, n *node) error {
 	name := l.nameOf(n)
 	if !byContent(name) {
@@ -275,7 +288,8 @@ func (l *Library) sort(ctx context.Context, n *node) error {
 	return err
 }
 
-// Fsync returns when bytes, attributes and name are on the local disk, or in the store for a file that is no dropping.
+// Fsync returns when bytes, attributes and name are on the local disk, or in the store for a file
+// that is no dropping.
 func (f *file) Fsync(ctx context.Context) error {
 	if err := f.sort(ctx); err != nil {
 		return err
@@ -303,7 +317,11 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 	const op = "allocate"
 	name := quoted(f.n.f.Name())
 	switch mode {
-	case 0, vfs.AllocateKeepSize, vfs.AllocatePunchHole | vfs.AllocateKeepSize, vfs.AllocateZeroRange, vfs.AllocateZeroRange | vfs.AllocateKeepSize:
+	case 0,
+		vfs.AllocateKeepSize,
+		vfs.AllocatePunchHole | vfs.AllocateKeepSize,
+		vfs.AllocateZeroRange,
+		vfs.AllocateZeroRange | vfs.AllocateKeepSize:
 	default:
 		return remote.E(op, name, remote.Unsupported, fmt.Errorf("mode %#x", mode))
 	}
@@ -327,7 +345,8 @@ func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 	return g.Allocate(ctx, mode, off, n)
 }
 
-// allocate allocates in the real file; entered is true, and nothing changed, when the dropping is none any more.
+// allocate allocates in the real file; entered is true, and nothing changed, when the dropping is
+// none any more.
 func (f *file) allocate(mode uint32, off, n int64) (entered bool, err error) {
 	const op = "allocate"
 	f.n.io.Lock()
@@ -347,7 +366,8 @@ func (f *file) allocate(mode uint32, off, n int64) (entered bool, err error) {
 	return false, nil
 }
 
-// CopyRange copies between droppings. From a file of the inner library it is Unsupported, which makes the kernel read and write.
+// CopyRange copies between droppings. From a file of the inner library it is Unsupported, which
+// makes the kernel read and write.
 func (f *file) CopyRange(ctx context.Context, from vfs.File, fromOff, off, n int64) (int64, error) {
 	const op = "copy a local file"
 	name := quoted(f.n.f.Name())

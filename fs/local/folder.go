@@ -10,10 +10,12 @@ import (
 	"mediafs/remote"
 )
 
-// maxListed is how many names of droppings are kept in memory when nobody lists their folders: some 10 MiB.
+// maxListed is how many names of droppings are kept in memory when nobody lists their folders: some
+// 10 MiB.
 const maxListed = 1 << 16
 
-// list gives the droppings of a folder, read from the disk where this process has not yet; nil when it has no directory. mu is held.
+// list gives the droppings of a folder, read from the disk where this process has not yet; nil when
+// it has no directory. mu is held.
 func (l *Library) list(folder vfs.ID) (*list, error) {
 	if t := l.lists[folder]; t != nil {
 		return t, nil
@@ -51,8 +53,8 @@ func (l *Library) list(folder vfs.ID) (*list, error) {
 	return t, nil
 }
 
-// forgetLists makes room for other lists. Those of folders that are being listed stay: places are theirs to keep. mu is held, and nobody has
-// a list in hand.
+// forgetLists makes room for other lists. Those of folders that are being listed stay: places are
+// theirs to keep. mu is held, and nobody has a list in hand.
 func (l *Library) forgetLists() {
 	if l.listed <= maxListed {
 		return
@@ -69,8 +71,8 @@ func (l *Library) forgetLists() {
 
 // add makes a dropping with one pin on its node. folder exists, and the caller has a claim on it.
 //
-// With fill the file has what that writes before it has its name, and a dropping of that name is replaced; else Exist.
-// Nobody waits for fill, which may read from the store.
+// With fill the file has what that writes before it has its name, and a dropping of that name is
+// replaced; else Exist. Nobody waits for fill, which may read from the store.
 func (l *Library) add(folder vfs.ID, name string, r record, fill func(*os.File) error) (n *node, err error) {
 	const op = "create a local file"
 	m, err := l.begin(op, name, r)
@@ -147,9 +149,11 @@ func (l *Library) addMade(op string, folder vfs.ID, name string, m making, repla
 	return n, nil
 }
 
-// ready gives a folder's list and its directory, made when missing, with room for one more name. mu is held.
+// ready gives a folder's list and its directory, made when missing, with room for one more name. mu
+// is held.
 func (l *Library) ready(op string, folder vfs.ID, name string) (*list, *os.File, error) {
-	if err := unix.Mkdirat(int(l.disk.root.Fd()), folderName(folder), 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
+	if err := unix.Mkdirat(int(l.disk.root.Fd()), folderName(folder), 0o700); err != nil &&
+		!errors.Is(err, unix.EEXIST) {
 		return nil, nil, l.disk.wrapMade(op, quoted(name), err)
 	}
 	d, err := l.disk.openDir(folderName(folder))
@@ -183,8 +187,8 @@ func (l *Library) drop(folder vfs.ID, t *list, name string) {
 	l.empty(folder, t)
 }
 
-// empty removes the directory of a folder that has no dropping. One in which something of others lies stays, and is looked at again by the next
-// process. mu is held.
+// empty removes the directory of a folder that has no dropping. One in which something of others
+// lies stays, and is looked at again by the next process. mu is held.
 func (l *Library) empty(folder vfs.ID, t *list) {
 	if len(t.names) > 0 {
 		return
@@ -195,7 +199,8 @@ func (l *Library) empty(folder vfs.ID, t *list) {
 	}
 }
 
-// keep makes sure that a file that is about to lose its name is open if somebody uses it. mu is held.
+// keep makes sure that a file that is about to lose its name is open if somebody uses it. mu is
+// held.
 func (l *Library) keep(n *node) error {
 	if n == nil || n.f != nil {
 		return nil
@@ -211,7 +216,8 @@ func (l *Library) nameless(n *node) {
 	}
 }
 
-// remove takes a dropping's name away: NotExist when there is none. The caller has a claim on folder.
+// remove takes a dropping's name away: NotExist when there is none. The caller has a claim on
+// folder.
 func (l *Library) remove(folder vfs.ID, name string) error {
 	const op = "delete a local file"
 	l.mu.Lock()
@@ -285,7 +291,9 @@ func (l *Library) move(from vfs.ID, name string, to vfs.ID, newName string, flag
 	} else {
 		lost, overIno := l.nodes[nodeID(over.ino)], over.ino
 		if flags == vfs.RenameExchange {
-			if err := unix.Renameat2(int(fromDir.Fd()), name, int(toDir.Fd()), newName, unix.RENAME_EXCHANGE); err != nil {
+			if err := unix.Renameat2(
+				int(fromDir.Fd()), name, int(toDir.Fd()), newName, unix.RENAME_EXCHANGE,
+			); err != nil {
 				return bad(l.disk.wrap(op, "", err).Kind, err)
 			}
 			src.names[name].ino, over.ino = overIno, ino

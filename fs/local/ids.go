@@ -8,9 +8,10 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// The kernel knows a file by an id for as long as it has references on it, and goes on with that id when the file has
-// crossed the border. So both kinds of ids may mean something on the other side for a while: a dropping's a file of
-// the inner library (Library.entered), and an inner file's a dropping (Library.left).
+// The kernel knows a file by an id for as long as it has references on it, and goes on with that id
+// when the file has crossed the border. So both kinds of ids may mean something on the other side
+// for a while: a dropping's a file of the inner library (Library.entered), and an inner file's a
+// dropping (Library.left).
 
 // entered gives the node of the inner library that a dropping has become; 0 when it has not.
 func (n *node) entered() vfs.ID { return n.inner.Load() }
@@ -32,7 +33,8 @@ func (l *Library) at(id vfs.ID) vfs.ID {
 	return id
 }
 
-// known turns a reference that the inner library gave into one on the id by which the kernel knows the file already.
+// known turns a reference that the inner library gave into one on the id by which the kernel knows
+// the file already.
 func (l *Library) known(a *vfs.Attr) {
 	if l.moved.Load() == 0 {
 		return
@@ -49,8 +51,8 @@ func (l *Library) known(a *vfs.Attr) {
 	}
 }
 
-// letGo ends that a dropping which is in the inner library is known by its old id; the caller gives the reference back
-// that this had. mu is held.
+// letGo ends that a dropping which is in the inner library is known by its old id; the caller gives
+// the reference back that this had. mu is held.
 func (l *Library) letGo(n *node) {
 	if id := n.entered(); id != 0 && l.entered[id] == n {
 		delete(l.entered, id)
@@ -69,8 +71,8 @@ func (l *Library) unlock() {
 	}
 }
 
-// forgotten looks which files of the inner library that left it are still known by their ids. Such a file has no name any
-// more, so it ends with the last reference and the last upload of it.
+// forgotten looks which files of the inner library that left it are still known by their ids. Such
+// a file has no name any more, so it ends with the last reference and the last upload of it.
 func (l *Library) forgotten() {
 	if l.moved.Load() == 0 {
 		return
@@ -97,7 +99,8 @@ func (l *Library) forgottenOne(id vfs.ID, n *node) {
 	l.unlock()
 }
 
-// Announcer passes on what the inner library announces, also under the ids by which the kernel knows what it means.
+// Announcer passes on what the inner library announces, also under the ids by which the kernel
+// knows what it means.
 func (l *Library) Announcer(to vfs.Announcer) vfs.Announcer { return announcer{l, to} }
 
 type announcer struct {
@@ -120,8 +123,8 @@ func (a announcer) Node(id vfs.ID, data bool) {
 	}
 }
 
-// opens are the opens of inner files that run, by id. One that is about to leave the inner library waits for none and
-// lets none begin.
+// opens are the opens of inner files that run, by id. One that is about to leave the inner library
+// waits for none and lets none begin.
 type opens struct {
 	mu      sync.Mutex
 	running map[vfs.ID]int

@@ -19,15 +19,23 @@ import (
 
 // Options configure a Library. Dir is needed; the zero value of the rest works.
 type Options struct {
-	Dir      string   // for this Library alone, on a file system that keeps user attributes; made when missing. Its parent exists
-	Names    []string // what stays local; nil: DefaultNames. An empty list keeps nothing local, and Dir is not looked at
-	ReadOnly bool     // droppings are shown and not changed, as the library is
+	// for this Library alone, on a file system that keeps user attributes; made when missing. Its
+	// parent exists
+	Dir string
+	// what stays local; nil: DefaultNames. An empty list keeps nothing local, and Dir is not looked
+	// at
+	Names    []string
+	ReadOnly bool // droppings are shown and not changed, as the library is
 
-	MaxBytes int64 // largest dropping; 0: 64 MiB, some times what Windows and macOS make. What is larger is no by-product
-	KeepFree int64 // bytes of Dir's file system that droppings leave free; 0: 512 MiB, less on a small disk, as the spool does
+	// largest dropping; 0: 64 MiB, some times what Windows and macOS make. What is larger is no
+	// by-product
+	MaxBytes int64
+	// bytes of Dir's file system that droppings leave free; 0: 512 MiB, less on a small disk, as
+	// the spool does
+	KeepFree int64
 
-	// OpenForWriting reports whether somebody has a node of the inner library open for writing. nil: no file of the
-	// inner library leaves it.
+	// OpenForWriting reports whether somebody has a node of the inner library open for writing.
+	// nil: no file of the inner library leaves it.
 	OpenForWriting func(vfs.ID) bool
 
 	Now func() time.Time // nil: time.Now
@@ -36,11 +44,12 @@ type Options struct {
 
 // A Library is another one with droppings. It implements vfs.Library.
 //
-// Node ids of droppings have bits 62 and 61 set: no stored node has the first, no view the second. The rest is the real file's inode number,
-// so an id stays what it was over a remount.
+// Node ids of droppings have bits 62 and 61 set: no stored node has the first, no view the second.
+// The rest is the real file's inode number, so an id stays what it was over a remount.
 //
-// Locks, in this order: a claim on a folder, a node's io, mu. mu is held over single system calls on the local disk and never over
-// a call of the inner library; what is about no dropping never waits for it.
+// Locks, in this order: a claim on a folder, a node's io, mu. mu is held over single system calls
+// on the local disk and never over a call of the inner library; what is about no dropping never
+// waits for it.
 type Library struct {
 	inner    vfs.Library
 	names    patterns
@@ -73,11 +82,12 @@ type Library struct {
 
 var _ vfs.Library = (*Library)(nil)
 
-// New puts a Library in front of inner, which stays its owner's to close, and to open before. Droppings of an earlier process are there again; those
-// whose folder inner says does not exist are deleted, with one call of inner for each folder that has some.
+// New puts a Library in front of inner, which stays its owner's to close, and to open before.
+// Droppings of an earlier process are there again; those whose folder inner says does not exist are
+// deleted, with one call of inner for each folder that has some.
 //
-// Errors: Invalid (a name of the list), Permission (Dir is somebody else's, or others could write there), NotDir, Unsupported
-// (Dir's file system keeps no user attributes).
+// Errors: Invalid (a name of the list), Permission (Dir is somebody else's, or others could write
+// there), NotDir, Unsupported (Dir's file system keeps no user attributes).
 func New(inner vfs.Library, opt Options) (*Library, error) {
 	if opt.Names == nil {
 		opt.Names = DefaultNames()
@@ -85,7 +95,15 @@ func New(inner vfs.Library, opt Options) (*Library, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
 	}
-	l := &Library{inner: inner, opt: opt, readOnly: opt.ReadOnly, max: opt.MaxBytes, log: opt.Log, lists: make(map[vfs.ID]*list), nodes: make(map[vfs.ID]*node)}
+	l := &Library{
+		inner:    inner,
+		opt:      opt,
+		readOnly: opt.ReadOnly,
+		max:      opt.MaxBytes,
+		log:      opt.Log,
+		lists:    make(map[vfs.ID]*list),
+		nodes:    make(map[vfs.ID]*node),
+	}
 	l.entered, l.left = make(map[vfs.ID]*node), make(map[vfs.ID]*node)
 	l.seen.has, l.seen.open = make(map[vfs.ID]bool), make(map[vfs.ID]int)
 	if l.max == 0 {
@@ -110,7 +128,8 @@ func New(inner vfs.Library, opt Options) (*Library, error) {
 	return l, nil
 }
 
-// Close closes every dropping that is still open. What was written is on the local disk, as after the end of the process. inner is not closed.
+// Close closes every dropping that is still open. What was written is on the local disk, as after
+// the end of the process. inner is not closed.
 func (l *Library) Close() error {
 	if l.disk == nil {
 		return nil
@@ -135,8 +154,8 @@ const (
 	idNumber        = 1<<61 - 1
 )
 
-// nodeID gives the id of a real file. Of inode numbers beyond 61 bits, which only stacked file systems make, and there all with the same highest
-// bits, the lower ones tell.
+// nodeID gives the id of a real file. Of inode numbers beyond 61 bits, which only stacked file
+// systems make, and there all with the same highest bits, the lower ones tell.
 func nodeID(ino uint64) vfs.ID { return idBits | ino&idNumber }
 
 // local tells whether an id is a dropping's.
@@ -164,7 +183,8 @@ func (l *Library) setHas(folder vfs.ID, has bool) {
 	}
 }
 
-// hidden tells whether the inner library has something of this name, which then is what everybody sees.
+// hidden tells whether the inner library has something of this name, which then is what everybody
+// sees.
 func (l *Library) hidden(ctx context.Context, folder vfs.ID, name string) (bool, error) {
 	kind, err := l.innerKind(ctx, folder, name)
 	return kind != 0, err
@@ -274,7 +294,8 @@ func (l *Library) Forget(id vfs.ID, n uint64) {
 	l.forgotten()
 }
 
-// Open opens a file. A dropping is opened without a look at who else has it open: there is one real file behind all.
+// Open opens a file. A dropping is opened without a look at who else has it open: there is one real
+// file behind all.
 func (l *Library) Open(ctx context.Context, c vfs.Caller, id vfs.ID, flags uint32) (vfs.File, error) {
 	if id = l.at(id); !local(id) {
 		if l.disk == nil {

@@ -21,7 +21,8 @@ type entry struct {
 	gone  bool   // it was removed, and only its place is left
 }
 
-// A list is the droppings of one folder in the order of their places, which is that of their making. The zero value is not ready: newList.
+// A list is the droppings of one folder in the order of their places, which is that of their
+// making. The zero value is not ready: newList.
 type list struct {
 	names map[string]*entry
 	order []*entry // ascending places
@@ -44,7 +45,8 @@ func (l *list) set(name string, ino uint64) {
 		return
 	}
 	if l.next == l.end {
-		// Every place was used once: they are dealt out anew, and a listing under way may miss some. That is once in a million names.
+		// Every place was used once: they are dealt out anew, and a listing under way may miss
+		// some. That is once in a million names.
 		l.compact()
 		l.next = firstPlace
 		for _, e := range l.order {

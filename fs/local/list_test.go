@@ -21,7 +21,8 @@ func (l *list) all(t *testing.T) (names []string) {
 	return names
 }
 
-// A name keeps its place as long as it is there; a listing from any place gives what lies behind it, whatever was removed.
+// A name keeps its place as long as it is there; a listing from any place gives what lies behind
+// it, whatever was removed.
 func TestPlacesOfDroppings(t *testing.T) {
 	l := newList(1 << 20)
 	rnd := rand.New(rand.NewPCG(1, 2))

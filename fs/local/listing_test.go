@@ -62,7 +62,8 @@ func TestListing(t *testing.T) {
 	}
 }
 
-// Who renames or rewrites what they list comes to an end, misses nothing that stays, and a rewind shows all.
+// Who renames or rewrites what they list comes to an end, misses nothing that stays, and a rewind
+// shows all.
 func TestListingWhileChanging(t *testing.T) {
 	r := newRig(t)
 	for i := range 20 {
@@ -135,7 +136,8 @@ func TestDeleteWhileListing(t *testing.T) {
 	r.ok(r.Rmdir(bg, me, vfs.Root, "d"))
 }
 
-// Where places were dealt out anew in the middle of a listing, it still ends and shows what is there.
+// Where places were dealt out anew in the middle of a listing, it still ends and shows what is
+// there.
 func TestListingWithFewPlaces(t *testing.T) {
 	r := newRig(t)
 	r.create(vfs.Root, ".-keep", "")

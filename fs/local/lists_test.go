@@ -15,7 +15,13 @@ import (
 )
 
 func listFor(uid, perm, mask uint32) acl.List {
-	return acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.User, Perm: perm, ID: uid}, {Tag: acl.Group}, {Tag: acl.Mask, Perm: mask}, {Tag: acl.Other, Perm: 4}}
+	return acl.List{
+		{Tag: acl.Owner, Perm: 6},
+		{Tag: acl.User, Perm: perm, ID: uid},
+		{Tag: acl.Group},
+		{Tag: acl.Mask, Perm: mask},
+		{Tag: acl.Other, Perm: 4},
+	}
 }
 
 // Droppings have access control lists as the library's files do, also those that they inherit, and
@@ -31,7 +37,8 @@ func TestLists(t *testing.T) {
 		got, err := r.GetXattr(bg, a.ID, acl.Access)
 		names, lerr := r.ListXattr(bg, a.ID)
 		r.ok(lerr)
-		if listed := slices.Contains(names, acl.Access); listed != (want != nil) || slices.Contains(names, "user.mediafs.acl") {
+		if listed := slices.Contains(names, acl.Access); listed != (want != nil) ||
+			slices.Contains(names, "user.mediafs.acl") {
 			t.Errorf("%s: listed %q", name, names)
 		}
 		if want == nil {
@@ -64,7 +71,12 @@ func TestLists(t *testing.T) {
 	has(".DS_Store", 0o664, listFor(7, 6, 6))
 	r.is(r.SetXattr(bg, me, a.ID, acl.Access, []byte("x"), 0), remote.Invalid)
 	r.is(r.SetXattr(bg, me, a.ID, acl.Default, listFor(7, 6, 6).Bytes(), 0), remote.Permission)
-	r.ok(r.SetXattr(bg, me, a.ID, acl.Access, acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.Group, Perm: 4}, {Tag: acl.Other}}.Bytes(), 0))
+	r.ok(
+		r.SetXattr(
+			bg, me, a.ID, acl.Access,
+			acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.Group, Perm: 4}, {Tag: acl.Other}}.Bytes(), 0,
+		),
+	)
 	has(".DS_Store", 0o640, nil)
 	r.ok(r.SetXattr(bg, me, a.ID, acl.Access, listFor(7, 6, 6).Bytes(), 0))
 	r.ok(r.RemoveXattr(bg, me, a.ID, acl.Access))
@@ -131,7 +143,8 @@ func TestXattrRoom(t *testing.T) {
 	}
 }
 
-// A dropping that enters the library, and a file that leaves it, take their lists along and no other.
+// A dropping that enters the library, and a file that leaves it, take their lists along and no
+// other.
 func TestListsCross(t *testing.T) {
 	r := newCrossing(t)
 	r.ok(r.inner.SetXattr(bg, vfs.Caller{}, vfs.Root, acl.Default, listFor(9, 7, 7).Bytes(), 0))

@@ -11,9 +11,12 @@ import (
 	"mediafs/remote"
 )
 
-// make makes a dropping, with one pin on its node; nil and no error where the inner library has the name: the rest is its
-// matter. It is its matter too where this machine has no room: NoSpace. The caller has a claim on the folder.
-func (l *Library) make(ctx context.Context, op string, c vfs.Caller, parent vfs.ID, name string, mode uint32) (*node, error) {
+// make makes a dropping, with one pin on its node; nil and no error where the inner library has the
+// name: the rest is its matter. It is its matter too where this machine has no room: NoSpace. The
+// caller has a claim on the folder.
+func (l *Library) make(
+	ctx context.Context, op string, c vfs.Caller, parent vfs.ID, name string, mode uint32,
+) (*node, error) {
 	hidden, err := l.hidden(ctx, parent, name)
 	if hidden || err != nil {
 		return nil, err
@@ -43,7 +46,9 @@ func (l *Library) make(ctx context.Context, op string, c vfs.Caller, parent vfs.
 }
 
 // Create makes a file and opens it.
-func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+func (l *Library) Create(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32,
+) (vfs.Attr, vfs.File, error) {
 	if !l.dropping(parent, name) {
 		return l.inner.Create(ctx, c, parent, name, mode, flags)
 	}
@@ -70,8 +75,11 @@ func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 	return a, f, nil
 }
 
-// Tmpfile makes a file without a name in the inner library: the name that it gets, whichever, is one of the library.
-func (l *Library) Tmpfile(ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+// Tmpfile makes a file without a name in the inner library: the name that it gets, whichever, is
+// one of the library.
+func (l *Library) Tmpfile(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32,
+) (vfs.Attr, vfs.File, error) {
 	if local(parent) {
 		return vfs.Attr{}, nil, remote.E("make a file without a name", "", remote.NotDir, nil)
 	}
@@ -79,9 +87,14 @@ func (l *Library) Tmpfile(ctx context.Context, c vfs.Caller, parent vfs.ID, mode
 }
 
 // Mknod makes a regular file, which may be a dropping, or a fifo, socket or device.
-func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32) (vfs.Attr, error) {
+func (l *Library) Mknod(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32,
+) (vfs.Attr, error) {
 	if t := mode & unix.S_IFMT; t != 0 && t != unix.S_IFREG {
-		return l.beside(ctx, "mknod", parent, name, func() (vfs.Attr, error) { return l.inner.Mknod(ctx, c, parent, name, mode, rdev) })
+		return l.beside(
+			ctx, "mknod", parent, name,
+			func() (vfs.Attr, error) { return l.inner.Mknod(ctx, c, parent, name, mode, rdev) },
+		)
 	}
 	if !l.dropping(parent, name) {
 		return l.inner.Mknod(ctx, c, parent, name, mode, rdev)
@@ -107,7 +120,9 @@ func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 }
 
 // beside makes something in the inner library under a name that no dropping may have then.
-func (l *Library) beside(ctx context.Context, op string, parent vfs.ID, name string, make func() (vfs.Attr, error)) (vfs.Attr, error) {
+func (l *Library) beside(
+	ctx context.Context, op string, parent vfs.ID, name string, make func() (vfs.Attr, error),
+) (vfs.Attr, error) {
 	if !l.dropping(parent, name) {
 		return make()
 	}
@@ -126,16 +141,22 @@ func (l *Library) beside(ctx context.Context, op string, parent vfs.ID, name str
 
 // Mkdir makes a folder, which is nobody's dropping.
 func (l *Library) Mkdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode uint32) (vfs.Attr, error) {
-	return l.beside(ctx, "mkdir", parent, name, func() (vfs.Attr, error) { return l.inner.Mkdir(ctx, c, parent, name, mode) })
+	return l.beside(
+		ctx, "mkdir", parent, name, func() (vfs.Attr, error) { return l.inner.Mkdir(ctx, c, parent, name, mode) },
+	)
 }
 
 // Symlink makes a symlink, which is nobody's dropping.
-func (l *Library) Symlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, target []byte) (vfs.Attr, error) {
-	return l.beside(ctx, "symlink", parent, name, func() (vfs.Attr, error) { return l.inner.Symlink(ctx, c, parent, name, target) })
+func (l *Library) Symlink(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, target []byte,
+) (vfs.Attr, error) {
+	return l.beside(
+		ctx, "symlink", parent, name, func() (vfs.Attr, error) { return l.inner.Symlink(ctx, c, parent, name, target) },
+	)
 }
 
-// Link gives a node another name. A dropping has one name: it enters the library first. A file with two names stays in the
-// library, whatever they are.
+// Link gives a node another name. A dropping has one name: it enters the library first. A file with
+// two names stays in the library, whatever they are.
 func (l *Library) Link(ctx context.Context, c vfs.Caller, id, parent vfs.ID, name string) (vfs.Attr, error) {
 	asked := id
 	if id = l.at(id); local(id) {
@@ -153,7 +174,9 @@ func (l *Library) Link(ctx context.Context, c vfs.Caller, id, parent vfs.ID, nam
 		}
 		id = n.entered()
 	}
-	a, err := l.beside(ctx, "link", parent, name, func() (vfs.Attr, error) { return l.inner.Link(ctx, c, id, parent, name) })
+	a, err := l.beside(
+		ctx, "link", parent, name, func() (vfs.Attr, error) { return l.inner.Link(ctx, c, id, parent, name) },
+	)
 	if err == nil && asked != id {
 		l.known(&a)
 	}

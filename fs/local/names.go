@@ -11,7 +11,8 @@ import (
 // DefaultNames are the names that macOS and Windows drop into every folder that a person looks at.
 func DefaultNames() []string { return []string{"._*", ".DS_Store", "Thumbs.db", "desktop.ini"} }
 
-// maxName is the longest name of a file, in bytes: the kernel's, the format's and that of the usual local disks.
+// maxName is the longest name of a file, in bytes: the kernel's, the format's and that of the usual
+// local disks.
 const maxName = 255
 
 // A pattern is one name of the list, or the beginning of many.
@@ -33,8 +34,9 @@ func CheckNames(names []string) error {
 	return err
 }
 
-// parseNames reads a list. A star may stand at the end. Systems whose names begin with a dot tell case apart, those that drop others do not:
-// so a name that begins with a dot is compared as it is, any other without regard to the case of ASCII letters.
+// parseNames reads a list. A star may stand at the end. Systems whose names begin with a dot tell
+// case apart, those that drop others do not: so a name that begins with a dot is compared as it is,
+// any other without regard to the case of ASCII letters.
 func parseNames(names []string) (p patterns, err error) {
 	for _, name := range names {
 		text, prefix := strings.CutSuffix(name, "*")
@@ -71,7 +73,8 @@ func parseNames(names []string) (p patterns, err error) {
 	return p, nil
 }
 
-// match tells whether a file of this name is a dropping. It costs one look into a table for a name that begins like none of the list.
+// match tells whether a file of this name is a dropping. It costs one look into a table for a name
+// that begins like none of the list.
 func (p *patterns) match(name string) bool {
 	if name == "" || !p.first[name[0]] {
 		return false

@@ -12,8 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// A node is a dropping that the kernel knows or that is open. Its file is open while somebody uses it, and from the loss of its name on until the
-// last reference is given back.
+// A node is a dropping that the kernel knows or that is open. Its file is open while somebody uses
+// it, and from the loss of its name on until the last reference is given back.
 type node struct {
 	id vfs.ID
 
@@ -73,7 +73,9 @@ func (l *Library) openNode(n *node) error {
 	}
 	if nodeID(ino) != n.id {
 		f.Close()
-		return remote.E(op, quoted(n.name), remote.Stale, fmt.Errorf("another file lies in its place in %s", l.disk.path))
+		return remote.E(
+			op, quoted(n.name), remote.Stale, fmt.Errorf("another file lies in its place in %s", l.disk.path),
+		)
 	}
 	n.f = f
 	return nil

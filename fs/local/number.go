@@ -10,8 +10,9 @@ import (
 	"mediafs/remote"
 )
 
-// lookupNumber finds a dropping by its number alone, or the folder that it lies in. One that is not known by its name at the moment is looked for in every folder
-// that has droppings: there are few, and who asks is a server of file handles, seldom.
+// lookupNumber finds a dropping by its number alone, or the folder that it lies in. One that is not
+// known by its name at the moment is looked for in every folder that has droppings: there are few,
+// and who asks is a server of file handles, seldom.
 func (l *Library) lookupNumber(ctx context.Context, id vfs.ID, parent bool) (vfs.Attr, error) {
 	stale := remote.E("look up", fmt.Sprintf("node %x", id), remote.Stale, nil)
 	folder, name, err := l.nameByNumber(id)

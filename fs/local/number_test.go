@@ -9,7 +9,8 @@ import (
 	"mediafs/remote"
 )
 
-// A dropping is found by its number, in this process and the next, until it is deleted; the next file of the disk's inode number is another one.
+// A dropping is found by its number, in this process and the next, until it is deleted; the next
+// file of the disk's inode number is another one.
 func TestLookupByNumber(t *testing.T) {
 	r := newRig(t)
 	folder := r.mkdir(vfs.Root, "folder")

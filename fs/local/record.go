@@ -17,8 +17,9 @@ const (
 	listName   = "user.mediafs.acl"
 )
 
-// A record is what the real file cannot say by itself, because a daemon that is not root can give no file away and could not open one of
-// mode 0: the owner and mode that programs gave the dropping.
+// A record is what the real file cannot say by itself, because a daemon that is not root can give
+// no file away and could not open one of mode 0: the owner and mode that programs gave the
+// dropping.
 type record struct {
 	uid, gid uint32
 	mode     uint32   // permissions
@@ -58,8 +59,8 @@ func parseRecord(b []byte) (r record, err error) {
 	return r, nil
 }
 
-// readRecord gives the record of a real file. One without, such as a backup that was copied back without attributes, belongs to the
-// owner of the real file.
+// readRecord gives the record of a real file. One without, such as a backup that was copied back
+// without attributes, belongs to the owner of the real file.
 func readRecord(fd int, st *unix.Stat_t) (record, error) {
 	var b [128]byte
 	n, err := unix.Fgetxattr(fd, recordName, b[:])

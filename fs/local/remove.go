@@ -45,8 +45,8 @@ func (l *Library) Rmdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 
 var errDroppings = errors.New("it has files that are kept on this machine")
 
-// replace runs what takes a name away, or over: not where it means a folder that has droppings. A folder that ends so takes what is not
-// shown with it.
+// replace runs what takes a name away, or over: not where it means a folder that has droppings. A
+// folder that ends so takes what is not shown with it.
 func (l *Library) replace(ctx context.Context, op string, parent vfs.ID, name string, do func() error) error {
 	if l.disk == nil {
 		return do()

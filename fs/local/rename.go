@@ -10,17 +10,29 @@ import (
 	"mediafs/remote"
 )
 
-// Rename moves a name. Between two names of droppings it is a rename on the local disk. A dropping that gets another name
-// enters the library (enter.go); a file of the library that gets a dropping's name leaves it when it is a program's new
-// file, and else stays what it is.
-func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32) error {
+// Rename moves a name. Between two names of droppings it is a rename on the local disk. A dropping
+// that gets another name enters the library (enter.go); a file of the library that gets a
+// dropping's name leaves it when it is a program's new file, and else stays what it is.
+func (l *Library) Rename(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32,
+) error {
 	inner := func() error { return l.inner.Rename(ctx, c, parent, name, newParent, newName, flags) }
-	if flags&^(vfs.RenameNoReplace|vfs.RenameExchange|vfs.RenameWhiteout) != 0 || flags&vfs.RenameExchange != 0 && flags != vfs.RenameExchange {
+	if flags&^(vfs.RenameNoReplace|vfs.RenameExchange|vfs.RenameWhiteout) != 0 ||
+		flags&vfs.RenameExchange != 0 && flags != vfs.RenameExchange {
 		return remote.E("rename", quoted(name), remote.Invalid, fmt.Errorf("flags %#x", flags))
 	}
 	whiteout := flags & vfs.RenameWhiteout
 	if l.dropping(parent, name) || l.dropping(newParent, newName) {
-		r := &renaming{l: l, c: c, parent: parent, name: name, newParent: newParent, newName: newName, flags: flags &^ whiteout, whiteout: whiteout}
+		r := &renaming{
+			l:         l,
+			c:         c,
+			parent:    parent,
+			name:      name,
+			newParent: newParent,
+			newName:   newName,
+			flags:     flags &^ whiteout,
+			whiteout:  whiteout,
+		}
 		if done, err := r.run(ctx); done || err != nil {
 			return err
 		}
@@ -49,7 +61,8 @@ func (r *renaming) fail(kind remote.Kind) error {
 	return remote.E("rename", quoted(r.name)+" to "+quoted(r.newName), kind, nil)
 }
 
-// run does what is about droppings; done is false where nothing is, and the inner library's rename is still to come.
+// run does what is about droppings; done is false where nothing is, and the inner library's rename
+// is still to come.
 func (r *renaming) run(ctx context.Context) (done bool, err error) {
 	l := r.l
 	release, err := l.claims.take(ctx, "rename", r.parent, r.newParent)
@@ -101,8 +114,8 @@ func (l *Library) means(ctx context.Context, folder vfs.ID, name string) (droppi
 	return false, kind, err
 }
 
-// exchange swaps two names, of which one or both mean droppings. One that cannot stay on this machine under its new name, or
-// changes places with something else, enters the library first.
+// exchange swaps two names, of which one or both mean droppings. One that cannot stay on this
+// machine under its new name, or changes places with something else, enters the library first.
 func (r *renaming) exchange(ctx context.Context) (done bool, err error) {
 	l := r.l
 	if !r.from && !r.to {

@@ -24,8 +24,8 @@ var (
 	me = vfs.Caller{UID: 1001, GID: 1002}
 )
 
-// testNames are the default ones but for "._*": which file of such a name is a dropping depends on its bytes, and most tests
-// are about others.
+// testNames are the default ones but for "._*": which file of such a name is a dropping depends on
+// its bytes, and most tests are about others.
 var testNames = []string{".-*", ".DS_Store", "Thumbs.db", "desktop.ini"}
 
 // openInner opens a real library in b, which it makes when it is missing.
@@ -39,8 +39,13 @@ func openInner(t testing.TB, b object.Bucket, dir string) *engine.FS {
 		}
 	}
 	fs, err := engine.Open(bg, engine.Options{
-		Store:         store,
-		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond},
+		Store: store,
+		Catalog: catalog.Options{
+			Dir:           filepath.Join(dir, "catalog"),
+			Machine:       []byte(dir),
+			PollInterval:  20 * time.Millisecond,
+			RetryInterval: 5 * time.Millisecond,
+		},
 		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},
 		SpoolDir:      filepath.Join(dir, "spool"),
 		FlushDelay:    10 * time.Millisecond,
@@ -174,7 +179,8 @@ func (r *rig) holds(folder vfs.ID, name, want string) {
 
 func isLocal(id vfs.ID) bool { return id>>61 == 3 }
 
-// names lists a folder of any library, in turn with attributes and without, a few entries a call, without "." and "..". The order is the listing's.
+// names lists a folder of any library, in turn with attributes and without, a few entries a call,
+// without "." and "..". The order is the listing's.
 func (r *rig) names(lib vfs.Library, folder vfs.ID) (names []string) {
 	r.Helper()
 	d, err := lib.OpenDir(bg, folder)

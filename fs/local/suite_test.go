@@ -12,8 +12,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// What is about no dropping behaves as without a Library in front, references and the place of everything in listings included. A dropping lies in
-// the root meanwhile.
+// What is about no dropping behaves as without a Library in front, references and the place of
+// everything in listings included. A dropping lies in the root meanwhile.
 func TestSuite(t *testing.T) {
 	if testing.Short() || raceEnabled {
 		t.Skip("too long with -short or the race detector; the library below runs it with that")

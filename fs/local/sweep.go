@@ -11,7 +11,8 @@ import (
 	"mediafs/remote"
 )
 
-// find notes which folders have droppings from an earlier process, and deletes those of folders that are gone.
+// find notes which folders have droppings from an earlier process, and deletes those of folders
+// that are gone.
 func (l *Library) find() error {
 	names, err := l.disk.root.Readdirnames(-1)
 	if err != nil {
@@ -42,8 +43,9 @@ func (l *Library) find() error {
 	return nil
 }
 
-// sweep deletes the droppings of a folder that does not exist any more, also those that are not shown since the list of names was changed. What
-// has neither a name of the list nor a record is somebody else's and stays.
+// sweep deletes the droppings of a folder that does not exist any more, also those that are not
+// shown since the list of names was changed. What has neither a name of the list nor a record is
+// somebody else's and stays.
 func (l *Library) sweep(folder vfs.ID) {
 	if l.readOnly || !l.has(folder) {
 		return
@@ -51,7 +53,8 @@ func (l *Library) sweep(folder vfs.ID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err := l.sweepLocked(folder); err != nil {
-		l.log.WithError(err).Warnf("local files of a folder that was removed stay in %s/%s; the next mount tries again", l.disk.path, folderName(folder))
+		l.log.WithError(err).
+			Warnf("local files of a folder that was removed stay in %s/%s; the next mount tries again", l.disk.path, folderName(folder))
 	}
 }
 
@@ -86,7 +89,8 @@ func (l *Library) sweepLocked(folder vfs.ID) error {
 		delete(l.lists, folder)
 	}
 	l.setHas(folder, false)
-	if err := unix.Unlinkat(int(l.disk.root.Fd()), folderName(folder), unix.AT_REMOVEDIR); err != nil && !errors.Is(err, unix.ENOTEMPTY) {
+	if err := unix.Unlinkat(int(l.disk.root.Fd()), folderName(folder), unix.AT_REMOVEDIR); err != nil &&
+		!errors.Is(err, unix.ENOTEMPTY) {
 		return err
 	}
 	return nil

@@ -13,15 +13,19 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Parts are what a Media is made of. Any of them may be missing; nothing of them is kept or changed.
+// Parts are what a Media is made of. Any of them may be missing; nothing of them is kept or
+// changed.
 type Parts struct {
-	ID          []byte                                                // media id
-	Node        uint64                                                // inode number
-	Folder      uint64                                                // node of the folder that the first name is in; 0: not known
-	Rec         *record.Node                                          // of the tree
-	Names       []string                                              // paths from the library's root; none in the trash
-	Edits       *record.Media                                         // what people and services say
-	Facts       *record.Facts                                         // what the bytes say; nil: nothing yet, or of another head
+	ID   []byte // media id
+	Node uint64 // inode number
+	// node of the folder that the first name is in; 0: not known
+	Folder uint64
+	Rec    *record.Node // of the tree
+	// paths from the library's root; none in the trash
+	Names []string
+	Edits *record.Media // what people and services say
+	// what the bytes say; nil: nothing yet, or of another head
+	Facts       *record.Facts
 	Attached    func(yield func(kind byte, which, value []byte) bool) // in the order of keys
 	Versions    int                                                   // kept, without the head
 	LastVersion uint64                                                // number of the newest that was ever kept
@@ -31,9 +35,10 @@ type Parts struct {
 	OwnerName   string                                                // name of the node's uid
 }
 
-// Assemble makes a Media: edits over facts over tree, with counts of what is attached. It never fails. Attached values that cannot be read are skipped and
-// do not count, texts are cleaned and cut to the bounds of remote.Media, and numbers, times and places that cannot be are left out, so that the
-// Media can always be written as JSON.
+// Assemble makes a Media: edits over facts over tree, with counts of what is attached. It never
+// fails. Attached values that cannot be read are skipped and do not count, texts are cleaned and
+// cut to the bounds of remote.Media, and numbers, times and places that cannot be are left out, so
+// that the Media can always be written as JSON.
 func Assemble(p Parts) *remote.Media {
 	e := p.Edits
 	if e == nil {
@@ -76,15 +81,28 @@ func Assemble(p Parts) *remote.Media {
 		Domain:       line(e.Domain, maxName),
 		VHost:        e.Vhost,
 		Owner:        owner(p.Rec, p.OwnerName, e.Owner),
-		Channel: remote.Channel{ID: e.Channel.GetId(), ShortName: line(e.Channel.GetShortName(), maxName), Name: line(e.Channel.GetName(), maxName),
-			Left: e.Channel.GetLeft()},
+		Channel: remote.Channel{
+			ID:        e.Channel.GetId(),
+			ShortName: line(e.Channel.GetShortName(), maxName),
+			Name:      line(e.Channel.GetName(), maxName),
+			Left:      e.Channel.GetLeft(),
+		},
 		Events:  slices.Clone(e.Events),
 		Groups:  slices.Clone(e.Groups),
 		Artwork: idText(e.Artwork),
 		Viewer:  int(min(e.Viewer, 999)),
 		Editor:  int(min(e.Editor, 999)),
-		Counts: remote.Counts{Views: toInt64(e.Views), ViewsStarted: toInt64(e.ViewsStarted), Downloads: toInt64(e.Downloads),
-			Anonymous: toInt64(e.Anonymous), Votes: toInt64(e.Anonymous), VoteSum: e.AnonymousSum, Versions: int64(max(p.Versions, 0))},
+		Counts: remote.Counts{
+			Views:        toInt64(e.Views),
+			ViewsStarted: toInt64(e.ViewsStarted),
+			Downloads:    toInt64(e.Downloads),
+			Anonymous: toInt64(
+				e.Anonymous,
+			),
+			Votes:    toInt64(e.Anonymous),
+			VoteSum:  e.AnonymousSum,
+			Versions: int64(max(p.Versions, 0)),
+		},
 		Facts: FactsOf(p.Facts),
 	}
 	m.Ready = m.Status != remote.StatusIncomplete && !p.Pending
@@ -177,8 +195,17 @@ func describe(m *remote.Media, e *record.Media) {
 
 // owner is the node's owner, with what a service says over it.
 func owner(n *record.Node, name string, e *record.Person) remote.Person {
-	p := remote.Person{ID: line(e.GetId(), maxName), Name: line(e.GetName(), maxName), Nickname: line(e.GetNickname(), maxName), FirstName: line(e.GetFirstName(), maxName),
-		LastName: line(e.GetLastName(), maxName), Email: line(e.GetEmail(), 320), Country: line(e.GetCountry(), 2), State: line(e.GetState(), 2), City: line(e.GetCity(), maxName)}
+	p := remote.Person{
+		ID:        line(e.GetId(), maxName),
+		Name:      line(e.GetName(), maxName),
+		Nickname:  line(e.GetNickname(), maxName),
+		FirstName: line(e.GetFirstName(), maxName),
+		LastName:  line(e.GetLastName(), maxName),
+		Email:     line(e.GetEmail(), 320),
+		Country:   line(e.GetCountry(), 2),
+		State:     line(e.GetState(), 2),
+		City:      line(e.GetCity(), maxName),
+	}
 	if p.ID == "" && p.Name == "" { // somebody else's name beside the node's number would be wrong
 		p.Name = line(name, maxName)
 	}

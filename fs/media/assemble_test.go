@@ -17,7 +17,9 @@ import (
 // everything is a media with a value in every field.
 func everything() Parts {
 	facts := FactsRecord(fullFacts(), []byte("0123456789abcdef"))
-	facts.Sha256, facts.Md5, facts.Document = bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 16), []byte("content id")
+	facts.Sha256, facts.Md5, facts.Document = bytes.Repeat([]byte{1}, 32), bytes.Repeat([]byte{2}, 16), []byte(
+		"content id",
+	)
 	m := &record.Media{Comments: 3}
 	var edits []Edit
 	for _, f := range Fields() {
@@ -45,12 +47,28 @@ func everything() Parts {
 		}
 		records = append(records, [3][]byte{{made.a.Kind}, made.a.Which, made.a.Value})
 	}
-	records = append(records, [3][]byte{{record.AttachedVote}, []byte("bad/user"), nil}, [3][]byte{{'?'}, []byte("later"), []byte("x")}, [3][]byte{{record.AttachedComment}, []byte("short"), nil})
+	records = append(
+		records, [3][]byte{{record.AttachedVote}, []byte("bad/user"), nil},
+		[3][]byte{{'?'}, []byte("later"), []byte("x")}, [3][]byte{{record.AttachedComment}, []byte("short"), nil},
+	)
 	return Parts{
-		ID: bytes.Repeat([]byte{0xab}, 16), Node: 1<<40 | 7, Folder: 1<<40 | 5,
-		Rec:   &record.Node{Uid: 1000, Head: &record.Head{Size: 4096}, Btime: &record.Time{Seconds: 1600000000}, Mtime: &record.Time{Seconds: 1500000000, Nanos: 123456789}},
-		Names: []string{"/films/My Film.MP4", "/other\nname"}, Edits: m, Facts: facts, Attached: yielding(records),
-		Versions: 2, LastVersion: 9, External: true, OwnerName: "local",
+		ID:     bytes.Repeat([]byte{0xab}, 16),
+		Node:   1<<40 | 7,
+		Folder: 1<<40 | 5,
+		Rec: &record.Node{
+			Uid:   1000,
+			Head:  &record.Head{Size: 4096},
+			Btime: &record.Time{Seconds: 1600000000},
+			Mtime: &record.Time{Seconds: 1500000000, Nanos: 123456789},
+		},
+		Names:       []string{"/films/My Film.MP4", "/other\nname"},
+		Edits:       m,
+		Facts:       facts,
+		Attached:    yielding(records),
+		Versions:    2,
+		LastVersion: 9,
+		External:    true,
+		OwnerName:   "local",
 	}
 }
 
@@ -111,11 +129,23 @@ func TestAttributesGolden(t *testing.T) {
 
 func TestAssembleOfLittle(t *testing.T) {
 	m := Assemble(Parts{})
-	if m.Context != 1 || !m.Ready || m.Revision != 1 || m.Facts != nil || m.Tags != nil || !m.Modified.IsZero() || m.Owner != (remote.Person{}) {
+	if m.Context != 1 || !m.Ready || m.Revision != 1 || m.Facts != nil || m.Tags != nil || !m.Modified.IsZero() ||
+		m.Owner != (remote.Person{}) {
 		t.Errorf("of nothing: %+v", m)
 	}
-	m = Assemble(Parts{Trash: &record.TrashEntry{Parent: 5, Name: []byte("a\xff.JPEG"), Deleted: now}, Rec: &record.Node{Uid: 7}, OwnerName: "joe", Pending: true})
-	if m.Name != "a\uFFFD.JPEG" || m.Extension != "jpeg" || m.FolderID != "5" || !m.Deleted.Equal(when) || m.Owner.ID != "7" || m.Owner.Name != "joe" || m.Ready || m.Paths != nil {
+	m = Assemble(
+		Parts{
+			Trash:     &record.TrashEntry{Parent: 5, Name: []byte("a\xff.JPEG"), Deleted: now},
+			Rec:       &record.Node{Uid: 7},
+			OwnerName: "joe",
+			Pending:   true,
+		},
+	)
+	if m.Name != "a\uFFFD.JPEG" || m.Extension != "jpeg" || m.FolderID != "5" || !m.Deleted.Equal(when) ||
+		m.Owner.ID != "7" ||
+		m.Owner.Name != "joe" ||
+		m.Ready ||
+		m.Paths != nil {
 		t.Errorf("in the trash: %+v", m)
 	}
 	for name, want := range map[string]string{"/a/.hidden": "", "/a.b/c": "", "/x.tar.GZ": "gz", "/x.": "", "rel.Txt": "txt"} {
@@ -137,7 +167,8 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// Who the owner is comes from one source: a service's person never gets the name of the local user beside it.
+// Who the owner is comes from one source: a service's person never gets the name of the local user
+// beside it.
 func TestOwner(t *testing.T) {
 	n := &record.Node{Uid: 1000}
 	for _, c := range []struct {

@@ -17,7 +17,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// An Attachment is a record that is attached to a media, or one that is taken off: the parts of its key and its value.
+// An Attachment is a record that is attached to a media, or one that is taken off: the parts of its
+// key and its value.
 type Attachment struct {
 	Kind   byte   // as in the key: record.AttachedVote…
 	Which  []byte // the rest of the key; nil for a comment or link whose number is not given yet
@@ -33,7 +34,8 @@ const (
 	maxKind      = 32
 )
 
-// CheckUser says why a text cannot be the name of a user: kind Invalid. A user's name is part of keys, and of folders in views.
+// CheckUser says why a text cannot be the name of a user: kind Invalid. A user's name is part of
+// keys, and of folders in views.
 func CheckUser(user string) error {
 	var err error
 	switch {
@@ -49,7 +51,8 @@ func CheckUser(user string) error {
 	if err == nil {
 		return nil
 	}
-	return remote.E("user", clip(user), remote.Invalid, err).WithHint(fmt.Sprintf("allowed: 1 to %d bytes without '/' and control characters", remote.MaxUser))
+	return remote.E("user", clip(user), remote.Invalid, err).
+		WithHint(fmt.Sprintf("allowed: 1 to %d bytes without '/' and control characters", remote.MaxUser))
 }
 
 // AttachFavorite says that a user likes the media. Errors: Invalid for a bad name.
@@ -60,19 +63,22 @@ func AttachFavorite(user string, at *record.Time) (Attachment, error) {
 	return attach(record.AttachedFavorite, []byte(user), &record.Favorite{Time: at})
 }
 
-// AttachVote gives a user's vote; it replaces the former. Errors: Invalid for a bad name or a value that is beyond 1000 either way.
+// AttachVote gives a user's vote; it replaces the former. Errors: Invalid for a bad name or a value
+// that is beyond 1000 either way.
 func AttachVote(user string, value int, at *record.Time) (Attachment, error) {
 	if err := CheckUser(user); err != nil {
 		return Attachment{}, err
 	}
 	if value < -maxVote || value > maxVote {
-		return Attachment{}, remote.E("vote", user, remote.Invalid, fmt.Errorf("%d is out of range", value)).WithHint(fmt.Sprintf("allowed: a whole number from %d to %d", -maxVote, maxVote))
+		return Attachment{}, remote.E("vote", user, remote.Invalid, fmt.Errorf("%d is out of range", value)).
+			WithHint(fmt.Sprintf("allowed: a whole number from %d to %d", -maxVote, maxVote))
 	}
 	return attach(record.AttachedVote, []byte(user), &record.Vote{Value: int32(value), Time: at})
 }
 
-// AttachComment gives a comment. Its number names it: an edited comment keeps it. Number 0 is the next one, which is known only to who makes the change: see
-// Attachment.Number. An empty user is nobody known. Errors: Invalid.
+// AttachComment gives a comment. Its number names it: an edited comment keeps it. Number 0 is the
+// next one, which is known only to who makes the change: see Attachment.Number. An empty user is
+// nobody known. Errors: Invalid.
 func AttachComment(c remote.Comment) (Attachment, error) {
 	var err error
 	switch text := strings.TrimSpace(c.Text); {
@@ -98,8 +104,12 @@ func AttachComment(c remote.Comment) (Attachment, error) {
 	if err != nil {
 		return Attachment{}, remote.E("comment", fmt.Sprint(c.Number), remote.Invalid, err)
 	}
-	return attach(record.AttachedComment, numberKey(c.Number), &record.Comment{User: c.User, Text: c.Text, Time: timeRecord(c.Time), Moderation: int32(c.Moderation),
-		DeniedReason: uint32(c.DeniedReason), Answers: c.Answers})
+	return attach(
+		record.AttachedComment,
+		numberKey(c.Number),
+		&record.Comment{User: c.User, Text: c.Text, Time: timeRecord(c.Time), Moderation: int32(c.Moderation),
+			DeniedReason: uint32(c.DeniedReason), Answers: c.Answers},
+	)
 }
 
 // AttachBinding says that an object of a module uses the media. Errors: Invalid.
@@ -109,7 +119,8 @@ func AttachBinding(b remote.Binding, at *record.Time) (Attachment, error) {
 		limit      int
 	}{{"module", b.Module, maxModule}, {"object", b.Object, maxObject}} {
 		if err := checkShort(t.what, t.text, t.limit); err != nil || t.text == "" {
-			return Attachment{}, remote.E("bind", clip(t.text), remote.Invalid, err).WithHint(fmt.Sprintf("a %s is named by 1 to %d bytes", t.what, t.limit))
+			return Attachment{}, remote.E("bind", clip(t.text), remote.Invalid, err).
+				WithHint(fmt.Sprintf("a %s is named by 1 to %d bytes", t.what, t.limit))
 		}
 	}
 	return attach(record.AttachedBinding, []byte(b.Module+"\x00"+b.Object), &record.Binding{Time: at})
@@ -129,11 +140,16 @@ func AttachLink(l remote.Link) (Attachment, error) {
 	if l.Kind == "" {
 		return Attachment{}, remote.E("link", fmt.Sprint(l.Number), remote.Invalid, errors.New("it has no kind"))
 	}
-	return attach(record.AttachedLink, numberKey(l.Number), &record.Link{Kind: l.Kind, Url: l.URL, Expires: timeRecord(l.Expires), BurnAfterUse: l.BurnAfterUse,
-		BindIp: l.BindIP, Notify: l.Notify, SuccessAddress: l.SuccessAddress, ErrorAddress: l.ErrorAddress})
+	return attach(
+		record.AttachedLink,
+		numberKey(l.Number),
+		&record.Link{Kind: l.Kind, Url: l.URL, Expires: timeRecord(l.Expires), BurnAfterUse: l.BurnAfterUse,
+			BindIp: l.BindIP, Notify: l.Notify, SuccessAddress: l.SuccessAddress, ErrorAddress: l.ErrorAddress},
+	)
 }
 
-// AttachRendition says what the media was converted to, or is being. A rendition of the same name is replaced. Errors: Invalid.
+// AttachRendition says what the media was converted to, or is being. A rendition of the same name
+// is replaced. Errors: Invalid.
 func AttachRendition(r remote.Rendition) (Attachment, error) {
 	for _, t := range []struct {
 		what, text string
@@ -157,8 +173,24 @@ func AttachRendition(r remote.Rendition) (Attachment, error) {
 	if err != nil {
 		return Attachment{}, remote.E("rendition", clip(r.Name), remote.Invalid, err)
 	}
-	return attach(record.AttachedRendition, []byte(r.Name), &record.Rendition{Type: r.Type, Status: r.Status, Progress: r.Progress, Url: r.URL, Media: id,
-		Size: uint64(r.Size), Width: uint32(r.Width), Height: uint32(r.Height), Seconds: r.Seconds, Finished: timeRecord(r.Finished)})
+	return attach(
+		record.AttachedRendition,
+		[]byte(r.Name),
+		&record.Rendition{
+			Type:     r.Type,
+			Status:   r.Status,
+			Progress: r.Progress,
+			Url:      r.URL,
+			Media:    id,
+			Size: uint64(
+				r.Size,
+			),
+			Width:    uint32(r.Width),
+			Height:   uint32(r.Height),
+			Seconds:  r.Seconds,
+			Finished: timeRecord(r.Finished),
+		},
+	)
 }
 
 // Detach takes off what which names.
@@ -169,8 +201,9 @@ func Detach(kind byte, which []byte) Attachment {
 // DetachNumber takes off the comment or link with a number.
 func DetachNumber(kind byte, number uint64) Attachment { return Detach(kind, numberKey(number)) }
 
-// Number gives a comment that has none the next number of the media, and counts it there: it is for who makes the change, in the transaction that stores
-// both. It reports whether m was changed. Links have no counter: their next number is one more than the last that is attached.
+// Number gives a comment that has none the next number of the media, and counts it there: it is for
+// who makes the change, in the transaction that stores both. It reports whether m was changed.
+// Links have no counter: their next number is one more than the last that is attached.
 func (a *Attachment) Number(m *record.Media) (changed bool) {
 	if a.Kind != record.AttachedComment || a.Which != nil || a.Remove {
 		return false
@@ -215,7 +248,8 @@ func numberOf(which []byte) (uint64, bool) {
 	return n, n != 0
 }
 
-// FavoriteOf reads who likes a media; ok is false for what no AttachFavorite made. So it is with the readers below; what they return is within bounds.
+// FavoriteOf reads who likes a media; ok is false for what no AttachFavorite made. So it is with
+// the readers below; what they return is within bounds.
 func FavoriteOf(which, value []byte) (user string, ok bool) {
 	user = string(which)
 	return user, CheckUser(user) == nil && proto.Unmarshal(value, new(record.Favorite)) == nil
@@ -237,8 +271,15 @@ func CommentOf(which, value []byte) (c remote.Comment, ok bool) {
 	if !ok || proto.Unmarshal(value, &r) != nil {
 		return c, false
 	}
-	return remote.Comment{Number: n, User: line(r.User, remote.MaxUser), Text: paragraph(r.Text, remote.MaxComment), Time: timeOf(r.Time), Moderation: int(r.Moderation),
-		DeniedReason: int(min(r.DeniedReason, remote.MaxDenied)), Answers: r.Answers}, true
+	return remote.Comment{
+		Number:       n,
+		User:         line(r.User, remote.MaxUser),
+		Text:         paragraph(r.Text, remote.MaxComment),
+		Time:         timeOf(r.Time),
+		Moderation:   int(r.Moderation),
+		DeniedReason: int(min(r.DeniedReason, remote.MaxDenied)),
+		Answers:      r.Answers,
+	}, true
 }
 
 // BindingOf reads a binding.
@@ -257,8 +298,17 @@ func LinkOf(which, value []byte) (l remote.Link, ok bool) {
 	if !ok || proto.Unmarshal(value, &r) != nil {
 		return l, false
 	}
-	return remote.Link{Number: n, Kind: line(r.Kind, maxKind), URL: line(r.Url, remote.MaxText), Expires: timeOf(r.Expires), BurnAfterUse: r.BurnAfterUse,
-		BindIP: line(r.BindIp, remote.MaxText), Notify: r.Notify, SuccessAddress: line(r.SuccessAddress, remote.MaxText), ErrorAddress: line(r.ErrorAddress, remote.MaxText)}, true
+	return remote.Link{
+		Number:         n,
+		Kind:           line(r.Kind, maxKind),
+		URL:            line(r.Url, remote.MaxText),
+		Expires:        timeOf(r.Expires),
+		BurnAfterUse:   r.BurnAfterUse,
+		BindIP:         line(r.BindIp, remote.MaxText),
+		Notify:         r.Notify,
+		SuccessAddress: line(r.SuccessAddress, remote.MaxText),
+		ErrorAddress:   line(r.ErrorAddress, remote.MaxText),
+	}, true
 }
 
 // RenditionOf reads a rendition.
@@ -267,16 +317,26 @@ func RenditionOf(which, value []byte) (x remote.Rendition, ok bool) {
 	if len(which) == 0 || proto.Unmarshal(value, &r) != nil {
 		return x, false
 	}
-	x = remote.Rendition{Name: line(string(which), maxRendition), Type: line(r.Type, maxRendition), Status: line(r.Status, maxRendition),
-		Progress: min(max(finite(r.Progress), 0), 100), URL: line(r.Url, remote.MaxText), Size: toInt64(r.Size), Width: int(r.Width), Height: int(r.Height),
-		Seconds: max(finite(r.Seconds), 0), Finished: timeOf(r.Finished)}
+	x = remote.Rendition{
+		Name:     line(string(which), maxRendition),
+		Type:     line(r.Type, maxRendition),
+		Status:   line(r.Status, maxRendition),
+		Progress: min(max(finite(r.Progress), 0), 100),
+		URL:      line(r.Url, remote.MaxText),
+		Size:     toInt64(r.Size),
+		Width:    int(r.Width),
+		Height:   int(r.Height),
+		Seconds:  max(finite(r.Seconds), 0),
+		Finished: timeOf(r.Finished),
+	}
 	if len(r.Media) == record.MediaIDSize {
 		x.MediaID = hex.EncodeToString(r.Media)
 	}
 	return x, true
 }
 
-// attachedLimit is how many of a sort a Media carries; all of them count. Of comments the latest are kept, of others the first.
+// attachedLimit is how many of a sort a Media carries; all of them count. Of comments the latest
+// are kept, of others the first.
 const attachedLimit = 1000
 
 // gather puts what is attached into m.

@@ -15,10 +15,39 @@ import (
 var when = time.Date(2024, 5, 1, 10, 0, 0, 5, time.UTC)
 
 func TestAttachedRoundTrip(t *testing.T) {
-	comment := remote.Comment{Number: 3, User: "ada", Text: "two\nlines", Time: when, Moderation: -1, DeniedReason: 14, Answers: 2}
-	link := remote.Link{Number: 1, Kind: "one-time-view", URL: "https://example.org/?t=1", Expires: when, BurnAfterUse: true, BindIP: "10.0.0.0/8, 1.2.3.4", Notify: true,
-		SuccessAddress: "https://example.org/ok", ErrorAddress: "https://example.org/no"}
-	rendition := remote.Rendition{Name: "1080p", Type: "video/mp4", Status: "OK", Progress: 99.5, URL: "https://example.org/v", MediaID: someID, Size: 9, Width: 1, Height: 2, Seconds: 3.5, Finished: when}
+	comment := remote.Comment{
+		Number:       3,
+		User:         "ada",
+		Text:         "two\nlines",
+		Time:         when,
+		Moderation:   -1,
+		DeniedReason: 14,
+		Answers:      2,
+	}
+	link := remote.Link{
+		Number:         1,
+		Kind:           "one-time-view",
+		URL:            "https://example.org/?t=1",
+		Expires:        when,
+		BurnAfterUse:   true,
+		BindIP:         "10.0.0.0/8, 1.2.3.4",
+		Notify:         true,
+		SuccessAddress: "https://example.org/ok",
+		ErrorAddress:   "https://example.org/no",
+	}
+	rendition := remote.Rendition{
+		Name:     "1080p",
+		Type:     "video/mp4",
+		Status:   "OK",
+		Progress: 99.5,
+		URL:      "https://example.org/v",
+		MediaID:  someID,
+		Size:     9,
+		Width:    1,
+		Height:   2,
+		Seconds:  3.5,
+		Finished: when,
+	}
 	for _, c := range []struct {
 		a    Attachment
 		err  error
@@ -137,10 +166,13 @@ func TestManyAttached(t *testing.T) {
 		add(AttachVote("user"+numbers(i % 7)[:min(5, len(numbers(i%7)))]+time.Duration(i).String(), 2, nil))
 	}
 	m := Assemble(Parts{Attached: yielding(records)})
-	if len(m.Comments) != attachedLimit || m.Comments[attachedLimit-1].Number != n || m.Comments[0].Number != n-attachedLimit+1 {
+	if len(m.Comments) != attachedLimit || m.Comments[attachedLimit-1].Number != n ||
+		m.Comments[0].Number != n-attachedLimit+1 {
 		t.Errorf("%d comments, the first %d", len(m.Comments), m.Comments[0].Number)
 	}
-	if c := m.Counts; len(m.Votes) != attachedLimit || c.Votes != n || c.VoteSum != 2*n || c.Comments != n || c.CommentsApproved != n/3 || c.CommentsNotBad != n-(n+2)/3 {
+	if c := m.Counts; len(m.Votes) != attachedLimit || c.Votes != n || c.VoteSum != 2*n || c.Comments != n ||
+		c.CommentsApproved != n/3 ||
+		c.CommentsNotBad != n-(n+2)/3 {
 		t.Errorf("%+v, %d votes", c, len(m.Votes))
 	}
 }

@@ -10,20 +10,23 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Attributes that do something to what is attached. They are written only: what they did is read in favorites, votes and comments, and none of them
-// is ever listed.
+// Attributes that do something to what is attached. They are written only: what they did is read in
+// favorites, votes and comments, and none of them is ever listed.
 const (
-	AttributeFavorite = AttributePrefix + "favorite" // set to yes: the caller likes it; to no, or removed: no more; to anything else: the user of that name does
-	AttributeVote     = AttributePrefix + "vote"     // set to a number: the caller's vote; removed: none
-	AttributeComment  = AttributePrefix + "comment"  // set to a text: one comment more, of the caller
+	// set to yes: the caller likes it; to no, or removed: no more; to anything else: the user of
+	// that name does
+	AttributeFavorite = AttributePrefix + "favorite"
+	AttributeVote     = AttributePrefix + "vote"    // set to a number: the caller's vote; removed: none
+	AttributeComment  = AttributePrefix + "comment" // set to a text: one comment more, of the caller
 )
 
-// AttributeError is where the reason of the last refused change is read: the system calls tell no more than a number. The model only keeps the name free; whoever
-// refused knows the text.
+// AttributeError is where the reason of the last refused change is read: the system calls tell no
+// more than a number. The model only keeps the name free; whoever refused knows the text.
 const AttributeError = AttributePrefix + "error"
 
-// Attribute is the value of an extended attribute, by its full name, such as "user.media.title". It is not known when the name is none of
-// the model's, and then may be that of a plain attribute. Known without a value (nil) is not set.
+// Attribute is the value of an extended attribute, by its full name, such as "user.media.title". It
+// is not known when the name is none of the model's, and then may be that of a plain attribute.
+// Known without a value (nil) is not set.
 func Attribute(m *remote.Media, name string) (value []byte, known bool) {
 	f := lookupAttribute(name)
 	if f == nil {
@@ -64,12 +67,14 @@ func (r Request) Attachment(caller string, at *record.Time) (Attachment, error) 
 	}
 }
 
-// EditsFor is what setting or removing an extended attribute means. Known is false for a name that is none of the model's: a plain attribute. Zero bytes and
-// newlines at the end of a value do not count: setfattr and echo leave them. Errors: Permission for an attribute that is only read, Invalid
-// for a value that may not be and for a name below user.media. that no field has; the text says what would do. Who asks is not looked at: see OwnerOnly.
+// EditsFor is what setting or removing an extended attribute means. Known is false for a name that
+// is none of the model's: a plain attribute. Zero bytes and newlines at the end of a value do not
+// count: setfattr and echo leave them. Errors: Permission for an attribute that is only read,
+// Invalid for a value that may not be and for a name below user.media. that no field has; the text
+// says what would do. Who asks is not looked at: see OwnerOnly.
 //
-// A list that is set is replaced. The edits name the attribute rather than the field where it is not the field's first, so that it is listed by the same
-// name: see Edit.
+// A list that is set is replaced. The edits name the attribute rather than the field where it is
+// not the field's first, so that it is listed by the same name: see Edit.
 func EditsFor(name string, value []byte, remove bool) (edits []Edit, attached []Request, known bool, err error) {
 	text := strings.TrimRight(string(value), "\x00\r\n")
 	if r, ok, err := request(name, text, remove); ok {
@@ -84,7 +89,8 @@ func EditsFor(name string, value []byte, remove bool) (edits []Edit, attached []
 		case name == AttributeError:
 			return nil, nil, true, remote.E("set", name, remote.Permission, errors.New("it is only read"))
 		case strings.HasPrefix(name, AttributePrefix):
-			return nil, nil, true, remote.E("set", clip(name), remote.Invalid, errors.New("a media has no such field")).WithHint("fields to edit: " + editable())
+			return nil, nil, true, remote.E("set", clip(name), remote.Invalid, errors.New("a media has no such field")).
+				WithHint("fields to edit: " + editable())
 		}
 		return nil, nil, false, nil
 	}
@@ -132,7 +138,9 @@ func request(name, text string, remove bool) (r Request, ok bool, err error) {
 	case AttributeComment:
 		r = Request{Kind: record.AttachedComment, Text: strings.ReplaceAll(text, "\r\n", "\n")}
 		if remove {
-			return r, true, remote.E("remove", name, remote.Permission, errors.New("a comment is taken back by its number"))
+			return r, true, remote.E(
+				"remove", name, remote.Permission, errors.New("a comment is taken back by its number"),
+			)
 		}
 	default:
 		return r, false, nil
@@ -141,9 +149,10 @@ func request(name, text string, remove bool) (r Request, ok bool, err error) {
 	return r, true, err
 }
 
-// Listed names the attributes that a copy of a media should take along: of what people said of it and not of what its bytes say, each under one name. That is the
-// name under which it was set, and the desktop's own for what was not set by an attribute. Identities, counts and what services
-// keep are not among them. A listed attribute always has a value.
+// Listed names the attributes that a copy of a media should take along: of what people said of it
+// and not of what its bytes say, each under one name. That is the name under which it was set, and
+// the desktop's own for what was not set by an attribute. Identities, counts and what services keep
+// are not among them. A listed attribute always has a value.
 func Listed(e *record.Media) []string {
 	if e == nil {
 		return nil

@@ -58,7 +58,8 @@ func (d *drive) list() map[string]string {
 	return all
 }
 
-// sync makes the drive's attributes those of a file elsewhere, as rsync -X does: set what differs, then remove what is listed and not there.
+// sync makes the drive's attributes those of a file elsewhere, as rsync -X does: set what differs,
+// then remove what is listed and not there.
 func (d *drive) sync(source map[string]string) (changes int) {
 	d.t.Helper()
 	have := d.list()
@@ -77,7 +78,8 @@ func (d *drive) sync(source map[string]string) (changes int) {
 	return changes
 }
 
-// Whatever a source has, copying takes it along, the second time there is nothing to do, and a copy of the copy is the same.
+// Whatever a source has, copying takes it along, the second time there is nothing to do, and a copy
+// of the copy is the same.
 func TestCopiesCarryWhatPeopleSaid(t *testing.T) {
 	for _, source := range []map[string]string{
 		{"user.xdg.tags": "a,b", "user.xdg.comment": "two\nlines", "user.baloo.rating": "7", "user.xdg.origin.url": "https://example.org", "user.mime_type": "image/png"},
@@ -130,7 +132,9 @@ func TestListed(t *testing.T) {
 	if Listed(nil) != nil {
 		t.Error("nothing said, something listed")
 	}
-	if got := Listed(&record.Media{Title: "t", Spelled: []string{"user.dublincore.title", "user.size", "user.media.size", "title"}}); !slices.Equal(got, []string{"user.dublincore.title"}) {
+	if got := Listed(
+		&record.Media{Title: "t", Spelled: []string{"user.dublincore.title", "user.size", "user.media.size", "title"}},
+	); !slices.Equal(got, []string{"user.dublincore.title"}) {
 		t.Errorf("a record with names of nothing: %v", got)
 	}
 }
@@ -154,7 +158,8 @@ func TestAttributeNames(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"user.media.nonsense", "user.media.", "user.media.Title", "user.media.facts"} {
-		if _, _, known, err := EditsFor(name, []byte("x"), false); !known || !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), "title") {
+		if _, _, known, err := EditsFor(name, []byte("x"), false); !known || !errors.Is(err, remote.Invalid) ||
+			!strings.Contains(err.Error(), "title") {
 			t.Errorf("%s: known %v, %v", name, known, err)
 		}
 	}

@@ -18,7 +18,8 @@ import (
 // Do says what an edit does to a field. The numbers are part of the format of the outbox.
 type Do uint8
 
-// The ways to edit. An empty value that is set clears, but for tags, where it says that there are none.
+// The ways to edit. An empty value that is set clears, but for tags, where it says that there are
+// none.
 const (
 	Set    Do = iota // say this value
 	Clear            // say nothing: facts or defaults count again
@@ -35,16 +36,19 @@ func (d Do) String() string {
 	return fmt.Sprintf("do %d to", uint8(d))
 }
 
-// An Edit is one change of one field, as text. Field is a name of the table, such as "title" or "owner.name"; or the full name of one of its
-// attributes, and then a value that is set is listed under that name afterwards: a program that compares attributes finds those it wrote.
+// An Edit is one change of one field, as text. Field is a name of the table, such as "title" or
+// "owner.name"; or the full name of one of its attributes, and then a value that is set is listed
+// under that name afterwards: a program that compares attributes finds those it wrote.
 type Edit struct {
 	Field string
 	Do    Do
 	Value string
 }
 
-// Check says whether edits make sense, whatever they are applied to. Errors: Invalid for a field that does not exist, a thing that cannot be done to it,
-// or a value that may not be; Permission for a field that nobody sets. Who may edit is not looked at: that is OwnerOnly and the file's mode.
+// Check says whether edits make sense, whatever they are applied to. Errors: Invalid for a field
+// that does not exist, a thing that cannot be done to it, or a value that may not be; Permission
+// for a field that nobody sets. Who may edit is not looked at: that is OwnerOnly and the file's
+// mode.
 func Check(edits []Edit) error {
 	for _, e := range edits {
 		if err := e.apply(lookup(e.Field), new(record.Media), nil); err != nil {
@@ -54,9 +58,11 @@ func Check(edits []Edit) error {
 	return nil
 }
 
-// Apply changes what people say of a media. All edits are applied, or with an error none. Errors: those of Check; Invalid for more tags, words or
-// numbers than a media may have; TooLarge when all that is said does not fit into one record. When an edit changes a field that whoever may write
-// the file may set, Edited becomes now: saying again what is said already changes nothing. Fields that a later version knows stay.
+// Apply changes what people say of a media. All edits are applied, or with an error none. Errors:
+// those of Check; Invalid for more tags, words or numbers than a media may have; TooLarge when all
+// that is said does not fit into one record. When an edit changes a field that whoever may write
+// the file may set, Edited becomes now: saying again what is said already changes nothing. Fields
+// that a later version knows stay.
 func Apply(m *record.Media, now *record.Time, edits []Edit) error {
 	c := proto.CloneOf(m)
 	for _, e := range edits {
@@ -73,8 +79,9 @@ func Apply(m *record.Media, now *record.Time, edits []Edit) error {
 	return nil
 }
 
-// Empty reports whether nothing is said any more, so that the record can go. When something was said last is not something said; how many comments there were
-// is, since their numbers are not given again.
+// Empty reports whether nothing is said any more, so that the record can go. When something was
+// said last is not something said; how many comments there were is, since their numbers are not
+// given again.
 func Empty(m *record.Media) bool {
 	c := &record.Media{Edited: m.GetEdited(), Spelled: m.GetSpelled()}
 	return m == nil || proto.Equal(c, m)
@@ -103,10 +110,12 @@ func (f *Field) recorded(m *record.Media) (has bool, v protoreflect.Value) {
 	return at.Has(fd), at.Get(fd)
 }
 
-// OverFacts makes edits complete that mean a change of what is shown, where what is shown came from facts: a tag that is added to a media or taken
-// off goes by the keywords in its bytes as long as nobody said any tags, and an attribute for tags or rating that is removed leaves the media without them. Only
-// who has the facts at hand can know, at the time of the change; Apply has them not. The edits of a command that clears a field by its name
-// stay: they mean that facts shall count again.
+// OverFacts makes edits complete that mean a change of what is shown, where what is shown came from
+// facts: a tag that is added to a media or taken off goes by the keywords in its bytes as long as
+// nobody said any tags, and an attribute for tags or rating that is removed leaves the media
+// without them. Only who has the facts at hand can know, at the time of the change; Apply has them
+// not. The edits of a command that clears a field by its name stay: they mean that facts shall
+// count again.
 func OverFacts(e *record.Media, f *record.Facts, edits []Edit) []Edit {
 	keywords := tagsOf(f.GetKeywords())
 	said := e.GetTags() != nil
@@ -136,17 +145,23 @@ func OverFacts(e *record.Media, f *record.Facts, edits []Edit) []Edit {
 // apply changes m by e, whose row is f. A nil now is for trying.
 func (e Edit) apply(f *Field, m *record.Media, now *record.Time) error {
 	if f == nil {
-		return remote.E(e.Do.String(), clip(e.Field), remote.Invalid, errors.New("a media has no such field")).WithHint("fields to edit: " + editable())
+		return remote.E(e.Do.String(), clip(e.Field), remote.Invalid, errors.New("a media has no such field")).
+			WithHint("fields to edit: " + editable())
 	}
 	if f.Writer == Nobody {
-		return remote.E(e.Do.String(), f.Name, remote.Permission, errors.New("nobody sets it, it follows from something else"))
+		return remote.E(
+			e.Do.String(), f.Name, remote.Permission, errors.New("nobody sets it, it follows from something else"),
+		)
 	}
 	if e.Do > Remove || !f.does(e.Do) {
-		return remote.E(e.Do.String(), f.Name, remote.Invalid, fmt.Errorf("that cannot be done to a field of type %s", f.Type))
+		return remote.E(
+			e.Do.String(), f.Name, remote.Invalid, fmt.Errorf("that cannot be done to a field of type %s", f.Type),
+		)
 	}
 	changed, err := f.edit(m, e.Do, e.Value)
 	if err != nil {
-		return remote.E(e.Do.String(), f.Name, remote.Invalid, fmt.Errorf("%q: %w", clip(e.Value), err)).WithHint("allowed: " + f.Allowed())
+		return remote.E(e.Do.String(), f.Name, remote.Invalid, fmt.Errorf("%q: %w", clip(e.Value), err)).
+			WithHint("allowed: " + f.Allowed())
 	}
 	f.spell(m, e)
 	if changed && f.Writer == Writers && now != nil {

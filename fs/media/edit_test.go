@@ -18,7 +18,8 @@ var now = &record.Time{Seconds: 1714557600, Nanos: 5} // 2024-05-01T10:00:00.000
 
 const someID = "000102030405060708090a0b0c0d0e0f"
 
-// A sample of a field: values that are taken and how they read afterwards (the same when nothing is said), and values that are not.
+// A sample of a field: values that are taken and how they read afterwards (the same when nothing is
+// said), and values that are not.
 type sample struct {
 	good [][2]string
 	bad  []string
@@ -26,38 +27,108 @@ type sample struct {
 
 // samples has one for every field that somebody sets.
 var samples = map[string]sample{
-	"original_name":     {good: [][2]string{{"DSC 1.JPG"}}, bad: []string{"a\x00b", "a\nb", strings.Repeat("x", 256), "\xff"}},
-	"external_id":       {good: [][2]string{{"bc-77"}}, bad: []string{"\x1b", strings.Repeat("x", 256)}},
-	"copied_from":       {good: [][2]string{{someID}, {strings.ToUpper(someID), someID}}, bad: []string{"1", someID + "00", "zz"}},
-	"parent_id":         {good: [][2]string{{someID}}, bad: []string{"media", someID[2:]}},
-	"original_size":     {good: [][2]string{{"7"}, {"9223372036854775807"}}, bad: []string{"-1", "1.5", "1 KB", "9223372036854775808"}},
-	"type":              {good: [][2]string{{"image/jpeg"}, {"text/plain; charset=utf-8"}}, bad: []string{"image", "a/b/c", "/", "image/jpeg\n", strings.Repeat("x", 64) + "/" + strings.Repeat("y", 64)}},
-	"started":           {good: [][2]string{{"2024-05-01T10:00:00Z"}, {"2024-05-01 10:00:00", "2024-05-01T10:00:00Z"}, {"2024-05-01T12:00:00+02:00", "2024-05-01T10:00:00Z"}}, bad: []string{"yesterday", "2024-13-01"}},
+	"original_name": {
+		good: [][2]string{{"DSC 1.JPG"}},
+		bad:  []string{"a\x00b", "a\nb", strings.Repeat("x", 256), "\xff"},
+	},
+	"external_id": {good: [][2]string{{"bc-77"}}, bad: []string{"\x1b", strings.Repeat("x", 256)}},
+	"copied_from": {
+		good: [][2]string{{someID}, {strings.ToUpper(someID), someID}},
+		bad:  []string{"1", someID + "00", "zz"},
+	},
+	"parent_id": {good: [][2]string{{someID}}, bad: []string{"media", someID[2:]}},
+	"original_size": {
+		good: [][2]string{{"7"}, {"9223372036854775807"}},
+		bad:  []string{"-1", "1.5", "1 KB", "9223372036854775808"},
+	},
+	"type": {
+		good: [][2]string{{"image/jpeg"}, {"text/plain; charset=utf-8"}},
+		bad:  []string{"image", "a/b/c", "/", "image/jpeg\n", strings.Repeat("x", 64) + "/" + strings.Repeat("y", 64)},
+	},
+	"started": {
+		good: [][2]string{
+			{"2024-05-01T10:00:00Z"},
+			{"2024-05-01 10:00:00", "2024-05-01T10:00:00Z"},
+			{"2024-05-01T12:00:00+02:00", "2024-05-01T10:00:00Z"},
+		},
+		bad: []string{"yesterday", "2024-13-01"},
+	},
 	"location":          {good: [][2]string{{"s3"}}, bad: []string{"s3\x7f", strings.Repeat("x", 256)}},
 	"original_location": {good: [][2]string{{"fmlocal"}}, bad: []string{"\x80"}},
-	"title":             {good: [][2]string{{"Häuser am See"}, {"  exact  "}, {strings.Repeat("x", remote.MaxTitle)}}, bad: []string{"two\nlines", "tab\t", "\u0085", strings.Repeat("x", remote.MaxTitle+1), "\xc3"}},
-	"description":       {good: [][2]string{{"two\n\tlines"}, {strings.Repeat("é", remote.MaxDescription/2)}}, bad: []string{"\r", "\x00", strings.Repeat("é", remote.MaxDescription/2) + "x"}},
-	"tags": {good: [][2]string{{"a"}, {"b,a"}, {" b , a,,b,", "b,a"}, {"two words,Été"}, {strings.Repeat("x", remote.MaxTag)}},
-		bad: []string{"a/b", ".", "a,..", "a\tb", "a,\xff", strings.Repeat("x", remote.MaxTag+1), numbers(remote.MaxTags + 1)}},
-	"rating":   {good: [][2]string{{"1"}, {"10"}}, bad: []string{"11", "-1", "5 stars", "4.5"}},
-	"language": {good: [][2]string{{"en"}, {"pt-BR"}, {"zh-Hant-TW"}}, bad: []string{"e", "english language", "en_US", "-", "en-"}},
-	"url":      {good: [][2]string{{"https://example.org/a?b=c,d"}}, bad: []string{"https://example.org/\n", strings.Repeat("x", remote.MaxText+1)}},
+	"title": {
+		good: [][2]string{{"Häuser am See"}, {"  exact  "}, {strings.Repeat("x", remote.MaxTitle)}},
+		bad:  []string{"two\nlines", "tab\t", "\u0085", strings.Repeat("x", remote.MaxTitle+1), "\xc3"},
+	},
+	"description": {
+		good: [][2]string{{"two\n\tlines"}, {strings.Repeat("é", remote.MaxDescription/2)}},
+		bad:  []string{"\r", "\x00", strings.Repeat("é", remote.MaxDescription/2) + "x"},
+	},
+	"tags": {
+		good: [][2]string{
+			{"a"},
+			{"b,a"},
+			{" b , a,,b,", "b,a"},
+			{"two words,Été"},
+			{strings.Repeat("x", remote.MaxTag)},
+		},
+		bad: []string{
+			"a/b", ".", "a,..", "a\tb", "a,\xff", strings.Repeat("x", remote.MaxTag+1), numbers(remote.MaxTags + 1),
+		},
+	},
+	"rating": {good: [][2]string{{"1"}, {"10"}}, bad: []string{"11", "-1", "5 stars", "4.5"}},
+	"language": {
+		good: [][2]string{{"en"}, {"pt-BR"}, {"zh-Hant-TW"}},
+		bad:  []string{"e", "english language", "en_US", "-", "en-"},
+	},
+	"url": {
+		good: [][2]string{{"https://example.org/a?b=c,d"}},
+		bad:  []string{"https://example.org/\n", strings.Repeat("x", remote.MaxText+1)},
+	},
 	"creator":  {good: [][2]string{{"Ada, Grace & others"}}, bad: []string{"a\nb"}},
 	"injector": {good: [][2]string{{"email"}}, bad: []string{strings.Repeat("x", 65)}},
 	"category": {good: [][2]string{{"6"}, {"-3"}}, bad: []string{"six", "0x6"}},
-	"taken": {good: [][2]string{{"2024-05-01T10:00:00+02:00"}, {"2024-05-01T10:00:00.25Z"}, {"2024-05-01T10:00:00"}, {"2024:05:01 10:00:00", "2024-05-01T10:00:00"},
-		{"2024-05-01", "2024-05-01T00:00:00"}, {"20240501", "2024-05-01T00:00:00"}, {"1911-01-01T00:00", "1911-01-01T00:00:00"}, {"2024-05-01 10:00:00-07:30", "2024-05-01T10:00:00-07:30"}},
-		bad: []string{"2024", "2024-02-30", "10:00", "NA", "0001-01-01", "9999-12-31", "2024-05-01T10:00:00+23:00"}},
-	"place": {good: [][2]string{{"48.8584,2.2945"}, {"0,0"}, {" -90 , 180 , -12.5", "-90,180,-12.5"}, {"1.00000001,2", "1,2"}},
-		bad: []string{"48.8584", "91,0", "0,181", "a,b", "NaN,0", "0,Inf", "1,2,3,4", "1,2,1e9", "1,2,NaN"}},
-	"orientation":        {good: [][2]string{{"1"}, {"8"}}, bad: []string{"0", "9", "portrait"}},
-	"metadata":           {good: [][2]string{{`{"user":{"name":"Dave","n":[1,2.50]}}`}, {"{}"}}, bad: []string{"[]", "null", "{", `{"a":1}{}`, `{"a":"` + "\xff" + `"}`, `{"a":"` + strings.Repeat("x", remote.MaxMetadata) + `"}`, "1"}},
-	"status":             {good: [][2]string{{"0"}, {"5"}, {"42"}}, bad: []string{"-1", "1000", "ok"}},
-	"live":               {good: [][2]string{{"yes"}, {"true", "yes"}, {"1", "yes"}}, bad: []string{"on", "2"}},
-	"moderation":         {good: [][2]string{{"-1"}, {"3"}, {"0"}}, bad: []string{"-2", "4", "denied"}},
-	"denied_reason":      {good: [][2]string{{"14"}, {"1"}}, bad: []string{"15", "-1"}},
-	"hidden":             {good: [][2]string{{"yes"}, {"HIDDEN", "yes"}, {"1", "yes"}, {"SHOWN", "no"}, {"no"}, {"False", "no"}}, bad: []string{"ALL", "maybe"}},
-	"privacy":            {good: [][2]string{{"public"}, {"private"}, {"1", "public"}, {"0", "private"}, {"Public", "public"}}, bad: []string{"2", "secret"}},
+	"taken": {
+		good: [][2]string{
+			{"2024-05-01T10:00:00+02:00"},
+			{"2024-05-01T10:00:00.25Z"},
+			{"2024-05-01T10:00:00"},
+			{"2024:05:01 10:00:00", "2024-05-01T10:00:00"},
+			{"2024-05-01", "2024-05-01T00:00:00"},
+			{"20240501", "2024-05-01T00:00:00"},
+			{"1911-01-01T00:00", "1911-01-01T00:00:00"},
+			{"2024-05-01 10:00:00-07:30", "2024-05-01T10:00:00-07:30"},
+		},
+		bad: []string{"2024", "2024-02-30", "10:00", "NA", "0001-01-01", "9999-12-31", "2024-05-01T10:00:00+23:00"},
+	},
+	"place": {
+		good: [][2]string{
+			{"48.8584,2.2945"},
+			{"0,0"},
+			{" -90 , 180 , -12.5", "-90,180,-12.5"},
+			{"1.00000001,2", "1,2"},
+		},
+		bad: []string{"48.8584", "91,0", "0,181", "a,b", "NaN,0", "0,Inf", "1,2,3,4", "1,2,1e9", "1,2,NaN"},
+	},
+	"orientation": {good: [][2]string{{"1"}, {"8"}}, bad: []string{"0", "9", "portrait"}},
+	"metadata": {
+		good: [][2]string{{`{"user":{"name":"Dave","n":[1,2.50]}}`}, {"{}"}},
+		bad: []string{
+			"[]", "null", "{", `{"a":1}{}`, `{"a":"` + "\xff" + `"}`,
+			`{"a":"` + strings.Repeat("x", remote.MaxMetadata) + `"}`, "1",
+		},
+	},
+	"status":        {good: [][2]string{{"0"}, {"5"}, {"42"}}, bad: []string{"-1", "1000", "ok"}},
+	"live":          {good: [][2]string{{"yes"}, {"true", "yes"}, {"1", "yes"}}, bad: []string{"on", "2"}},
+	"moderation":    {good: [][2]string{{"-1"}, {"3"}, {"0"}}, bad: []string{"-2", "4", "denied"}},
+	"denied_reason": {good: [][2]string{{"14"}, {"1"}}, bad: []string{"15", "-1"}},
+	"hidden": {
+		good: [][2]string{{"yes"}, {"HIDDEN", "yes"}, {"1", "yes"}, {"SHOWN", "no"}, {"no"}, {"False", "no"}},
+		bad:  []string{"ALL", "maybe"},
+	},
+	"privacy": {
+		good: [][2]string{{"public"}, {"private"}, {"1", "public"}, {"0", "private"}, {"Public", "public"}},
+		bad:  []string{"2", "secret"},
+	},
 	"context":            {good: [][2]string{{"0"}, {"3"}, {"1"}}, bad: []string{"4", "-1"}},
 	"domain":             {good: [][2]string{{"example.org"}}, bad: []string{strings.Repeat("x", 256)}},
 	"vhost":              {good: [][2]string{{"206"}}, bad: []string{"host"}},
@@ -74,12 +145,18 @@ var samples = map[string]sample{
 	"channel.short_name": {good: [][2]string{{"sample_shortname"}}, bad: []string{"\n"}},
 	"channel.name":       {good: [][2]string{{"News"}}, bad: []string{"\n"}},
 	"channel.left":       {good: [][2]string{{"4"}}, bad: []string{"left"}},
-	"events":             {good: [][2]string{{"7"}, {"9,7,-1"}, {"7, 7", "7"}}, bad: []string{"a", "1;2", numbers(maxNumbers + 1)}},
-	"groups":             {good: [][2]string{{"3,1"}}, bad: []string{"1.5"}},
-	"artwork":            {good: [][2]string{{someID}}, bad: []string{"cover.jpg"}},
-	"flags":              {good: [][2]string{{"preview,editable"}}, bad: []string{"Preview", "a b", strings.Repeat("x", maxWord+1)}},
-	"viewer":             {good: [][2]string{{"12"}}, bad: []string{"-1", "1000"}},
-	"editor":             {good: [][2]string{{"1"}}, bad: []string{"vi"}},
+	"events": {
+		good: [][2]string{{"7"}, {"9,7,-1"}, {"7, 7", "7"}},
+		bad:  []string{"a", "1;2", numbers(maxNumbers + 1)},
+	},
+	"groups":  {good: [][2]string{{"3,1"}}, bad: []string{"1.5"}},
+	"artwork": {good: [][2]string{{someID}}, bad: []string{"cover.jpg"}},
+	"flags": {
+		good: [][2]string{{"preview,editable"}},
+		bad:  []string{"Preview", "a b", strings.Repeat("x", maxWord+1)},
+	},
+	"viewer": {good: [][2]string{{"12"}}, bad: []string{"-1", "1000"}},
+	"editor": {good: [][2]string{{"1"}}, bad: []string{"vi"}},
 
 	"counts.views":         {good: [][2]string{{"17"}}, bad: []string{"-1", "many"}},
 	"counts.views_started": {good: [][2]string{{"18"}}, bad: []string{"-1"}},
@@ -106,7 +183,8 @@ func attribute(m *record.Media, f *record.Facts, name string) string {
 	return string(v)
 }
 
-// What is set under any name of a field reads back under all of them; what may not be is refused with what may.
+// What is set under any name of a field reads back under all of them; what may not be is refused
+// with what may.
 func TestEveryField(t *testing.T) {
 	for _, f := range Fields() {
 		s, ok := samples[f.Name]
@@ -159,7 +237,8 @@ func TestEveryField(t *testing.T) {
 		for _, b := range s.bad {
 			m := new(record.Media)
 			err := Apply(m, now, []Edit{{"title", Set, "x"}, {f.Name, Set, b}})
-			if !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), f.Allowed()) || !strings.Contains(err.Error(), f.Name) {
+			if !errors.Is(err, remote.Invalid) || !strings.Contains(err.Error(), f.Allowed()) ||
+				!strings.Contains(err.Error(), f.Name) {
 				t.Errorf("%s set to %.50q: %v", f.Name, b, err)
 			}
 			if len(err.Error()) > 600 {
@@ -181,7 +260,8 @@ func TestReadOnlyFields(t *testing.T) {
 			t.Errorf("%s: %v", f.Name, err)
 		}
 		for _, remove := range []bool{false, true} {
-			if _, _, known, err := EditsFor(AttributePrefix+f.Name, []byte("1"), remove); !known || !errors.Is(err, remote.Permission) {
+			if _, _, known, err := EditsFor(AttributePrefix+f.Name, []byte("1"), remove); !known ||
+				!errors.Is(err, remote.Permission) {
 				t.Errorf("%s: %v, known %v", f.Name, err, known)
 			}
 		}
@@ -220,10 +300,14 @@ func TestLists(t *testing.T) {
 	}
 	m := new(record.Media)
 	mustApply(t, m, Edit{"tags", Set, numbers(remote.MaxTags)})
-	if err := Apply(m, now, []Edit{{"tags", Add, "more"}}); !errors.Is(err, remote.Invalid) || len(m.Tags.Tag) != remote.MaxTags {
+	if err := Apply(m, now, []Edit{{"tags", Add, "more"}}); !errors.Is(err, remote.Invalid) ||
+		len(m.Tags.Tag) != remote.MaxTags {
 		t.Errorf("one tag too many: %v, %d", err, len(m.Tags.Tag))
 	}
-	mustApply(t, m, Edit{"flags", Add, "virus"}, Edit{"flags", Add, "owned,virus"}, Edit{"flags", Remove, "virus"}, Edit{"groups", Add, "4"}, Edit{"groups", Add, "2,4"}, Edit{"groups", Remove, "4"})
+	mustApply(
+		t, m, Edit{"flags", Add, "virus"}, Edit{"flags", Add, "owned,virus"}, Edit{"flags", Remove, "virus"},
+		Edit{"groups", Add, "4"}, Edit{"groups", Add, "2,4"}, Edit{"groups", Remove, "4"},
+	)
 	if !slices.Equal(m.Flags, []string{"owned"}) || !slices.Equal(m.Groups, []int64{2}) {
 		t.Errorf("%v %v", m.Flags, m.Groups)
 	}
@@ -231,7 +315,10 @@ func TestLists(t *testing.T) {
 
 func TestCounters(t *testing.T) {
 	m := new(record.Media)
-	mustApply(t, m, Edit{"counts.views", Add, "2"}, Edit{"counts.views", Add, "3"}, Edit{"counts.anonymous", Add, "5"}, Edit{"counts.anonymous", Add, "-2"})
+	mustApply(
+		t, m, Edit{"counts.views", Add, "2"}, Edit{"counts.views", Add, "3"}, Edit{"counts.anonymous", Add, "5"},
+		Edit{"counts.anonymous", Add, "-2"},
+	)
 	c := Assemble(Parts{Edits: m}).Counts
 	if c.Views != 5 || c.Anonymous != 2 || c.Votes != 2 || c.VoteSum != 3 {
 		t.Errorf("%+v", c)
@@ -251,7 +338,10 @@ func TestCounters(t *testing.T) {
 
 func TestEditedIsWhatPeopleChange(t *testing.T) {
 	m := new(record.Media)
-	mustApply(t, m, Edit{"status", Set, "3"}, Edit{"owner.name", Set, "a"}, Edit{"title", Clear, ""}, Edit{"vhost", Set, "0"}, Edit{"tags", Remove, "x"})
+	mustApply(
+		t, m, Edit{"status", Set, "3"}, Edit{"owner.name", Set, "a"}, Edit{"title", Clear, ""}, Edit{"vhost", Set, "0"},
+		Edit{"tags", Remove, "x"},
+	)
 	if m.Edited != nil {
 		t.Errorf("edited at %v", m.Edited)
 	}
@@ -260,7 +350,8 @@ func TestEditedIsWhatPeopleChange(t *testing.T) {
 		t.Errorf("edited at %v", m.Edited)
 	}
 	later := &record.Time{Seconds: now.Seconds + 1}
-	if err := Apply(m, later, []Edit{{"tags", Set, ""}, {"status", Set, "1"}}); err != nil || !proto.Equal(m.Edited, now) {
+	if err := Apply(m, later, []Edit{{"tags", Set, ""}, {"status", Set, "1"}}); err != nil ||
+		!proto.Equal(m.Edited, now) {
 		t.Errorf("edited at %v, %v", m.Edited, err)
 	}
 	if err := Apply(m, later, []Edit{{"user.xdg.comment", Set, "x"}}); err != nil || !proto.Equal(m.Edited, later) {
@@ -268,7 +359,8 @@ func TestEditedIsWhatPeopleChange(t *testing.T) {
 	}
 }
 
-// A later version's fields stay, the same edits give the same bytes, and nothing is shared with the arguments.
+// A later version's fields stay, the same edits give the same bytes, and nothing is shared with the
+// arguments.
 func TestApplyKeepsAndRepeats(t *testing.T) {
 	unknown := []byte{0xfa, 0x3f, 3, 'n', 'e', 'w'} // field 1023
 	run := func() []byte {
@@ -276,7 +368,10 @@ func TestApplyKeepsAndRepeats(t *testing.T) {
 		if err := proto.Unmarshal(unknown, m); err != nil {
 			t.Fatal(err)
 		}
-		mustApply(t, m, Edit{"user.dublincore.title", Set, "t"}, Edit{"user.media.tags", Set, "b,a"}, Edit{"owner.city", Set, "x"}, Edit{"place", Set, "1,2,3"}, Edit{"metadata", Set, `{"b":1,"a":2}`})
+		mustApply(
+			t, m, Edit{"user.dublincore.title", Set, "t"}, Edit{"user.media.tags", Set, "b,a"},
+			Edit{"owner.city", Set, "x"}, Edit{"place", Set, "1,2,3"}, Edit{"metadata", Set, `{"b":1,"a":2}`},
+		)
 		b, err := proto.MarshalOptions{Deterministic: true}.Marshal(m)
 		if err != nil {
 			t.Fatal(err)
@@ -320,13 +415,19 @@ func TestRecordIsBounded(t *testing.T) {
 	for i := range long {
 		long[i] = fmt.Sprintf("%0*d", remote.MaxTag, i)
 	}
-	edits := []Edit{{"description", Set, strings.Repeat("x", remote.MaxDescription)}, {"metadata", Set, `{"a":"` + strings.Repeat("x", remote.MaxMetadata-8) + `"}`},
-		{"tags", Set, strings.Join(long, ",")}, {"title", Set, strings.Repeat("x", remote.MaxTitle)}, {"url", Set, strings.Repeat("x", remote.MaxText)},
-		{"creator", Set, strings.Repeat("x", remote.MaxTitle)}}
+	edits := []Edit{
+		{"description", Set, strings.Repeat("x", remote.MaxDescription)},
+		{"metadata", Set, `{"a":"` + strings.Repeat("x", remote.MaxMetadata-8) + `"}`},
+		{"tags", Set, strings.Join(long, ",")},
+		{"title", Set, strings.Repeat("x", remote.MaxTitle)},
+		{"url", Set, strings.Repeat("x", remote.MaxText)},
+		{"creator", Set, strings.Repeat("x", remote.MaxTitle)},
+	}
 	mustApply(t, m, edits...)
 	for _, f := range Fields() {
 		if f.Writer == Owner && f.Type == Text && f.shape == nil {
-			if err := Apply(m, now, []Edit{{f.Name, Set, strings.Repeat("x", f.max)}}); err != nil && !errors.Is(err, remote.TooLarge) {
+			if err := Apply(m, now, []Edit{{f.Name, Set, strings.Repeat("x", f.max)}}); err != nil &&
+				!errors.Is(err, remote.TooLarge) {
 				t.Fatal(err)
 			}
 		}
@@ -337,7 +438,9 @@ func TestRecordIsBounded(t *testing.T) {
 		big[i] = fmt.Sprint(int64(math.MaxInt64) - int64(i))
 	}
 	before := proto.CloneOf(m)
-	if err := Apply(m, now, []Edit{{"events", Set, strings.Join(big, ",")}, {"groups", Set, strings.Join(big, ",")}}); !errors.Is(err, remote.TooLarge) {
+	if err := Apply(
+		m, now, []Edit{{"events", Set, strings.Join(big, ",")}, {"groups", Set, strings.Join(big, ",")}},
+	); !errors.Is(err, remote.TooLarge) {
 		t.Errorf("%d bytes: %v", proto.Size(m), err)
 	}
 	if !proto.Equal(m, before) || proto.Size(m) > record.MaxRecord {
@@ -410,7 +513,8 @@ func TestOverFacts(t *testing.T) {
 			t.Errorf("%v then %v: %q, not %q", c.said, c.edits, got, c.want)
 		}
 	}
-	if got := OverFacts(nil, nil, []Edit{{"tags", Add, "x"}, {"user.xdg.tags", Clear, ""}}); len(got) != 2 || got[1].Do != Clear {
+	if got := OverFacts(nil, nil, []Edit{{"tags", Add, "x"}, {"user.xdg.tags", Clear, ""}}); len(got) != 2 ||
+		got[1].Do != Clear {
 		t.Errorf("without facts: %v", got)
 	}
 }

@@ -9,8 +9,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Bounds of the texts of facts in a record, in bytes. All of them together with the numbers stay below 8 KiB, whatever the bytes of a media say, and of an honest
-// one below 2 KiB. What is cut is whole in the document.
+// Bounds of the texts of facts in a record, in bytes. All of them together with the numbers stay
+// below 8 KiB, whatever the bytes of a media say, and of an honest one below 2 KiB. What is cut is
+// whole in the document.
 const (
 	maxFactTitle       = 512
 	maxFactDescription = 1 << 10
@@ -20,8 +21,9 @@ const (
 	maxFactKeywords    = 1 << 10 // of all keywords, each counted with 3 bytes beside it
 )
 
-// FactsRecord is the record of facts about the bytes of the head with this hash. Texts are cleaned and cut, and numbers that cannot be are left out. Checksums and the
-// place of the document are for the caller to fill in.
+// FactsRecord is the record of facts about the bytes of the head with this hash. Texts are cleaned
+// and cut, and numbers that cannot be are left out. Checksums and the place of the document are for
+// the caller to fill in.
 func FactsRecord(f *remote.MediaFacts, head []byte) *record.Facts {
 	r := &record.Facts{
 		Head:        slices.Clone(head),
@@ -99,7 +101,8 @@ func FactsRecord(f *remote.MediaFacts, head []byte) *record.Facts {
 	return r
 }
 
-// FactsOf reads a record of facts; nil for nil. A record that no FactsRecord made is brought within bounds too.
+// FactsOf reads a record of facts; nil for nil. A record that no FactsRecord made is brought within
+// bounds too.
 func FactsOf(r *record.Facts) *remote.MediaFacts {
 	if r == nil {
 		return nil

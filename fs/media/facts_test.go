@@ -20,14 +20,64 @@ func ptr[T any](v T) *T { return &v }
 // fullFacts has a value in every field.
 func fullFacts() *remote.MediaFacts {
 	return &remote.MediaFacts{
-		Version: 2, Read: time.Date(2024, 5, 1, 10, 0, 0, 5, time.UTC), Error: "a box is cut off", Type: "video/mp4", Class: remote.ClassVideo,
-		Width: 1920, Height: 1080, Orientation: 6, Frames: 3, Taken: time.Date(2021, 7, 8, 9, 10, 11, 0, time.FixedZone("", 7200)), TakenZone: true,
-		Place: &remote.Place{Latitude: 48.8584, Longitude: 2.2945, Altitude: ptr(35.0)}, Direction: ptr(271.25), Make: "Maker", Model: "Model 1", Lens: "50mm", Serial: "77", Software: "1.0",
-		Exposure: 0.004, Aperture: 1.8, ISO: 400, FocalLength: 50, Bias: ptr(-0.5), Flash: ptr(0),
-		Duration: 187.33, BitRate: 5_000_000, VideoCodec: "h264", AudioCodec: "aac", FrameRate: 23.976, SampleRate: 48000, Channels: 2,
-		Title: "A film", Description: "long\nago", Creator: "Ada", Copyright: "© Ada", Keywords: []string{"beach", "Places/Paris"}, Rating: 8, Label: "Red", City: "Paris", Country: "France",
-		Album: "Album", AlbumArtist: "Various", Composer: "Grace", Genre: "Pop", Year: 1999, Track: 3, Tracks: 12, Disc: 1, Discs: 2, Comment: "ripped", Pages: 7,
-		Document: true, PictureType: "image/jpeg", PictureSize: 12345,
+		Version:     2,
+		Read:        time.Date(2024, 5, 1, 10, 0, 0, 5, time.UTC),
+		Error:       "a box is cut off",
+		Type:        "video/mp4",
+		Class:       remote.ClassVideo,
+		Width:       1920,
+		Height:      1080,
+		Orientation: 6,
+		Frames:      3,
+		Taken:       time.Date(2021, 7, 8, 9, 10, 11, 0, time.FixedZone("", 7200)),
+		TakenZone:   true,
+		Place: &remote.Place{
+			Latitude:  48.8584,
+			Longitude: 2.2945,
+			Altitude:  ptr(35.0),
+		},
+		Direction:   ptr(271.25),
+		Make:        "Maker",
+		Model:       "Model 1",
+		Lens:        "50mm",
+		Serial:      "77",
+		Software:    "1.0",
+		Exposure:    0.004,
+		Aperture:    1.8,
+		ISO:         400,
+		FocalLength: 50,
+		Bias:        ptr(-0.5),
+		Flash:       ptr(0),
+		Duration:    187.33,
+		BitRate:     5_000_000,
+		VideoCodec:  "h264",
+		AudioCodec:  "aac",
+		FrameRate:   23.976,
+		SampleRate:  48000,
+		Channels:    2,
+		Title:       "A film",
+		Description: "long\nago",
+		Creator:     "Ada",
+		Copyright:   "© Ada",
+		Keywords:    []string{"beach", "Places/Paris"},
+		Rating:      8,
+		Label:       "Red",
+		City:        "Paris",
+		Country:     "France",
+		Album:       "Album",
+		AlbumArtist: "Various",
+		Composer:    "Grace",
+		Genre:       "Pop",
+		Year:        1999,
+		Track:       3,
+		Tracks:      12,
+		Disc:        1,
+		Discs:       2,
+		Comment:     "ripped",
+		Pages:       7,
+		Document:    true,
+		PictureType: "image/jpeg",
+		PictureSize: 12345,
 	}
 }
 
@@ -116,7 +166,13 @@ func TestHostileFacts(t *testing.T) {
 
 // The hash is what the format says, whatever a protobuf library makes of it.
 func TestHeadHash(t *testing.T) {
-	h := &record.Head{Size: 300, Extents: []*record.Extent{{Length: 200, Content: bytes.Repeat([]byte{7}, 16)}, {Offset: 200, Length: 100, Content: bytes.Repeat([]byte{8}, 16), ContentOffset: 5}}}
+	h := &record.Head{
+		Size: 300,
+		Extents: []*record.Extent{
+			{Length: 200, Content: bytes.Repeat([]byte{7}, 16)},
+			{Offset: 200, Length: 100, Content: bytes.Repeat([]byte{8}, 16), ContentOffset: 5},
+		},
+	}
 	if got := hex.EncodeToString(HeadHash(h)); got != "a982dba2315215ce236cc704f2e82074" {
 		t.Errorf("the hash of %v is %s", h, got)
 	}

@@ -15,14 +15,18 @@ const AttributePrefix = "user.media."
 
 // A Field is one row of the table of what is known of a media.
 type Field struct {
-	Name       string   // path of JSON names in remote.Media, dotted: "title", "owner.name", "facts.width"
-	Type       Type     // how its text reads
-	Unit       string   // of a number; empty for none
-	Attributes []string // extended attributes it can be read and set under; a value that was set by Name is listed under the first
+	Name string // path of JSON names in remote.Media, dotted: "title", "owner.name", "facts.width"
+	Type Type   // how its text reads
+	Unit string // of a number; empty for none
+	// extended attributes it can be read and set under; a value that was set by Name is listed
+	// under the first
+	Attributes []string
 	Source     Source
 	Writer     Writer
-	Carried    bool     // listed among the extended attributes when people said it, so that copying programs take it along
-	Seeds      []string // fields of services that it stands for: service, colon, name
+	// listed among the extended attributes when people said it, so that copying programs take it
+	// along
+	Carried bool
+	Seeds   []string // fields of services that it stands for: service, colon, name
 
 	rec     string // path in record.Media; empty: no edit sets it
 	max     int    // bytes of a text
@@ -61,7 +65,10 @@ const (
 	Records             // a JSON list of objects
 )
 
-var typeNames = [...]string{"text", "lines", "tags", "words", "names", "numbers", "number", "count", "ballot", "decimal", "yes or no", "choice", "time", "date", "place", "json", "id", "records"}
+var typeNames = [...]string{
+	"text", "lines", "tags", "words", "names", "numbers", "number", "count", "ballot", "decimal", "yes or no", "choice",
+	"time", "date", "place", "json", "id", "records",
+}
 
 func (t Type) String() string {
 	if int(t) < len(typeNames) {
@@ -121,9 +128,14 @@ func (f *Field) Allowed() string {
 	case Lines:
 		return fmt.Sprintf("text of at most %d bytes, without control characters but newline and tab", f.max)
 	case Tags:
-		return fmt.Sprintf("at most %d tags, comma separated, of at most %d bytes each, without '/' and control characters, not . or ..", remote.MaxTags, remote.MaxTag)
+		return fmt.Sprintf(
+			"at most %d tags, comma separated, of at most %d bytes each, without '/' and control characters, not . or ..",
+			remote.MaxTags, remote.MaxTag,
+		)
 	case Words:
-		return fmt.Sprintf("at most %d words, comma separated, of at most %d letters a-z, digits and '-' each", maxWords, maxWord)
+		return fmt.Sprintf(
+			"at most %d words, comma separated, of at most %d letters a-z, digits and '-' each", maxWords, maxWord,
+		)
 	case Numbers:
 		return fmt.Sprintf("at most %d whole numbers, comma separated", maxNumbers)
 	case Number:
@@ -166,8 +178,9 @@ func Lookup(name string) (Field, bool) {
 	return *f, true
 }
 
-// OwnerOnly reports whether only the file's owner and root may set a field. Like an edit's field it may be an attribute's name.
-// Hidden and privacy are not among them: who may write a file may also say who is shown it.
+// OwnerOnly reports whether only the file's owner and root may set a field. Like an edit's field it
+// may be an attribute's name. Hidden and privacy are not among them: who may write a file may also
+// say who is shown it.
 func OwnerOnly(field string) bool {
 	f := lookup(field)
 	return f != nil && f.Writer == Owner
@@ -181,11 +194,13 @@ func lookup(name string) *Field {
 	return &table[i]
 }
 
-// rows leads from names of fields and of attributes to the place in the table. The two never meet: attributes begin with "user.",
-// and no field is called user.
+// rows leads from names of fields and of attributes to the place in the table. The two never meet:
+// attributes begin with "user.", and no field is called user.
 var (
-	table = complete(slices.Concat(identityFields, contentFields, descriptionFields, stateFields, attachedFields, factsFields))
-	rows  = index(table)
+	table = complete(
+		slices.Concat(identityFields, contentFields, descriptionFields, stateFields, attachedFields, factsFields),
+	)
+	rows = index(table)
 )
 
 // complete gives each row what follows from its name.
@@ -224,7 +239,8 @@ type leaf struct {
 	zero  bool // encoded also when it is zero
 }
 
-// leaves lists the fields of a struct under their JSON names. Persons, channels, counts and facts are groups; a place is one value.
+// leaves lists the fields of a struct under their JSON names. Persons, channels, counts and facts
+// are groups; a place is one value.
 func leaves(t reflect.Type, prefix string, at []int, to map[string]leaf) {
 	for i := range t.NumField() {
 		sf := t.Field(i)

@@ -24,7 +24,10 @@ func checkMedia(t *testing.T, m *remote.Media) {
 		t.Fatalf("not read again: %v", err)
 	}
 	if len(m.Title) > remote.MaxTitle || len(m.Description) > remote.MaxDescription || len(m.Tags) > remote.MaxTags || len(m.Metadata) > remote.MaxMetadata ||
-		m.Rating < 0 || m.Rating > remote.MaxRating || m.DeniedReason < 0 || m.DeniedReason > remote.MaxDenied || m.Size < 0 || m.Orientation < 0 || m.Orientation > 8 {
+		m.Rating < 0 || m.Rating > remote.MaxRating || m.DeniedReason < 0 || m.DeniedReason > remote.MaxDenied ||
+		m.Size < 0 ||
+		m.Orientation < 0 ||
+		m.Orientation > 8 {
 		t.Errorf("out of bounds: %+v", m)
 	}
 	for _, tag := range m.Tags {
@@ -38,7 +41,8 @@ func checkMedia(t *testing.T, m *remote.Media) {
 			if !known || len(v) > MaxValue || !utf8.Valid(v) || bytes.IndexByte(v, 0) >= 0 {
 				t.Errorf("%s: %d bytes, known %v: %.80q", a, len(v), known, v)
 			}
-			if f.Type == Text && bytes.IndexByte(v, '\n') >= 0 && f.Name != "name" && f.Name != "extension" { // names are the tree's
+			if f.Type == Text && bytes.IndexByte(v, '\n') >= 0 && f.Name != "name" &&
+				f.Name != "extension" { // names are the tree's
 				t.Errorf("%s has more than a line: %.80q", a, v)
 			}
 		}
@@ -52,16 +56,31 @@ func FuzzAssemble(f *testing.F) {
 	facts, _ := proto.Marshal(p.Facts)
 	f.Add(edits, facts, []byte("ada"), []byte{8, 1}, byte('v'), "/a/b.jpg")
 	f.Add([]byte(nil), []byte(nil), []byte{0, 0, 0, 0, 0, 0, 0, 1}, []byte("\x12\x01x"), byte('c'), "")
-	f.Add([]byte("\x5a\x0a\x0a\x08\x08\xfe\xff\xff\xff\xff\xff\xff\x7f"), []byte("\x99\x01\x00\x00\x00\x00\x00\x00\xf0\x7f"), []byte("m\x00o"), []byte{}, byte('b'), "\xff")
-	f.Add([]byte("\x72\x09{\"a\":\"\xff\"}"), []byte(nil), []byte{}, []byte{}, byte(0), "/m") // metadata that is not UTF-8
+	f.Add(
+		[]byte("\x5a\x0a\x0a\x08\x08\xfe\xff\xff\xff\xff\xff\xff\x7f"),
+		[]byte("\x99\x01\x00\x00\x00\x00\x00\x00\xf0\x7f"), []byte("m\x00o"), []byte{}, byte('b'), "\xff",
+	)
+	// metadata that is not UTF-8
+	f.Add([]byte("\x72\x09{\"a\":\"\xff\"}"), []byte(nil), []byte{}, []byte{}, byte(0), "/m")
 	f.Fuzz(func(t *testing.T, edits, facts, which, value []byte, kind byte, name string) {
 		e, fr := new(record.Media), new(record.Facts)
 		if proto.Unmarshal(edits, e) != nil || proto.Unmarshal(facts, fr) != nil {
 			return
 		}
-		p := Parts{ID: which, Node: uint64(len(value)), Edits: e, Facts: fr, Names: []string{name}, OwnerName: name, Versions: -len(name),
-			Rec:      &record.Node{Btime: e.GetEdited(), Mtime: fr.GetRead(), Head: &record.Head{Size: e.GetViews()}},
-			Attached: yielding([][3][]byte{{{kind}, which, value}, {{kind}, which, value}}), Trash: &record.TrashEntry{Name: which, Deleted: e.GetStarted()}}
+		p := Parts{
+			ID:        which,
+			Node:      uint64(len(value)),
+			Edits:     e,
+			Facts:     fr,
+			Names:     []string{name},
+			OwnerName: name,
+			Versions:  -len(name),
+			Rec:       &record.Node{Btime: e.GetEdited(), Mtime: fr.GetRead(), Head: &record.Head{Size: e.GetViews()}},
+			Attached: yielding(
+				[][3][]byte{{{kind}, which, value}, {{kind}, which, value}},
+			),
+			Trash: &record.TrashEntry{Name: which, Deleted: e.GetStarted()},
+		}
 		m := Assemble(p)
 		checkMedia(t, m)
 		p.Names = nil
@@ -93,7 +112,10 @@ func FuzzEditsFor(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name string, value []byte, remove bool) {
 		edits, attached, known, err := EditsFor(name, value, remove)
 		if err != nil {
-			if !known || remote.KindOf(err) != remote.Invalid && remote.KindOf(err) != remote.Permission || len(err.Error()) > 4096 || edits != nil || attached != nil {
+			if !known || remote.KindOf(err) != remote.Invalid && remote.KindOf(err) != remote.Permission ||
+				len(err.Error()) > 4096 ||
+				edits != nil ||
+				attached != nil {
 				t.Errorf("%q: known %v, %v", name, known, err)
 			}
 			return
@@ -168,7 +190,8 @@ func FuzzApply(f *testing.F) {
 		if err := Apply(before, now, edits); err != nil || !proto.Equal(m, before) {
 			t.Errorf("twice the same is not the same: %v", err)
 		}
-		if err := Apply(m, now, OverFacts(m, FactsRecord(fullFacts(), nil), edits)); err != nil && remote.KindOf(err) == remote.Other {
+		if err := Apply(m, now, OverFacts(m, FactsRecord(fullFacts(), nil), edits)); err != nil &&
+			remote.KindOf(err) == remote.Other {
 			t.Error(err)
 		}
 		checkMedia(t, Assemble(Parts{Edits: m}))

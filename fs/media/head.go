@@ -8,9 +8,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// HeadHash tells which bytes facts are about: the first 16 bytes of SHA-256 over size and extents of a head, as a Head message
-// of these alone. It is written field by field here, because a protobuf library does not promise one encoding. A nil head
-// is an empty media.
+// HeadHash tells which bytes facts are about: the first 16 bytes of SHA-256 over size and extents
+// of a head, as a Head message of these alone. It is written field by field here, because a
+// protobuf library does not promise one encoding. A nil head is an empty media.
 func HeadHash(h *record.Head) []byte {
 	var b, x []byte
 	b = appendNumber(b, 1, h.GetSize())

@@ -1,6 +1,7 @@
 package media
 
-// factsFields are what the bytes say. Nobody sets them: the fields for people's own word of the same lie over them.
+// factsFields are what the bytes say. Nobody sets them: the fields for people's own word of the
+// same lie over them.
 var factsFields = []Field{
 	{Name: "facts.version", Type: Number, Source: FromFacts},
 	{Name: "facts.read", Type: Time, Source: FromFacts},
@@ -8,8 +9,20 @@ var factsFields = []Field{
 	{Name: "facts.type", Type: Text, Source: FromFacts},
 	{Name: "facts.class", Type: Text, Source: FromFacts},
 
-	{Name: "facts.width", Type: Number, Unit: "pixels", Source: FromFacts, Seeds: []string{"filemobile:width", "mediamanager:width"}},
-	{Name: "facts.height", Type: Number, Unit: "pixels", Source: FromFacts, Seeds: []string{"filemobile:height", "mediamanager:height"}},
+	{
+		Name:   "facts.width",
+		Type:   Number,
+		Unit:   "pixels",
+		Source: FromFacts,
+		Seeds:  []string{"filemobile:width", "mediamanager:width"},
+	},
+	{
+		Name:   "facts.height",
+		Type:   Number,
+		Unit:   "pixels",
+		Source: FromFacts,
+		Seeds:  []string{"filemobile:height", "mediamanager:height"},
+	},
 	{Name: "facts.orientation", Type: Number, Unit: "as EXIF", Source: FromFacts},
 	{Name: "facts.frames", Type: Number, Source: FromFacts},
 	{Name: "facts.taken", Type: Date, Source: FromFacts},
@@ -28,7 +41,13 @@ var factsFields = []Field{
 	{Name: "facts.bias", Type: Decimal, Unit: "EV", Source: FromFacts},
 	{Name: "facts.flash", Type: Number, Unit: "as EXIF", Source: FromFacts},
 
-	{Name: "facts.duration", Type: Decimal, Unit: "seconds", Source: FromFacts, Seeds: []string{"filemobile:length", "mediacm:length"}},
+	{
+		Name:   "facts.duration",
+		Type:   Decimal,
+		Unit:   "seconds",
+		Source: FromFacts,
+		Seeds:  []string{"filemobile:length", "mediacm:length"},
+	},
 	{Name: "facts.bit_rate", Type: Number, Unit: "bits a second", Source: FromFacts},
 	{Name: "facts.video_codec", Type: Text, Source: FromFacts},
 	{Name: "facts.audio_codec", Type: Text, Source: FromFacts},

@@ -13,10 +13,12 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// With UPDATE=1 in the environment tests write what they compare with: the golden files, and the table in ARCHITECTURE.md.
+// With UPDATE=1 in the environment tests write what they compare with: the golden files, and the
+// table in ARCHITECTURE.md.
 var update = os.Getenv("UPDATE") == "1"
 
-// The table and remote.Media are the same: a field that is added to one and not to the other is missed by every surface.
+// The table and remote.Media are the same: a field that is added to one and not to the other is
+// missed by every surface.
 func TestTableIsComplete(t *testing.T) {
 	all := make(map[string]leaf)
 	leaves(reflect.TypeFor[remote.Media](), "", nil, all)
@@ -82,7 +84,8 @@ func TestRowsAreEditable(t *testing.T) {
 
 func TestNoIdentityIsCarried(t *testing.T) {
 	for _, f := range Fields() {
-		if f.Carried && (f.Writer == Owner || f.Type == ID || f.Type == Records || f.Source == FromCounts || f.Source == FromService || f.Source == FromTree) {
+		if f.Carried &&
+			(f.Writer == Owner || f.Type == ID || f.Type == Records || f.Source == FromCounts || f.Source == FromService || f.Source == FromTree) {
 			t.Errorf("%s would be copied along with a file", f.Name)
 		}
 	}
@@ -97,7 +100,8 @@ func TestOwnerOnly(t *testing.T) {
 	}
 }
 
-// seedFields are the fields of a media in the documents of the services, apart from those that say nothing of a media: keys, tokens, sessions, answers' own states.
+// seedFields are the fields of a media in the documents of the services, apart from those that say
+// nothing of a media: keys, tokens, sessions, answers' own states.
 var seedFields = map[string]string{
 	"filemobile": "id status contenttype filetype context filename injector hits message date title tags extension author metadata uid filesize ofilesize upload location " +
 		"originallocation moderationstatus width height length conversiontime converttime lastupdatetime rating votecount externalid parentid user_name user_email user_country " +
@@ -153,7 +157,9 @@ func TestArchitecture(t *testing.T) {
 	if !update {
 		t.Fatalf("the media model in %s is not what Fields says; run UPDATE=1 go test ./fs/media", architecture)
 	}
-	if err := os.WriteFile(architecture, slices.Concat(before, []byte(tableBegins), []byte(want), []byte(tableEnds), after), 0o644); err != nil {
+	if err := os.WriteFile(
+		architecture, slices.Concat(before, []byte(tableBegins), []byte(want), []byte(tableEnds), after), 0o644,
+	); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -176,7 +182,10 @@ func printTable() string {
 		if len(f.Attributes) == 1 {
 			attributes = "its own"
 		}
-		fmt.Fprintf(&b, "| %s | `%s` | %s | %s | %s | %s |\n", strings.Join(f.Seeds, ", "), f.Name, kind, attributes, f.Source, f.Writer)
+		fmt.Fprintf(
+			&b, "| %s | `%s` | %s | %s | %s | %s |\n", strings.Join(f.Seeds, ", "), f.Name, kind, attributes, f.Source,
+			f.Writer,
+		)
 	}
 	fmt.Fprintf(&b, "\nFields that no service has, set by nobody: %s.\n\n", strings.Join(others, ", "))
 	return b.String()

@@ -16,7 +16,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// MaxValue is the longest text of a field, in bytes: the largest extended attribute. Longer lists lose their first entries.
+// MaxValue is the longest text of a field, in bytes: the largest extended attribute. Longer lists
+// lose their first entries.
 const MaxValue = record.MaxXattrValue
 
 // text writes the field of m as text; ok is false when it is not set.
@@ -128,13 +129,15 @@ func listJSON(v reflect.Value) string {
 	return "[" + string(bytes.Join(entries, []byte(","))) + "]"
 }
 
-// line makes one line of at most limit bytes of any bytes: UTF-8, with control characters turned into spaces. What an edit let in stays as it is.
+// line makes one line of at most limit bytes of any bytes: UTF-8, with control characters turned
+// into spaces. What an edit let in stays as it is.
 func line(s string, limit int) string { return cut(printable(s, limit, false), limit) }
 
 // paragraph does the same and leaves newlines and tabs.
 func paragraph(s string, limit int) string { return cut(printable(s, limit, true), limit) }
 
-// strippedLine is a line without the spaces that programs leave around what they write into a media.
+// strippedLine is a line without the spaces that programs leave around what they write into a
+// media.
 func strippedLine(s string, limit int) string {
 	return cut(strings.TrimSpace(printable(s, limit, false)), limit)
 }
@@ -192,7 +195,8 @@ func tagsOf(keywords []string) []string {
 	return tags
 }
 
-// Times that can be written as RFC 3339 in any zone: a day away from the first of year 1 and the last of year 9999.
+// Times that can be written as RFC 3339 in any zone: a day away from the first of year 1 and the
+// last of year 9999.
 const (
 	firstSecond = -62135596800 + 86400
 	lastSecond  = 253402300799 - 86400
@@ -250,7 +254,8 @@ const (
 
 // placeOf reads a record's place; nil for none and for one that is not on earth.
 func placeOf(p *record.Place) *remote.Place {
-	if p == nil || p.Latitude < -90*degree || p.Latitude > 90*degree || p.Longitude < -180*degree || p.Longitude > 180*degree {
+	if p == nil || p.Latitude < -90*degree || p.Latitude > 90*degree || p.Longitude < -180*degree ||
+		p.Longitude > 180*degree {
 		return nil
 	}
 	place := &remote.Place{Latitude: float64(p.Latitude) / degree, Longitude: float64(p.Longitude) / degree}
@@ -266,7 +271,10 @@ func placeRecord(p *remote.Place) *record.Place {
 	if p == nil || !(math.Abs(p.Latitude) <= 90) || !(math.Abs(p.Longitude) <= 180) { // not a number is refused as well
 		return nil
 	}
-	rec := &record.Place{Latitude: int32(math.Round(p.Latitude * degree)), Longitude: int32(math.Round(p.Longitude * degree))}
+	rec := &record.Place{
+		Latitude:  int32(math.Round(p.Latitude * degree)),
+		Longitude: int32(math.Round(p.Longitude * degree)),
+	}
 	if p.Altitude != nil && math.Abs(*p.Altitude) <= maxAltitude {
 		cm := int32(math.Round(*p.Altitude * 100))
 		rec.Altitude = &cm

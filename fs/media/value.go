@@ -40,7 +40,8 @@ func (f *Field) descriptors() []protoreflect.FieldDescriptor {
 
 var descriptorsOf sync.Map // rec → []protoreflect.FieldDescriptor
 
-// parse reads a value that is set, for a field of a record; an invalid value of protoreflect stands for nothing to say.
+// parse reads a value that is set, for a field of a record; an invalid value of protoreflect stands
+// for nothing to say.
 func (f *Field) parse(s string, fd protoreflect.FieldDescriptor) (none protoreflect.Value, err error) {
 	if err := f.checkText(s); err != nil {
 		return none, err
@@ -121,7 +122,8 @@ func (f *Field) checkText(s string) error {
 		return fmt.Errorf("it has %d bytes", len(s))
 	}
 	for _, r := range s {
-		if unicode.IsControl(r) && (f.Type != Lines && f.Type != JSON || r != '\n' && r != '\t') && (f.Type != JSON || r != '\r') {
+		if unicode.IsControl(r) && (f.Type != Lines && f.Type != JSON || r != '\n' && r != '\t') &&
+			(f.Type != JSON || r != '\r') {
 			return fmt.Errorf("it has the control character %U in it", r)
 		}
 	}
@@ -180,7 +182,8 @@ func parseYesNo(s string) (bool, error) {
 	return false, errors.New("it is neither yes nor no")
 }
 
-// layouts are the ways in which times are read: first those that name their zone. Fractions of a second are taken in each.
+// layouts are the ways in which times are read: first those that name their zone. Fractions of a
+// second are taken in each.
 var layouts = []struct {
 	layout string
 	zone   bool
@@ -286,8 +289,9 @@ func parseWord(s string) (string, error) {
 	return s, nil
 }
 
-// editList edits a list without duplicates by a value of items that commas separate: set replaces it, add appends what is not there, remove takes out.
-// Spaces around items do not count, empty items neither.
+// editList edits a list without duplicates by a value of items that commas separate: set replaces
+// it, add appends what is not there, remove takes out. Spaces around items do not count, empty
+// items neither.
 func editList[T comparable](old []T, do Do, value string, parse func(string) (T, error), limit int) ([]T, error) {
 	seen := make(map[T]bool)
 	var list []T
@@ -343,7 +347,8 @@ func language(s string) bool {
 }
 
 func twoLetters(s string) bool {
-	return len(s) == 2 && !strings.ContainsFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
+	return len(s) == 2 &&
+		!strings.ContainsFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') })
 }
 
 // clip shortens a text for an error.

@@ -1,5 +1,7 @@
-// Package query is the language in which people ask for media: it reads a query, tells whether a media is meant, and finds all that are by asking
-// an index first. A query may be the name of a folder in the library's view of searches, so that all of the language can be said in 255 bytes without a slash.
+// Package query is the language in which people ask for media: it reads a query, tells whether a
+// media is meant, and finds all that are by asking an index first. A query may be the name of a
+// folder in the library's view of searches, so that all of the language can be said in 255 bytes
+// without a slash.
 //
 //	sunset beach                 both words, anywhere in its texts, or words that begin with them
 //	"golden gate"                these whole words, one after the other
@@ -10,25 +12,34 @@
 //
 // # Texts
 //
-// A plain word is looked for in names, title, description, tags, creator, album, album artist, composer, genre, make, model, lens, city, country, label, the comment in
-// the bytes and the original name; not in what people said about it (comment:) and not in the names of folders (in:). Case, accents and the like do not matter, and of a
-// long text only its beginning does (package terms). A word of several, such as IMG_1234, is a phrase whose last word may go on. What has neither letters nor digits is looked for sign by sign.
+// A plain word is looked for in names, title, description, tags, creator, album, album artist,
+// composer, genre, make, model, lens, city, country, label, the comment in the bytes and the
+// original name; not in what people said about it (comment:) and not in the names of folders (in:).
+// Case, accents and the like do not matter, and of a long text only its beginning does (package
+// terms). A word of several, such as IMG_1234, is a phrase whose last word may go on. What has
+// neither letters nor digits is looked for sign by sign.
 //
 // # Values
 //
-// A value with spaces or parentheses goes in quotation marks; in these, a backslash before a quotation mark or backslash means just that. Running texts (title:) are asked for a word
-// that may go on, or in quotation marks for a phrase; names (tag:, type:, user:) for the whole name, or with a star at the end for its beginning. Both may be asked for "", which is none. Numbers, sizes,
-// times and lengths take a value, >, >=, <, <=, or a range with two dots that includes both ends. A year, month or day is all of its seconds; a size is that many bytes. In type: and in: the sign > stands
-// for a slash, which no name can have: type:image>jpeg, in:Photos>2024.
+// A value with spaces or parentheses goes in quotation marks; in these, a backslash before a
+// quotation mark or backslash means just that. Running texts (title:) are asked for a word that may
+// go on, or in quotation marks for a phrase; names (tag:, type:, user:) for the whole name, or with
+// a star at the end for its beginning. Both may be asked for "", which is none. Numbers, sizes,
+// times and lengths take a value, >, >=, <, <=, or a range with two dots that includes both ends. A
+// year, month or day is all of its seconds; a size is that many bytes. In type: and in: the sign >
+// stands for a slash, which no name can have: type:image>jpeg, in:Photos>2024.
 //
 // # What is left out
 //
-// Hidden and incomplete media are found only by a query that speaks of hidden or status: hidden:yes, hidden:no or status:0..5 anywhere in it. Media in the trash are never found.
+// Hidden and incomplete media are found only by a query that speaks of hidden or status:
+// hidden:yes, hidden:no or status:0..5 anywhere in it. Media in the trash are never found.
 //
 // # What it costs
 //
-// Words, tags, types, classes, dates taken and added, years, sizes, durations, ratings, places (near:), comments, favourites, language, moderation and hidden are in the index; what of
-// these is rarest decides how long a search takes. Anything else is looked up in each media that is left, or, when nothing is left out by the index, in all.
+// Words, tags, types, classes, dates taken and added, years, sizes, durations, ratings, places
+// (near:), comments, favourites, language, moderation and hidden are in the index; what of these is
+// rarest decides how long a search takes. Anything else is looked up in each media that is left,
+// or, when nothing is left out by the index, in all.
 //
 // The package knows no database and reads nothing itself.
 package query

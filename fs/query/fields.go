@@ -67,7 +67,9 @@ func init() {
 	table = []*field{
 		texts("name", "its name, any of them", terms.Word, (*subject).names),
 		texts("title", "its title", terms.Word, one(func(s *subject) string { return s.Title })),
-		texts("description", "its description", terms.Word, one(func(s *subject) string { return s.Description })).with(long),
+		texts(
+			"description", "its description", terms.Word, one(func(s *subject) string { return s.Description }),
+		).with(long),
 		texts("comment", "what people said about it", terms.Comment, func(s *subject) (all []string) {
 			for _, c := range s.Comments {
 				all = append(all, c.Text)
@@ -75,34 +77,66 @@ func init() {
 			return all
 		}).with(long),
 		names("tag", "a tag", byWords, func(s *subject) []string { return s.Tags }),
-		{name: "type", help: "media type: of both its parts, or one", form: ofName, read: func(s string, quoted bool) (value, error) {
-			v := makeName(strings.ReplaceAll(s, ">", "/"), quoted)
-			v.asks = byTypes(anyType)
-			v.of = func(s *subject) []string { return partsOf(s.Type) }
-			return v, nil
-		}},
-		names("class", "rough sort: image, video, audio, document, archive…", byTerms(terms.Class, anyClass...), one(func(s *subject) string { return string(s.Class) })),
+		{
+			name: "type",
+			help: "media type: of both its parts, or one",
+			form: ofName,
+			read: func(s string, quoted bool) (value, error) {
+				v := makeName(strings.ReplaceAll(s, ">", "/"), quoted)
+				v.asks = byTypes(anyType)
+				v.of = func(s *subject) []string { return partsOf(s.Type) }
+				return v, nil
+			},
+		},
+		names(
+			"class", "rough sort: image, video, audio, document, archive…", byTerms(terms.Class, anyClass...),
+			one(func(s *subject) string { return string(s.Class) }),
+		),
 		names("ext", "extension of its name", byWords, one(func(s *subject) string { return s.Extension })),
-		texts("creator", "who made it", terms.Word, one(func(s *subject) string { return s.Creator })).or("artist", "author"),
+		texts(
+			"creator", "who made it", terms.Word, one(func(s *subject) string { return s.Creator }),
+		).or("artist", "author"),
 		texts("album", "album of a sound", terms.Word, one(func(s *subject) string { return f(s).Album })),
 		texts("composer", "composer of a sound", terms.Word, one(func(s *subject) string { return f(s).Composer })),
 		texts("genre", "genre of a sound", terms.Word, one(func(s *subject) string { return f(s).Genre })),
-		texts("camera", "make and model of the camera", terms.Word, func(s *subject) []string { return []string{f(s).Make, f(s).Model} }),
+		texts(
+			"camera", "make and model of the camera", terms.Word,
+			func(s *subject) []string { return []string{f(s).Make, f(s).Model} },
+		),
 		texts("lens", "lens of the camera", terms.Word, one(func(s *subject) string { return f(s).Lens })),
-		texts("place", "city or country that the makers wrote into it", terms.Word, func(s *subject) []string { return []string{f(s).City, f(s).Country} }),
+		texts(
+			"place", "city or country that the makers wrote into it", terms.Word,
+			func(s *subject) []string { return []string{f(s).City, f(s).Country} },
+		),
 		texts("copyright", "who has the rights", 0, one(func(s *subject) string { return f(s).Copyright })),
 		texts("software", "the program that wrote it", 0, one(func(s *subject) string { return f(s).Software })),
 		{name: "near", help: "not farther from a place than so far", form: ofPlace, read: readNear},
 		{name: "in", aliases: []string{"path"}, help: "in a folder or below it", form: ofFolder, read: readFolder},
 
-		times("taken", "when it was made, by the clock where that was", func(s *subject) (float64, bool) { return float64(terms.Wall(s.Taken)), !s.Taken.IsZero() }, func(in span) plan {
-			return leaf{{Kind: terms.Taken, From: terms.Time(in.first()), To: terms.Time(in.last())}}
-		}),
-		times("added", "when it came into the library, UTC", func(s *subject) (float64, bool) { return float64(s.Uploaded.Unix()), !s.Uploaded.IsZero() }, func(in span) plan {
-			return leaf{{Kind: terms.Added, From: terms.Time(in.first()), To: terms.Time(in.last())}}
-		}).or("uploaded"),
-		times("modified", "when its bytes were last changed, UTC", func(s *subject) (float64, bool) { return float64(s.Modified.Unix()), !s.Modified.IsZero() }, nil),
-		times("edited", "when somebody last changed what is said of it, UTC", func(s *subject) (float64, bool) { return float64(s.Edited.Unix()), !s.Edited.IsZero() }, nil),
+		times(
+			"taken",
+			"when it was made, by the clock where that was",
+			func(s *subject) (float64, bool) { return float64(terms.Wall(s.Taken)), !s.Taken.IsZero() },
+			func(in span) plan {
+				return leaf{{Kind: terms.Taken, From: terms.Time(in.first()), To: terms.Time(in.last())}}
+			},
+		),
+		times(
+			"added",
+			"when it came into the library, UTC",
+			func(s *subject) (float64, bool) { return float64(s.Uploaded.Unix()), !s.Uploaded.IsZero() },
+			func(in span) plan {
+				return leaf{{Kind: terms.Added, From: terms.Time(in.first()), To: terms.Time(in.last())}}
+			},
+		).or("uploaded"),
+		times(
+			"modified", "when its bytes were last changed, UTC",
+			func(s *subject) (float64, bool) { return float64(s.Modified.Unix()), !s.Modified.IsZero() }, nil,
+		),
+		times(
+			"edited", "when somebody last changed what is said of it, UTC",
+			func(s *subject) (float64, bool) { return float64(s.Edited.Unix()), !s.Edited.IsZero() }, nil,
+		),
 		numbers("year", "year when it was made", func(s *subject) int64 { return int64(s.Year) }, func(in span) plan {
 			year := func(y int64) int64 {
 				return time.Date(int(min(max(y, -10000), 10000)), 1, 1, 0, 0, 0, 0, time.UTC).Unix()
@@ -112,17 +146,42 @@ func init() {
 				{Kind: terms.Year, From: terms.Small(in.first()), To: terms.Small(in.last())},
 			}
 		}).above(0),
-		numbers("month", "month when it was made, 1 to 12", func(s *subject) int64 { return int64(s.Month) }, nil).above(0),
-		ranges("size", "bytes", ofBytes, readBytes, func(s *subject) (float64, bool) { return float64(s.Size), true }, func(in span) plan {
-			if in.low <= 0 {
-				return everything{}
-			}
-			return leaf{{Kind: terms.Size, From: terms.Magnitude(uint64(in.first())), To: terms.Magnitude(uint64(in.last()))}}
-		}),
-		ranges("duration", "of a film or sound", ofLength, readLength, func(s *subject) (float64, bool) { return f(s).Duration, f(s).Duration > 0 }, func(in span) plan {
-			return leaf{{Kind: terms.Duration, From: terms.Seconds(in.low), To: terms.Seconds(in.high)}}
-		}),
-		numbers("rating", "half stars: 0 (none) to 10", func(s *subject) int64 { return int64(s.Rating) }, smalls(terms.Rating)),
+		numbers(
+			"month", "month when it was made, 1 to 12", func(s *subject) int64 { return int64(s.Month) }, nil,
+		).above(0),
+		ranges(
+			"size",
+			"bytes",
+			ofBytes,
+			readBytes,
+			func(s *subject) (float64, bool) { return float64(s.Size), true },
+			func(in span) plan {
+				if in.low <= 0 {
+					return everything{}
+				}
+				return leaf{
+					{
+						Kind: terms.Size,
+						From: terms.Magnitude(uint64(in.first())),
+						To:   terms.Magnitude(uint64(in.last())),
+					},
+				}
+			},
+		),
+		ranges(
+			"duration",
+			"of a film or sound",
+			ofLength,
+			readLength,
+			func(s *subject) (float64, bool) { return f(s).Duration, f(s).Duration > 0 },
+			func(in span) plan {
+				return leaf{{Kind: terms.Duration, From: terms.Seconds(in.low), To: terms.Seconds(in.high)}}
+			},
+		),
+		numbers(
+			"rating", "half stars: 0 (none) to 10", func(s *subject) int64 { return int64(s.Rating) },
+			smalls(terms.Rating),
+		),
 		numbers("width", "pixels", func(s *subject) int64 { return int64(f(s).Width) }, nil).above(0),
 		numbers("height", "pixels", func(s *subject) int64 { return int64(f(s).Height) }, nil).above(0),
 		{name: "orientation", help: "how it is held, as it is shown", form: ofShape, read: readShape},
@@ -132,10 +191,18 @@ func init() {
 		decimals("fps", "pictures a second", func(s *subject) float64 { return f(s).FrameRate }),
 		numbers("bitrate", "bits a second", func(s *subject) int64 { return f(s).BitRate }, nil).above(0),
 		numbers("pages", "of a document", func(s *subject) int64 { return int64(f(s).Pages) }, nil).above(0),
-		numbers("track", "number of a sound on its disc", func(s *subject) int64 { return int64(f(s).Track) }, nil).above(0),
-		names("codec", "codec of picture or sound", nil, func(s *subject) []string { return []string{f(s).VideoCodec, f(s).AudioCodec} }),
+		numbers(
+			"track", "number of a sound on its disc", func(s *subject) int64 { return int64(f(s).Track) }, nil,
+		).above(0),
+		names(
+			"codec", "codec of picture or sound", nil,
+			func(s *subject) []string { return []string{f(s).VideoCodec, f(s).AudioCodec} },
+		),
 
-		names("user", "owner: name or number", nil, func(s *subject) []string { return []string{s.Owner.Name, s.Owner.Nickname, s.Owner.ID} }).or("owner"),
+		names(
+			"user", "owner: name or number", nil,
+			func(s *subject) []string { return []string{s.Owner.Name, s.Owner.Nickname, s.Owner.ID} },
+		).or("owner"),
 		{name: "favorite", help: "a user whose favourite it is", form: ofName, read: readFavorite},
 		names("language", "its language", byTerms(terms.Language), one(func(s *subject) string { return s.Language })),
 		names("privacy", "public or private", nil, one(func(s *subject) string {
@@ -149,11 +216,22 @@ func init() {
 		names("id", "media id", nil, one(func(s *subject) string { return s.ID })),
 		names("sha256", "SHA-256 of its bytes, hex", nil, one(func(s *subject) string { return s.SHA256 })),
 		names("md5", "MD5 of its bytes, hex", nil, one(func(s *subject) string { return s.MD5 })),
-		numbers("status", "of the upload; 5 is incomplete", func(s *subject) int64 { return int64(s.Status) }, smalls(terms.Status)),
-		numbers("moderation", "0 when nobody looked at it, 1 to 3 or -1", func(s *subject) int64 { return int64(s.Moderation) }, smalls(terms.Moderation)),
-		yesNo("hidden", "only its owner sees it", func(s *subject) bool { return s.Hidden }, leaf{{Kind: terms.Hidden}}),
+		numbers(
+			"status", "of the upload; 5 is incomplete", func(s *subject) int64 { return int64(s.Status) },
+			smalls(terms.Status),
+		),
+		numbers(
+			"moderation", "0 when nobody looked at it, 1 to 3 or -1",
+			func(s *subject) int64 { return int64(s.Moderation) }, smalls(terms.Moderation),
+		),
+		yesNo(
+			"hidden", "only its owner sees it", func(s *subject) bool { return s.Hidden }, leaf{{Kind: terms.Hidden}},
+		),
 		yesNo("live", "shown to the public", func(s *subject) bool { return s.Live }, everything{}),
-		yesNo("external", "its bytes are an object that was there before", func(s *subject) bool { return s.External }, everything{}),
+		yesNo(
+			"external", "its bytes are an object that was there before", func(s *subject) bool { return s.External },
+			everything{},
+		),
 		yesNo("ready", "whole and usable", func(s *subject) bool { return s.Ready }, everything{}),
 		numbers("views", "how often it was looked at", func(s *subject) int64 { return s.Counts.Views }, nil),
 		numbers("downloads", "how often it was fetched", func(s *subject) int64 { return s.Counts.Downloads }, nil),
@@ -203,7 +281,8 @@ func (f *field) with(change func(value) value) *field {
 	return f
 }
 
-// above says that a number that is not greater than n is not known: nothing but "less than" would find it, and should not.
+// above says that a number that is not greater than n is not known: nothing but "less than" would
+// find it, and should not.
 func (f *field) above(n float64) *field {
 	return f.with(func(v value) value {
 		r := v.(rangeValue)
@@ -230,7 +309,10 @@ func names(name, help string, asks func(nameValue) plan, of func(*subject) []str
 	}}
 }
 
-func ranges(name, help string, form form, point func(string) (span, error), of func(*subject) (float64, bool), asks func(span) plan) *field {
+func ranges(
+	name, help string, form form, point func(string) (span, error), of func(*subject) (float64, bool),
+	asks func(span) plan,
+) *field {
 	return &field{name: name, help: help, form: form, read: func(s string, _ bool) (value, error) {
 		in, err := readSpan(s, point)
 		return rangeValue{in: in, of: of, asks: asks}, err
@@ -238,7 +320,9 @@ func ranges(name, help string, form form, point func(string) (span, error), of f
 }
 
 func numbers(name, help string, of func(*subject) int64, asks func(span) plan) *field {
-	return ranges(name, help, ofNumber, readWhole, func(s *subject) (float64, bool) { return float64(of(s)), true }, asks)
+	return ranges(
+		name, help, ofNumber, readWhole, func(s *subject) (float64, bool) { return float64(of(s)), true }, asks,
+	)
 }
 
 func decimals(name, help string, of func(*subject) float64) *field {
@@ -249,7 +333,8 @@ func times(name, help string, of func(*subject) (float64, bool), asks func(span)
 	return ranges(name, help, ofTime, readTime, of, asks)
 }
 
-// smalls asks for numbers of a kind that has a term for all but 0, which is also what a media has of which nothing is said.
+// smalls asks for numbers of a kind that has a term for all but 0, which is also what a media has
+// of which nothing is said.
 func smalls(kind terms.Kind) func(span) plan {
 	return func(in span) plan {
 		if in.has(0) {
@@ -357,7 +442,8 @@ func readNear(s string, _ bool) (value, error) {
 			return nil, fmt.Errorf("%q is not three numbers", s)
 		}
 		var err error
-		if n[i], err = strconv.ParseFloat(strings.TrimSpace(parts[i]), 64); err != nil || math.IsNaN(n[i]) || math.IsInf(n[i], 0) {
+		if n[i], err = strconv.ParseFloat(strings.TrimSpace(parts[i]), 64); err != nil || math.IsNaN(n[i]) ||
+			math.IsInf(n[i], 0) {
 			return nil, fmt.Errorf("%q is not a number", parts[i])
 		}
 	}
@@ -377,7 +463,11 @@ func readNear(s string, _ bool) (value, error) {
 // distance is the way over a ball between two places, in kilometres.
 func distance(lat1, lon1, lat2, lon2 float64) float64 {
 	const radius, rad = 6371.0088, math.Pi / 180
-	a := math.Pow(math.Sin((lat2-lat1)*rad/2), 2) + math.Cos(lat1*rad)*math.Cos(lat2*rad)*math.Pow(math.Sin((lon2-lon1)*rad/2), 2)
+	a := math.Pow(math.Sin((lat2-lat1)*rad/2), 2) + math.Cos(
+		lat1*rad,
+	)*math.Cos(
+		lat2*rad,
+	)*math.Pow(math.Sin((lon2-lon1)*rad/2), 2)
 	return 2 * radius * math.Asin(math.Min(1, math.Sqrt(a)))
 }
 

@@ -8,12 +8,14 @@ import (
 	"mediafs/remote/terms"
 )
 
-// An Index tells under which terms media are found (package terms). It may tell of media that do not have a term, and must not leave out one that has it. What it gives is in
-// use until the search ends. The transactions of cache/catalog are one.
+// An Index tells under which terms media are found (package terms). It may tell of media that do
+// not have a term, and must not leave out one that has it. What it gives is in use until the search
+// ends. The transactions of cache/catalog are one.
 type Index interface {
 	// Terms yields the terms of a kind that begin with prefix, ascending.
 	Terms(kind terms.Kind, prefix string) iter.Seq[string]
-	// Postings yields terms from one to another, both included, and their nodes; ascending by term, then by node.
+	// Postings yields terms from one to another, both included, and their nodes; ascending by term,
+	// then by node.
 	Postings(kind terms.Kind, from, to string) iter.Seq2[string, uint64]
 	// PostingsDown is Postings backwards.
 	PostingsDown(kind terms.Kind, from, to string) iter.Seq2[string, uint64]
@@ -25,8 +27,9 @@ type Index interface {
 
 // A plan says which media a part of a query can mean at all. A stream of it gives them ascending.
 type plan interface {
-	// open gives nil when everything is meant. few tells whether others leave so few media that it is better to look at these than to read much of the index: then it
-	// may give nil as well. It costs something and is asked only before much is read.
+	// open gives nil when everything is meant. few tells whether others leave so few media that it
+	// is better to look at these than to read much of the index: then it may give nil as well. It
+	// costs something and is asked only before much is read.
 	open(x Index, few func() bool) stream
 }
 
@@ -45,8 +48,8 @@ type (
 	}
 )
 
-// How much a search reads of the index before it looks at media. A step through the index takes about half a microsecond, opening a cursor ten, a seek three, a look at a media
-// twenty and more.
+// How much a search reads of the index before it looks at media. A step through the index takes
+// about half a microsecond, opening a cursor ten, a seek three, a look at a media twenty and more.
 const (
 	maxCursors = 16   // for the terms of one leaf; more are read whole
 	maxFew     = 2000 // media that are looked at rather than a span of the index is read whole
@@ -238,7 +241,8 @@ func (p leaf) open(x Index, few func() bool) stream {
 	return least(list)
 }
 
-// fewTerms lists the terms of a span when they are at most limit; else nil. Only texts may be few: the terms of others are as many as there are values.
+// fewTerms lists the terms of a span when they are at most limit; else nil. Only texts may be few:
+// the terms of others are as many as there are values.
 func fewTerms(x Index, s terms.Span, limit int) []string {
 	prefix := s.From
 	if limit <= 0 || !isBeginning(s) {

@@ -97,7 +97,8 @@ func (q *Query) String() string {
 	return s
 }
 
-// Match tells whether a media is meant. Hidden and incomplete media are not, unless the query speaks of hidden or status.
+// Match tells whether a media is meant. Hidden and incomplete media are not, unless the query
+// speaks of hidden or status.
 func (q *Query) Match(m *remote.Media) bool {
 	if m.Hidden && !q.hidden || m.Status == remote.StatusIncomplete && !q.incomplete {
 		return false
@@ -183,7 +184,10 @@ type parser struct {
 }
 
 func (p *parser) wrong(at int, format string, a ...any) error {
-	return remote.E("read query", fmt.Sprintf("%q", p.text), remote.Invalid, fmt.Errorf("at sign %d: %s", utf8.RuneCountInString(p.text[:at])+1, fmt.Sprintf(format, a...)))
+	return remote.E(
+		"read query", fmt.Sprintf("%q", p.text), remote.Invalid,
+		fmt.Errorf("at sign %d: %s", utf8.RuneCountInString(p.text[:at])+1, fmt.Sprintf(format, a...)),
+	)
 }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' || c == '\n' || c == '\r' }
@@ -281,7 +285,8 @@ func (p *parser) one() (expr, error) {
 	defer func() { p.depth-- }()
 	p.space()
 	at := p.at
-	minus := strings.HasPrefix(p.raw(), "-") && len(p.raw()) > 1 || strings.HasPrefix(p.text[at:], `-"`) || strings.HasPrefix(p.text[at:], "-(")
+	minus := strings.HasPrefix(p.raw(), "-") && len(p.raw()) > 1 || strings.HasPrefix(p.text[at:], `-"`) ||
+		strings.HasPrefix(p.text[at:], "-(")
 	switch {
 	case minus:
 		p.at++
@@ -326,7 +331,9 @@ func (p *parser) term() (expr, error) {
 	w := p.raw()
 	for _, op := range []string{"and", "or", "not"} {
 		if strings.EqualFold(w, op) {
-			return nil, p.wrong(at, "%s stands between or before things; put the word %q in quotation marks to look for it", op, w)
+			return nil, p.wrong(
+				at, "%s stands between or before things; put the word %q in quotation marks to look for it", op, w,
+			)
 		}
 	}
 	name, _, ok := strings.Cut(w, ":")
@@ -336,7 +343,10 @@ func (p *parser) term() (expr, error) {
 	}
 	f := fieldOf(name)
 	if f == nil {
-		return nil, p.wrong(at, "there is no field %q; put it in quotation marks to look for the text, or use one of %s", name, strings.Join(Fields(), ", "))
+		return nil, p.wrong(
+			at, "there is no field %q; put it in quotation marks to look for the text, or use one of %s", name,
+			strings.Join(Fields(), ", "),
+		)
 	}
 	p.at += len(name) + 1
 	e := about{field: f, value: p.raw()}

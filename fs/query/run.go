@@ -12,11 +12,16 @@ import (
 // lookEvery is how many media are looked at between two looks at the context.
 const lookEvery = 64
 
-// Run finds the media that q means, by ascending node from the first greater than after, each once, and yields each as it is found until yield says false. load reads a media; it is false for
-// a node that is none, or is in the trash. An error is that of ctx.
+// Run finds the media that q means, by ascending node from the first greater than after, each once,
+// and yields each as it is found until yield says false. load reads a media; it is false for a node
+// that is none, or is in the trash. An error is that of ctx.
 //
-// What the index can tell is asked of it, and each media that it names is loaded and looked at. A query with nothing in it that the index knows looks at all media.
-func Run(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bool), q *Query, after uint64, yield func(*remote.Media) bool) error {
+// What the index can tell is asked of it, and each media that it names is loaded and looked at. A
+// query with nothing in it that the index knows looks at all media.
+func Run(
+	ctx context.Context, x Index, load func(node uint64) (*remote.Media, bool), q *Query, after uint64,
+	yield func(*remote.Media) bool,
+) error {
 	if after == math.MaxUint64 {
 		return nil
 	}
@@ -50,11 +55,16 @@ func Run(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bo
 
 func never() bool { return false }
 
-// fewLatest is how many media are sorted by Latest; more are found in the order of the index. A variable: tests make it small.
+// fewLatest is how many media are sorted by Latest; more are found in the order of the index. A
+// variable: tests make it small.
 var fewLatest = 5000
 
-// Latest finds what Run finds, the media that came last into the library first; of those that came in the same second, the greatest node first.
-func Latest(ctx context.Context, x Index, load func(node uint64) (*remote.Media, bool), q *Query, yield func(*remote.Media) bool) error {
+// Latest finds what Run finds, the media that came last into the library first; of those that came
+// in the same second, the greatest node first.
+func Latest(
+	ctx context.Context, x Index, load func(node uint64) (*remote.Media, bool), q *Query,
+	yield func(*remote.Media) bool,
+) error {
 	var few []uint64
 	s := q.top.plan().open(x, never)
 	if s != nil {

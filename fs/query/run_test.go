@@ -48,7 +48,9 @@ func (l *library) add(p media.Parts) {
 	for _, n := range p.Names {
 		all = append(all, index.OfName(n[strings.LastIndexByte(n, '/')+1:], &record.Dentry{Kind: 8})...)
 	}
-	all = slices.Concat(all, index.OfNode(p.Rec), index.OfPending(p.Rec, p.Facts), index.OfFacts(p.Facts), index.OfMedia(p.Edits))
+	all = slices.Concat(
+		all, index.OfNode(p.Rec), index.OfPending(p.Rec, p.Facts), index.OfFacts(p.Facts), index.OfMedia(p.Edits),
+	)
 	if p.Attached != nil {
 		p.Attached(func(kind byte, which, value []byte) bool {
 			list, _ := index.OfAttached(kind, which, value)
@@ -150,7 +152,8 @@ func (l *library) run(t *testing.T, q *Query, after uint64, limit int) (nodes []
 	return nodes
 }
 
-// randomParts makes the records of a media out of few words, so that queries of the same words find some.
+// randomParts makes the records of a media out of few words, so that queries of the same words find
+// some.
 func randomParts(rnd *rand.Rand, node uint64) media.Parts {
 	pick := func(list ...string) string { return list[rnd.IntN(len(list))] }
 	maybe := func(list ...string) string {
@@ -176,37 +179,81 @@ func randomParts(rnd *rand.Rand, node uint64) media.Parts {
 		}
 		return &record.Place{Latitude: int32(rnd.IntN(180e7) - 90e7), Longitude: int32(rnd.IntN(360e7) - 180e7)}
 	}
-	n := &record.Node{Mode: 0o100644, Btime: &record.Time{Seconds: 1.6e9 + rnd.Int64N(100)*3600}, Uid: uint32(rnd.IntN(3)), Head: &record.Head{Size: rnd.Uint64N(1 << rnd.IntN(34))}}
+	n := &record.Node{
+		Mode:  0o100644,
+		Btime: &record.Time{Seconds: 1.6e9 + rnd.Int64N(100)*3600},
+		Uid:   uint32(rnd.IntN(3)),
+		Head:  &record.Head{Size: rnd.Uint64N(1 << rnd.IntN(34))},
+	}
 	p := media.Parts{ID: append(make([]byte, 15), byte(node)), Node: node, Rec: n}
 	for range 1 + rnd.IntN(2) {
-		p.Names = append(p.Names, "/"+pick("a", "Photos", "2024")+"/"+pick(words...)+pick(".jpg", ".MP4", "", ".tar.gz"))
+		p.Names = append(
+			p.Names, "/"+pick("a", "Photos", "2024")+"/"+pick(words...)+pick(".jpg", ".MP4", "", ".tar.gz"),
+		)
 	}
 	if rnd.IntN(3) > 0 {
-		p.Facts = &record.Facts{Head: index.HeadSum(n.Head), Title: maybe(words...), Type: pick("image/jpeg", "video/mp4", "application/pdf"), Class: pick("image", "video", ""), Model: maybe("EOS R5", "X100"), Make: maybe("Canon"),
-			Taken: date(), Place: place(), Year: int32(rnd.IntN(2) * 2020), Rating: uint32(rnd.IntN(12)), Keywords: []string{pick(words...)}, Duration: float64(rnd.IntN(200)), Width: uint32(rnd.IntN(5000)), Comment: maybe(words...), Genre: maybe("Rock", "Jazz"), Album: maybe(words...)}
+		p.Facts = &record.Facts{
+			Head:     index.HeadSum(n.Head),
+			Title:    maybe(words...),
+			Type:     pick("image/jpeg", "video/mp4", "application/pdf"),
+			Class:    pick("image", "video", ""),
+			Model:    maybe("EOS R5", "X100"),
+			Make:     maybe("Canon"),
+			Taken:    date(),
+			Place:    place(),
+			Year:     int32(rnd.IntN(2) * 2020),
+			Rating:   uint32(rnd.IntN(12)),
+			Keywords: []string{pick(words...)},
+			Duration: float64(rnd.IntN(200)),
+			Width:    uint32(rnd.IntN(5000)),
+			Comment:  maybe(words...),
+			Genre:    maybe("Rock", "Jazz"),
+			Album:    maybe(words...),
+		}
 	}
 	if rnd.IntN(2) == 0 {
-		p.Edits = &record.Media{Title: maybe(words...), Taken: date(), Place: place(), Type: maybe("audio/mpeg", "image/png"), Hidden: rnd.IntN(5) == 0, Language: maybe("de", "en"), Privacy: maybe("public")}
+		p.Edits = &record.Media{
+			Title:    maybe(words...),
+			Taken:    date(),
+			Place:    place(),
+			Type:     maybe("audio/mpeg", "image/png"),
+			Hidden:   rnd.IntN(5) == 0,
+			Language: maybe("de", "en"),
+			Privacy:  maybe("public"),
+		}
 		if rnd.IntN(2) == 0 {
 			p.Edits.Tags = &record.Tags{Tag: []string{pick(words...), pick("❤", "Sea side")}}
-			p.Edits.Rating, p.Edits.Status, p.Edits.Moderation = proto.Uint32(uint32(rnd.IntN(12))), proto.Int32(int32(rnd.IntN(6))), proto.Int32(int32(rnd.IntN(5)-1))
+			p.Edits.Rating, p.Edits.Status, p.Edits.Moderation = proto.Uint32(
+				uint32(rnd.IntN(12)),
+			), proto.Int32(
+				int32(rnd.IntN(6)),
+			), proto.Int32(
+				int32(rnd.IntN(5)-1),
+			)
 		}
 	}
 	if rnd.IntN(3) == 0 {
 		user, text := pick("ann", "Bob"), pick(words...)
 		p.Attached = func(yield func(kind byte, which, value []byte) bool) {
 			c, _ := proto.Marshal(&record.Comment{Text: text, User: user})
-			_ = yield(record.AttachedComment, []byte{0, 0, 0, 0, 0, 0, 0, 1}, c) && yield(record.AttachedFavorite, []byte(user), []byte{})
+			_ = yield(record.AttachedComment, []byte{0, 0, 0, 0, 0, 0, 0, 1}, c) &&
+				yield(record.AttachedFavorite, []byte(user), []byte{})
 		}
 	}
 	return p
 }
 
-var atoms = []string{"sea", "su", "sun", "sunset", `"sun"`, "été", `"golden gate"`, "gate", "東", "京都", `"京"`, "b", "❤", "jpg", "tar.gz", "canon",
-	"title:sun", `title:""`, "tag:sea", "tag:s*", `tag:"❤"`, `tag:"Sea side"`, "name:sun", "album:sea", "comment:sun", "camera:eos", "type:image", "type:jpeg", "type:video/mp4", "type:p*", "class:image", "class:video", "class:audio",
-	"ext:jpg", "ext:gz", "taken:2021", "taken:2019-06..2020-02", "taken:>2022", "taken:<2020", "year:2020", "year:2019..2021", "added:2020-09-13", "added:>2020-09-15T12", "size:>1M", "size:<10k", "size:1k..1G", "duration:>100s", "duration:<30s",
-	"rating:0", "rating:5", "rating:>=9", "rating:<3", "width:>2500", "user:1", "favorite:ann", "favorite:B*", "language:de", "privacy:public", "status:5", "status:>2", "moderation:-1", "moderation:>=0", "hidden:yes", "hidden:no",
-	"near:0,0,4000", "near:80,170,900", "near:-45,-179.9,1500", "near:0,0,19000", "in:photos", "in:/2024", "genre:rock"}
+var atoms = []string{
+	"sea", "su", "sun", "sunset", `"sun"`, "été", `"golden gate"`, "gate", "東", "京都", `"京"`, "b", "❤", "jpg", "tar.gz",
+	"canon", "title:sun", `title:""`, "tag:sea", "tag:s*", `tag:"❤"`, `tag:"Sea side"`, "name:sun", "album:sea",
+	"comment:sun", "camera:eos", "type:image", "type:jpeg", "type:video/mp4", "type:p*", "class:image", "class:video",
+	"class:audio", "ext:jpg", "ext:gz", "taken:2021", "taken:2019-06..2020-02", "taken:>2022", "taken:<2020",
+	"year:2020", "year:2019..2021", "added:2020-09-13", "added:>2020-09-15T12", "size:>1M", "size:<10k", "size:1k..1G",
+	"duration:>100s", "duration:<30s", "rating:0", "rating:5", "rating:>=9", "rating:<3", "width:>2500", "user:1",
+	"favorite:ann", "favorite:B*", "language:de", "privacy:public", "status:5", "status:>2", "moderation:-1",
+	"moderation:>=0", "hidden:yes", "hidden:no", "near:0,0,4000", "near:80,170,900", "near:-45,-179.9,1500",
+	"near:0,0,19000", "in:photos", "in:/2024", "genre:rock",
+}
 
 func randomQuery(rnd *rand.Rand, depth int) string {
 	switch k := rnd.IntN(8); {
@@ -220,7 +267,8 @@ func randomQuery(rnd *rand.Rand, depth int) string {
 	return "-" + "(" + randomQuery(rnd, depth-1) + ")"
 }
 
-// Whatever is asked of whatever library, a search finds what looking at all media finds, in order; from any place, and the latest first.
+// Whatever is asked of whatever library, a search finds what looking at all media finds, in order;
+// from any place, and the latest first.
 func TestRunFindsWhatMatches(t *testing.T) { // not parallel: it changes fewLatest
 	defer func(n int) { fewLatest = n }(fewLatest)
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -277,16 +325,30 @@ func TestRunFindsWhatMatches(t *testing.T) { // not parallel: it changes fewLate
 	}
 }
 
-// What is rare decides: a search reads and loads little, however much the rest of the query would find.
+// What is rare decides: a search reads and loads little, however much the rest of the query would
+// find.
 func TestRareDecides(t *testing.T) {
 	t.Parallel()
 	l := &library{media: map[uint64]*remote.Media{}}
 	for i := range uint64(3000) {
-		p := media.Parts{ID: []byte{1}, Node: 10 + i, Rec: &record.Node{Mode: 0o100644, Btime: &record.Time{Seconds: int64(1e9 + i)}, Head: &record.Head{Size: 5}}, Names: []string{fmt.Sprintf("/IMG %04d common.jpg", i)}}
+		p := media.Parts{
+			ID:   []byte{1},
+			Node: 10 + i,
+			Rec: &record.Node{
+				Mode:  0o100644,
+				Btime: &record.Time{Seconds: int64(1e9 + i)},
+				Head:  &record.Head{Size: 5},
+			},
+			Names: []string{fmt.Sprintf("/IMG %04d common.jpg", i)},
+		}
 		if i%300 == 7 {
 			p.Edits = &record.Media{Tags: &record.Tags{Tag: []string{"rare"}}}
 		}
-		p.Facts = &record.Facts{Head: index.HeadSum(p.Rec.Head), Type: "image/jpeg", Taken: &record.Date{Time: &record.Time{Seconds: int64(1e9 + i*86400)}}}
+		p.Facts = &record.Facts{
+			Head:  index.HeadSum(p.Rec.Head),
+			Type:  "image/jpeg",
+			Taken: &record.Date{Time: &record.Time{Seconds: int64(1e9 + i*86400)}},
+		}
 		l.add(p)
 	}
 	l.ready()

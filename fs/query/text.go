@@ -36,7 +36,14 @@ func (s *subject) names() []string {
 // short and long are the texts that a plain word looks at: exactly those whose words the index has.
 func (s *subject) short() []string {
 	f := s.facts()
-	return slices.Concat(s.names(), s.Tags, []string{s.Title, s.Creator, s.OriginalName, f.Album, f.AlbumArtist, f.Composer, f.Genre, f.Make, f.Model, f.Lens, f.City, f.Country, f.Label})
+	return slices.Concat(
+		s.names(),
+		s.Tags,
+		[]string{
+			s.Title, s.Creator, s.OriginalName, f.Album, f.AlbumArtist, f.Composer, f.Genre, f.Make, f.Model, f.Lens,
+			f.City, f.Country, f.Label,
+		},
+	)
 }
 
 func (s *subject) long() []string { return []string{s.Description, s.facts().Comment} }
@@ -63,7 +70,8 @@ func (s *subject) allPlain() []string {
 	return s.plain
 }
 
-// A text is what is looked for in texts: words that follow each other. Of one that is not quoted the last may go on. A text without words (!!!) is looked for sign by sign.
+// A text is what is looked for in texts: words that follow each other. Of one that is not quoted
+// the last may go on. A text without words (!!!) is looked for sign by sign.
 type text struct {
 	written string
 	quoted  bool
@@ -157,7 +165,8 @@ func (v textValue) plan() plan {
 	return v.planIn(v.kind)
 }
 
-// nameValue asks a field whose values are names: the whole value is compared, folded, or, with a star at the end, its beginning.
+// nameValue asks a field whose values are names: the whole value is compared, folded, or, with a
+// star at the end, its beginning.
 type nameValue struct {
 	want   string // folded
 	begins bool
@@ -192,14 +201,16 @@ func (v nameValue) plan() plan {
 	return v.asks(v)
 }
 
-// byWords asks for the words of a name. A beginning may end in the middle of a word, and, in a script without spaces, of a pair.
+// byWords asks for the words of a name. A beginning may end in the middle of a word, and, in a
+// script without spaces, of a pair.
 func byWords(v nameValue) plan {
 	t := makeText(v.want, !v.begins)
 	t.words = t.words[:min(len(t.words), terms.MaxWords)]
 	return t.planIn(terms.Word)
 }
 
-// byTerms asks for the terms of a kind that are meant, one after the other: for kinds of few terms. With them go spans where anything may be.
+// byTerms asks for the terms of a kind that are meant, one after the other: for kinds of few terms.
+// With them go spans where anything may be.
 func byTerms(kind terms.Kind, also ...terms.Span) func(v nameValue) plan {
 	return func(v nameValue) plan {
 		return chosen{kind: kind, also: also, takes: v.is}

@@ -39,7 +39,8 @@ func (v rangeValue) plan() plan {
 	return v.asks(v.in)
 }
 
-// readSpan reads a point, or what lies before, after or between points. A point is a span itself: a year has many days.
+// readSpan reads a point, or what lies before, after or between points. A point is a span itself: a
+// year has many days.
 func readSpan(s string, point func(string) (span, error)) (span, error) {
 	if s == "" {
 		return span{}, errEmpty
@@ -107,7 +108,8 @@ func plainNumber(s string) (n, step float64, ok bool) {
 	return n, 1, err == nil
 }
 
-// readDecimal reads a number that is meant as exactly as it is written: 2.8 is all that begins like that.
+// readDecimal reads a number that is meant as exactly as it is written: 2.8 is all that begins like
+// that.
 func readDecimal(s string) (span, error) {
 	n, step, ok := plainNumber(s)
 	if !ok {

@@ -19,7 +19,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// ExportFormat is what the first line of an export calls it. Fields may be added under the same name.
+// ExportFormat is what the first line of an export calls it. Fields may be added under the same
+// name.
 const ExportFormat = "mediafs-export/1"
 
 // ExportOptions say what is exported. Store and Out are needed.
@@ -41,12 +42,15 @@ type ExportSummary struct {
 	Trash   int64  `json:"trash"` // entries
 }
 
-// Export writes tree and records of a library as JSON, one object a line: the catalog exactly as it is after one commit, and none of the bytes of media. It is read
-// from the store, so that what a mount has not sent yet is not in it. It costs the download of the newest checkpoint and the log after it.
+// Export writes tree and records of a library as JSON, one object a line: the catalog exactly as it
+// is after one commit, and none of the bytes of media. It is read from the store, so that what a
+// mount has not sent yet is not in it. It costs the download of the newest checkpoint and the log
+// after it.
 //
-// The first line is the header. Each further one is a node, its folder before it; a node with several names comes once, at the first of them. Then comes the
-// trash: each entry is the node that was deleted, and what was in a deleted folder follows it. NotExist, NotDir: of Folder. An error of Out is
-// returned as it is.
+// The first line is the header. Each further one is a node, its folder before it; a node with
+// several names comes once, at the first of them. Then comes the trash: each entry is the node that
+// was deleted, and what was in a deleted folder follows it. NotExist, NotDir: of Folder. An error
+// of Out is returned as it is.
 func Export(ctx context.Context, opt ExportOptions) (ExportSummary, error) {
 	if opt.Now == nil {
 		opt.Now = time.Now
@@ -78,7 +82,8 @@ type exportHeader struct {
 
 // An exportNode is any other line.
 type exportNode struct {
-	Kind  string    `json:"kind"`            // "node"; "trash": an entry of the trash, or what was in a folder that was deleted
+	// "node"; "trash": an entry of the trash, or what was in a folder that was deleted
+	Kind  string    `json:"kind"`
 	Path  anyText   `json:"path"`            // from the library's root on; in the trash where it was
 	Names []anyText `json:"names,omitempty"` // further paths
 	Node  uint64    `json:"node"`
@@ -93,8 +98,9 @@ type exportNode struct {
 	Btime anyTime   `json:"btime,omitzero"`
 	Size  *uint64   `json:"size,omitempty"` // of a media, bytes
 
-	Target anyText       `json:"target,omitempty"` // of a symlink
-	Xattrs []exportXattr `json:"xattrs,omitempty"` // those that are stored as they are; what the model shows as attributes is in Media
+	Target anyText `json:"target,omitempty"` // of a symlink
+	// those that are stored as they are; what the model shows as attributes is in Media
+	Xattrs []exportXattr `json:"xattrs,omitempty"`
 
 	Entry   uint64  `json:"entry,omitempty"`   // of the trash
 	Deleted anyTime `json:"deleted,omitzero"`  // of an entry
@@ -134,8 +140,10 @@ type exportVersion struct {
 }
 
 type exportContent struct {
-	ID     string  `json:"id"`
-	Key    string  `json:"key,omitempty"`  // of an object that was imported in place; from the bucket's root with a slash, else from the library's prefix
+	ID string `json:"id"`
+	// of an object that was imported in place; from the bucket's root with a slash, else from the
+	// library's prefix
+	Key    string  `json:"key,omitempty"`
 	ETag   string  `json:"etag,omitempty"` // of that
 	Size   uint64  `json:"size"`
 	Type   string  `json:"type,omitempty"`
@@ -145,7 +153,8 @@ type exportContent struct {
 	Inline []byte  `json:"inline,omitempty"` // the bytes, when there is no object
 }
 
-// An anyText is bytes as JSON has them: a string when they are UTF-8, else an object whose field base64 has them.
+// An anyText is bytes as JSON has them: a string when they are UTF-8, else an object whose field
+// base64 has them.
 type anyText []byte
 
 type base64Text struct {
@@ -179,8 +188,8 @@ func (t *anyText) UnmarshalJSON(b []byte) error {
 	return err
 }
 
-// An anyTime is a time as the format has it, as text: RFC 3339 in UTC, or, outside of the years 0 to 9999, seconds since 1970 and nanoseconds with a point
-// between. Empty: none.
+// An anyTime is a time as the format has it, as text: RFC 3339 in UTC, or, outside of the years 0
+// to 9999, seconds since 1970 and nanoseconds with a point between. Empty: none.
 type anyTime string
 
 func timeText(t *record.Time) anyTime {

@@ -49,8 +49,16 @@ func (e *exporter) run(tx *catalog.Tx) error {
 	if err != nil {
 		return err
 	}
-	err = e.lines.Encode(exportHeader{Format: ExportFormat, Library: e.summary.Library, Store: e.opt.Store.Facts().URL, Commit: e.summary.Commit,
-		Time: e.opt.Now().UTC(), Folder: anyText(folder)})
+	err = e.lines.Encode(
+		exportHeader{
+			Format:  ExportFormat,
+			Library: e.summary.Library,
+			Store:   e.opt.Store.Facts().URL,
+			Commit:  e.summary.Commit,
+			Time:    e.opt.Now().UTC(),
+			Folder:  anyText(folder),
+		},
+	)
 	if err != nil {
 		return err
 	}
@@ -94,11 +102,16 @@ func (e *exporter) node(id uint64, line exportNode, depth int) error {
 		return err
 	}
 	if depth > maxDepth {
-		return remote.E("export", string(line.Path), remote.Corrupt, errors.New("folders lie in themselves")).WithHint("run mediafs check")
+		return remote.E("export", string(line.Path), remote.Corrupt, errors.New("folders lie in themselves")).
+			WithHint("run mediafs check")
 	}
 	n := e.tx.Node(id)
 	if n == nil {
-		return errors.Join(e.tx.Err(), remote.E("export", string(line.Path), remote.Corrupt, fmt.Errorf("node %d is not there", id)).WithHint("run mediafs check"))
+		return errors.Join(
+			e.tx.Err(),
+			remote.E("export", string(line.Path), remote.Corrupt, fmt.Errorf("node %d is not there", id)).
+				WithHint("run mediafs check"),
+		)
 	}
 	names := e.pathsOf(id)
 	if len(names) > 1 {
@@ -121,7 +134,11 @@ func (e *exporter) node(id uint64, line exportNode, depth int) error {
 		if err := proto.Unmarshal(v, &d); err != nil {
 			return remote.E("export", string(line.Path), remote.Corrupt, err)
 		}
-		below := exportNode{Kind: line.Kind, Entry: line.Entry, Path: anyText(strings.TrimSuffix(string(line.Path), "/") + "/" + string(k[len(prefix):]))}
+		below := exportNode{
+			Kind:  line.Kind,
+			Entry: line.Entry,
+			Path:  anyText(strings.TrimSuffix(string(line.Path), "/") + "/" + string(k[len(prefix):])),
+		}
 		if err := e.node(d.Node, below, depth+1); err != nil {
 			return err
 		}
@@ -129,7 +146,8 @@ func (e *exporter) node(id uint64, line exportNode, depth int) error {
 	return e.tx.Err()
 }
 
-// trash writes what is in the trash. Nodes without a name that lie there are found by their entries alone.
+// trash writes what is in the trash. Nodes without a name that lie there are found by their entries
+// alone.
 func (e *exporter) trash() error {
 	for k, v := range e.tx.Records([]byte{record.KeyTrash}) {
 		var t record.TrashEntry
@@ -164,7 +182,8 @@ func (e *exporter) pathsOf(id uint64) (paths []string) {
 	return paths
 }
 
-// folderPath is the path of a folder with a slash at its end; false when the way up does not lead to the root.
+// folderPath is the path of a folder with a slash at its end; false when the way up does not lead
+// to the root.
 func folderPath(tx *catalog.Tx, id uint64) (string, bool) {
 	var names []string
 	for id != record.Root {
@@ -187,7 +206,15 @@ func (e *exporter) describe(line *exportNode, id uint64, n *record.Node, names [
 	if line.Type = typeNames[n.Mode&unix.S_IFMT]; line.Type == "" {
 		line.Type = fmt.Sprintf("%06o", n.Mode&unix.S_IFMT)
 	}
-	line.Atime, line.Mtime, line.Ctime, line.Btime = timeText(n.Atime), timeText(n.Mtime), timeText(n.Ctime), timeText(n.Btime)
+	line.Atime, line.Mtime, line.Ctime, line.Btime = timeText(
+		n.Atime,
+	), timeText(
+		n.Mtime,
+	), timeText(
+		n.Ctime,
+	), timeText(
+		n.Btime,
+	)
 	line.Target = n.Target
 	for _, path := range names {
 		if path != string(line.Path) {
@@ -211,15 +238,25 @@ func (e *exporter) describe(line *exportNode, id uint64, n *record.Node, names [
 		if len(k) != len(versions)+8 || proto.Unmarshal(v, &r) != nil {
 			continue // mediafs check tells of it
 		}
-		line.Versions = append(line.Versions, exportVersion{Number: binary.BigEndian.Uint64(k[len(versions):]), Time: timeText(r.Time), Mtime: timeText(r.Mtime),
-			Reason: reasons[r.Reason], Head: contents.head(r.Head)})
+		line.Versions = append(
+			line.Versions,
+			exportVersion{
+				Number: binary.BigEndian.Uint64(k[len(versions):]),
+				Time:   timeText(r.Time),
+				Mtime:  timeText(r.Mtime),
+				Reason: reasons[r.Reason],
+				Head:   contents.head(r.Head),
+			},
+		)
 	}
 	line.Contents = contents.list
 	line.Media, line.Edits = mediaOf(e.tx, id, n, names, line.Versions)
 }
 
 // mediaOf puts the media of a node together. said is what people say of it, as text by field.
-func mediaOf(tx *catalog.Tx, id uint64, n *record.Node, names []string, versions []exportVersion) (m *remote.Media, said map[string]string) {
+func mediaOf(
+	tx *catalog.Tx, id uint64, n *record.Node, names []string, versions []exportVersion,
+) (m *remote.Media, said map[string]string) {
 	p := media.Parts{ID: n.MediaId, Node: id, Rec: n, Names: names, Versions: len(versions)}
 	if len(versions) > 0 {
 		p.LastVersion = versions[len(versions)-1].Number

@@ -23,7 +23,8 @@ import (
 const (
 	// importBatch is how many objects are handed over at once: one page of a listing.
 	importBatch = 1000
-	// describers is how many objects are asked for what the listing does not tell, at the same time.
+	// describers is how many objects are asked for what the listing does not tell, at the same
+	// time.
 	describers = 16
 	// maxExamples is how many of what was skipped or is gone are named one by one. All are counted.
 	maxExamples = 100
@@ -31,16 +32,20 @@ const (
 
 // ObjectsOptions say what is imported. Store and, unless DryRun is set, Apply are needed.
 type ObjectsOptions struct {
-	Store  *bucket.Store // of the library; the objects lie in the same bucket. Nothing that writes is called
-	Prefix string        // of the objects' keys in the whole bucket: empty, or with a slash at its end. What follows it becomes the path
-	To     string        // folder of the library
+	Store *bucket.Store // of the library; the objects lie in the same bucket. Nothing that writes is called
+	// of the objects' keys in the whole bucket: empty, or with a slash at its end. What follows it
+	// becomes the path
+	Prefix string
+	To     string // folder of the library
 
 	Everything bool // also parts of chunk stores and of other libraries, which are no files
 	Again      bool // also objects that were imported before and whose media was deleted or edited since
-	Metadata   bool // ask for each new object what its writer noted: one request more, for media type and modification time
-	Prune      bool // media whose objects are gone go to the trash
-	DryRun     bool // change nothing
-	UID, GID   uint32
+	// ask for each new object what its writer noted: one request more, for media type and
+	// modification time
+	Metadata bool
+	Prune    bool // media whose objects are gone go to the trash
+	DryRun   bool // change nothing
+	UID, GID uint32
 
 	// Apply makes changes in the library: ApplyObjects, here or in the daemon that has the library.
 	Apply func(ctx context.Context, b ObjectsBatch) (ObjectsResult, error)
@@ -88,15 +93,20 @@ func (s *ObjectsSummary) skip(name, reason, why string) {
 	s.note(name, why)
 }
 
-// ImportObjects takes objects that lie in the library's bucket into the library, where they are: no byte of them is copied, and none is ever changed or deleted. It compares
-// the listing with the catalog as it is in the store and has Apply make what is new or changed; so it can be broken off and run again, and what was imported
-// before is found wherever it was moved in the library. Objects are looked at page by page.
+// ImportObjects takes objects that lie in the library's bucket into the library, where they are: no
+// byte of them is copied, and none is ever changed or deleted. It compares the listing with the
+// catalog as it is in the store and has Apply make what is new or changed; so it can be broken off
+// and run again, and what was imported before is found wherever it was moved in the library.
+// Objects are looked at page by page.
 //
-// It costs a listing of the prefix, the download of the newest checkpoint and the log after it, and with Metadata a request for each object that
-// is new or changed. Errors: those of listing and of Apply; what is wrong with single objects is in the summary.
+// It costs a listing of the prefix, the download of the newest checkpoint and the log after it, and
+// with Metadata a request for each object that is new or changed. Errors: those of listing and of
+// Apply; what is wrong with single objects is in the summary.
 func ImportObjects(ctx context.Context, opt ObjectsOptions) (ObjectsSummary, error) {
 	if opt.Prefix != "" && !strings.HasSuffix(opt.Prefix, "/") {
-		return ObjectsSummary{}, remote.E("import", opt.Prefix, remote.Invalid, errors.New("the prefix does not end in a slash"))
+		return ObjectsSummary{}, remote.E(
+			"import", opt.Prefix, remote.Invalid, errors.New("the prefix does not end in a slash"),
+		)
 	}
 	s, err := openSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
 	if err != nil {
@@ -202,11 +212,13 @@ func (m *importer) take(o bucket.ForeignObject) {
 	m.add(ObjectItem{Path: anyText(path), Key: o.Key, ETag: o.ETag, Size: o.Size, Mtime: o.Modified}, o.Name)
 }
 
-// keptName is why an object is skipped whose path would begin with a name that has a meaning at the root.
+// keptName is why an object is skipped whose path would begin with a name that has a meaning at the
+// root.
 const keptName = "a name that is kept for views or the trash"
 
-// kept tells why a path from the root on cannot be one of the tree; empty: it can. A folder that has the name of a desktop's trash and is there already, as older
-// versions took it, goes on as it is.
+// kept tells why a path from the root on cannot be one of the tree; empty: it can. A folder that
+// has the name of a desktop's trash and is there already, as older versions took it, goes on as it
+// is.
 func (m *importer) kept(path string) string {
 	first, _, _ := strings.Cut(strings.TrimLeft(path, "/"), "/")
 	switch {
@@ -268,7 +280,10 @@ func (m *importer) send(ctx context.Context) error {
 	}
 	m.sum.Folders += r.Folders
 	if len(r.What) != len(b.Items) {
-		return remote.E("import", m.opt.Prefix, remote.Unsupported, fmt.Errorf("the daemon answered for %d of %d objects", len(r.What), len(b.Items)))
+		return remote.E(
+			"import", m.opt.Prefix, remote.Unsupported,
+			fmt.Errorf("the daemon answered for %d of %d objects", len(r.What), len(b.Items)),
+		)
 	}
 	for i, o := range r.What {
 		item := b.Items[i]
@@ -345,7 +360,8 @@ func (m *importer) gone(ctx context.Context) error {
 		if len(paths) == 0 {
 			continue // its media is in the trash
 		}
-		// Only what the store itself says is gone counts: the listing may have been taken while it was replaced.
+		// Only what the store itself says is gone counts: the listing may have been taken while it
+		// was replaced.
 		_, err := m.opt.Store.StatContent(ctx, bucket.External(key, rec.External.Etag))
 		if err == nil || errors.Is(err, remote.Stale) {
 			continue
@@ -374,7 +390,8 @@ func (m *importer) gone(ctx context.Context) error {
 // pathsIn gives the paths of a node.
 func pathsIn(tx *catalog.Tx, node uint64) []string { return (&exporter{tx: tx}).pathsOf(node) }
 
-// notedTime is the modification time of a file that a tool noted beside the object: rclone and s3fs as seconds with a fraction, s3cmd in a list.
+// notedTime is the modification time of a file that a tool noted beside the object: rclone and s3fs
+// as seconds with a fraction, s3cmd in a list.
 func notedTime(meta map[string]string) (time.Time, bool) {
 	text := meta["mtime"]
 	for field := range strings.SplitSeq(meta["s3cmd-attrs"], "/") {

@@ -16,10 +16,12 @@ import (
 	"mediafs/remote"
 )
 
-// importsAtOnce is how many changes of one batch wait for the log together: they share its commits, each of which takes about 300 of them.
+// importsAtOnce is how many changes of one batch wait for the log together: they share its commits,
+// each of which takes about 300 of them.
 const importsAtOnce = 600
 
-// MaxBatch is the most that a batch takes as JSON, in bytes: 1,000 items with the longest keys and paths that can be.
+// MaxBatch is the most that a batch takes as JSON, in bytes: 1,000 items with the longest keys and
+// paths that can be.
 const MaxBatch = 16 << 20
 
 // An ObjectsBatch is what is changed in a library with one call.
@@ -78,9 +80,9 @@ func notDone(err error) ObjectDone {
 	return ObjectDone{Failed: err.Error(), Kind: remote.KindOf(err).Error()}
 }
 
-// ApplyObjects takes objects into a library. What is wrong with single ones is in the result; an error
-// means that the library takes no changes now, and that some of the batch may have been made: giving
-// it again is safe.
+// ApplyObjects takes objects into a library. What is wrong with single ones is in the result; an
+// error means that the library takes no changes now, and that some of the batch may have been made:
+// giving it again is safe.
 func ApplyObjects(ctx context.Context, fs *engine.FS, b ObjectsBatch) (ObjectsResult, error) {
 	r := ObjectsResult{What: make([]ObjectDone, len(b.Items))}
 	f := &folders{fs: fs, caller: vfs.Caller{UID: b.UID, GID: b.GID}, at: map[string]folderAt{"": {id: vfs.Root}}}
@@ -119,7 +121,13 @@ func fatal(err error) bool {
 		return false
 	}
 	switch remote.KindOf(err) {
-	case remote.Unavailable, remote.Throttled, remote.Interrupted, remote.ReadOnly, remote.NoSpace, remote.Corrupt, remote.Permission:
+	case remote.Unavailable,
+		remote.Throttled,
+		remote.Interrupted,
+		remote.ReadOnly,
+		remote.NoSpace,
+		remote.Corrupt,
+		remote.Permission:
 		return true
 	}
 	return false
@@ -138,8 +146,12 @@ func (f *folders) importObject(ctx context.Context, item ObjectItem) (ObjectDone
 	if at.err != nil {
 		return notDone(at.err), nil
 	}
-	what, _, err := f.fs.Import(ctx, f.caller, engine.External{Parent: at.id, Name: name, Key: item.Key, ETag: item.ETag, Size: item.Size,
-		Mtime: vfs.TimeOf(item.Mtime), Type: item.Type, Mode: 0o644})
+	what, _, err := f.fs.Import(
+		ctx,
+		f.caller,
+		engine.External{Parent: at.id, Name: name, Key: item.Key, ETag: item.ETag, Size: item.Size,
+			Mtime: vfs.TimeOf(item.Mtime), Type: item.Type, Mode: 0o644},
+	)
 	switch {
 	case err == nil:
 		return ObjectDone{What: what}, nil
@@ -162,13 +174,16 @@ func (f *folders) prune(ctx context.Context, x ObjectRemoval) error {
 	}
 	f.fs.Forget(a.ID, 1)
 	if a.ID != x.Node {
-		return remote.E("move to the trash", string(x.Path), remote.Stale, errors.New("another media has this name by now"))
+		return remote.E(
+			"move to the trash", string(x.Path), remote.Stale, errors.New("another media has this name by now"),
+		)
 	}
 	_, err = f.fs.TrashName(ctx, f.caller, parent.ID, name)
 	return err
 }
 
-// folders are those that the items of a batch lie in. Those of one depth are made at the same time, so that they share commits.
+// folders are those that the items of a batch lie in. Those of one depth are made at the same time,
+// so that they share commits.
 type folders struct {
 	fs     *engine.FS
 	caller vfs.Caller
@@ -244,7 +259,12 @@ func (f *folders) find(ctx context.Context, up folderAt, name string) (at folder
 	}
 	f.fs.Forget(a.ID, 1)
 	if a.Mode&unix.S_IFMT != unix.S_IFDIR {
-		return folderAt{err: remote.E("import into", fmt.Sprintf("%q", name), remote.NotDir, errors.New("a file has the name that a folder needs"))}, false
+		return folderAt{
+			err: remote.E(
+				"import into", fmt.Sprintf("%q", name), remote.NotDir,
+				errors.New("a file has the name that a folder needs"),
+			),
+		}, false
 	}
 	return folderAt{id: a.ID}, made
 }

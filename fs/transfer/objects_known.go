@@ -15,8 +15,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// knownObjects are the objects that a library refers to, or did. They are told apart by 64-bit hashes of key and etag, so that a million takes 60 MB; a collision,
-// one in 30 million for a library of that size, makes an object look like another's.
+// knownObjects are the objects that a library refers to, or did. They are told apart by 64-bit
+// hashes of key and etag, so that a million takes 60 MB; a collision, one in 30 million for a
+// library of that size, makes an object look like another's.
 type knownObjects struct {
 	all   []knownObject // by content id
 	byKey []int32       // of all, by hash of the key
@@ -46,7 +47,14 @@ func knownIn(ctx context.Context, tx *catalog.Tx) (*knownObjects, error) {
 	err := each(record.KeyContent, func(key, value []byte) {
 		var c record.Content
 		if len(key) == 17 && proto.Unmarshal(value, &c) == nil && c.External != nil {
-			k.all = append(k.all, knownObject{content: [16]byte(key[1:]), key: xxhash.Sum64String(c.External.Key), etag: xxhash.Sum64String(c.External.Etag)})
+			k.all = append(
+				k.all,
+				knownObject{
+					content: [16]byte(key[1:]),
+					key:     xxhash.Sum64String(c.External.Key),
+					etag:    xxhash.Sum64String(c.External.Etag),
+				},
+			)
 		}
 	})
 	if err != nil || len(k.all) == 0 {
@@ -58,7 +66,10 @@ func knownIn(ctx context.Context, tx *catalog.Tx) (*knownObjects, error) {
 		if !ok || proto.Unmarshal(value, &node) != nil || len(node.Head.GetExtents()) != 1 {
 			return
 		}
-		at, found := slices.BinarySearchFunc(k.all, node.Head.Extents[0].Content, func(o knownObject, id []byte) int { return bytes.Compare(o.content[:], id) })
+		at, found := slices.BinarySearchFunc(
+			k.all, node.Head.Extents[0].Content,
+			func(o knownObject, id []byte) int { return bytes.Compare(o.content[:], id) },
+		)
 		if found && k.all[at].node == 0 && tx.Links(id) > 0 {
 			k.all[at].node = id
 		}
@@ -123,7 +134,12 @@ var chunkStores = []struct {
 }{
 	{"a JuiceFS volume", regexp.MustCompile(`(^|/)chunks/(\d+|[0-9A-F]{2})/\d+/\d+_\d+_\d+$`)},
 	{"a restic repository", regexp.MustCompile(`(^|/)(data/[0-9a-f]{2}|index|keys|locks|snapshots)/[0-9a-f]{64}$`)},
-	{"another library of mediafs", regexp.MustCompile(`(^|/)(content/[0-9a-f]{2}/[0-9a-f]{32}(\.sum|\.facts)?|content/external/[0-9a-f]{32}\.(sum|facts)|log/0/\d{20}|checkpoint/manifest/\d{20}|checkpoint/part/[0-9a-f]{32}-[0-9a-f-]+)$`)},
+	{
+		"another library of mediafs",
+		regexp.MustCompile(
+			`(^|/)(content/[0-9a-f]{2}/[0-9a-f]{32}(\.sum|\.facts)?|content/external/[0-9a-f]{32}\.(sum|facts)|log/0/\d{20}|checkpoint/manifest/\d{20}|checkpoint/part/[0-9a-f]{32}-[0-9a-f-]+)$`,
+		),
+	},
 }
 
 // partOf says of which chunk store an object is a part; empty: of none.

@@ -22,7 +22,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// RecordsOptions say what records are laid over what. Store, Open and, unless DryRun is set, Apply are needed.
+// RecordsOptions say what records are laid over what. Store, Open and, unless DryRun is set, Apply
+// are needed.
 type RecordsOptions struct {
 	Store  *bucket.Store                 // of the library that gets them. Nothing that writes is called
 	Open   func() (io.ReadCloser, error) // opens the export; it is read twice
@@ -53,12 +54,15 @@ func (s *RecordsSummary) note(name, why string) {
 	}
 }
 
-// ImportRecords says of the media of a library what was said of them in an export: titles, tags and all that people and services set, favourites, votes, comments,
-// bindings, links and renditions. A media is found by one of its paths, unless both sides know the SHA-256 and it is another; else by its SHA-256. What
-// is said here and not there stays; where both say something, the export wins. Ids of other media of the export become those that the media have here, or
-// are left out. Doing it again changes nothing.
+// ImportRecords says of the media of a library what was said of them in an export: titles, tags and
+// all that people and services set, favourites, votes, comments, bindings, links and renditions. A
+// media is found by one of its paths, unless both sides know the SHA-256 and it is another; else by
+// its SHA-256. What is said here and not there stays; where both say something, the export wins.
+// Ids of other media of the export become those that the media have here, or are left out. Doing it
+// again changes nothing.
 //
-// Errors: Invalid for what is no export; those of Apply. What is wrong with single media is in the summary.
+// Errors: Invalid for what is no export; those of Apply. What is wrong with single media is in the
+// summary.
 func ImportRecords(ctx context.Context, opt RecordsOptions) (RecordsSummary, error) {
 	s, err := openSnapshot(ctx, opt.Store, opt.TempDir, opt.Log)
 	if err != nil {
@@ -104,7 +108,8 @@ func (m *recordsImporter) each(ctx context.Context, do func(i int, folder string
 	lines := json.NewDecoder(bufio.NewReaderSize(in, 64<<10))
 	var h exportHeader
 	if err := lines.Decode(&h); err != nil || h.Format != ExportFormat {
-		return remote.E(op, "", remote.Invalid, fmt.Errorf("its first line does not say %q", ExportFormat)).WithHint("mediafs export writes such files")
+		return remote.E(op, "", remote.Invalid, fmt.Errorf("its first line does not say %q", ExportFormat)).
+			WithHint("mediafs export writes such files")
 	}
 	for i, n := 0, 2; ; n++ {
 		var text json.RawMessage
@@ -175,7 +180,9 @@ func (m *recordsImporter) run(ctx context.Context, tx *catalog.Tx) error {
 			return err
 		}
 	}
-	if err := m.each(ctx, func(i int, _ string, line *exportNode) error { return m.take(ctx, m.found[i], line) }); err != nil {
+	if err := m.each(
+		ctx, func(i int, _ string, line *exportNode) error { return m.take(ctx, m.found[i], line) },
+	); err != nil {
 		return err
 	}
 	return errors.Join(m.send(ctx), tx.Err())
@@ -194,7 +201,8 @@ func shaOf(line *exportNode) string {
 	if line.Media.SHA256 != "" || line.Head == nil || len(line.Contents) == 0 || len(line.Head.Extents) != 1 {
 		return line.Media.SHA256
 	}
-	if x, c := line.Head.Extents[0], line.Contents[0]; c.ID == x.Content && x.From == 0 && x.Length == c.Size && c.Size == line.Head.Size {
+	if x, c := line.Head.Extents[0], line.Contents[0]; c.ID == x.Content && x.From == 0 && x.Length == c.Size &&
+		c.Size == line.Head.Size {
 		return c.SHA256
 	}
 	return ""
@@ -273,7 +281,10 @@ func (m *recordsImporter) take(ctx context.Context, node uint64, line *exportNod
 	m.sum.Media++
 	if node == 0 {
 		m.sum.Missing++
-		m.sum.note(string(line.Path), "there is no media of this path here with these bytes, and none elsewhere that is known to have them")
+		m.sum.note(
+			string(line.Path),
+			"there is no media of this path here with these bytes, and none elsewhere that is known to have them",
+		)
 		return nil
 	}
 	n := m.tx.Node(node)
@@ -302,7 +313,8 @@ func (m *recordsImporter) take(ctx context.Context, node uint64, line *exportNod
 	return nil
 }
 
-// recordsBatch is how many media are handed over at once: with the most that is said of each, 64 KiB and comments, a batch stays below MaxBatch.
+// recordsBatch is how many media are handed over at once: with the most that is said of each, 64
+// KiB and comments, a batch stays below MaxBatch.
 const recordsBatch = 50
 
 func (m *recordsImporter) send(ctx context.Context) error {

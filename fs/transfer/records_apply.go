@@ -28,14 +28,17 @@ type RecordsResult struct {
 	Failed []string `json:"failed"`
 }
 
-// ApplyRecords edits media. What is wrong with single ones is in the result; an error means that the
-// library takes no changes now: giving the batch again is not safe where it counts anonymous votes.
+// ApplyRecords edits media. What is wrong with single ones is in the result; an error means that
+// the library takes no changes now: giving the batch again is not safe where it counts anonymous
+// votes.
 func ApplyRecords(ctx context.Context, fs *engine.FS, b RecordsBatch) (RecordsResult, error) {
 	r := RecordsResult{Failed: make([]string, len(b.Items))}
 	g, ctx := errgroup.WithContext(ctx)
 	for i, item := range b.Items {
 		g.Go(func() error {
-			err := fs.EditMedia(ctx, vfs.Caller{}, item.Node, vfs.MediaChange{Edits: item.Edits, Attached: item.Attached})
+			err := fs.EditMedia(
+				ctx, vfs.Caller{}, item.Node, vfs.MediaChange{Edits: item.Edits, Attached: item.Attached},
+			)
 			if err == nil {
 				return nil
 			}

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// maxFillers is how many numbers of comments that were deleted are passed over, and how many votes of nobody known are counted on, for one media.
+// maxFillers is how many numbers of comments that were deleted are passed over, and how many votes
+// of nobody known are counted on, for one media.
 const maxFillers = 1000
 
 // A saying is what one media lacks of what an export says of it.
@@ -74,7 +75,9 @@ func (s *saying) votesOfNobody() {
 	for ; more > 0; more-- {
 		value := rest / more
 		rest -= value
-		s.item.Edits = append(s.item.Edits, media.Edit{Field: "counts.anonymous", Do: media.Add, Value: strconv.FormatInt(value, 10)})
+		s.item.Edits = append(
+			s.item.Edits, media.Edit{Field: "counts.anonymous", Do: media.Add, Value: strconv.FormatInt(value, 10)},
+		)
 	}
 }
 
@@ -101,7 +104,9 @@ func (s *saying) attached() {
 		s.attach(media.AttachFavorite(user, nil))
 	}
 	for _, v := range s.there.Votes {
-		if !slices.ContainsFunc(s.now.Votes, func(now remote.Vote) bool { return now.User == v.User && now.Value == v.Value }) {
+		if !slices.ContainsFunc(
+			s.now.Votes, func(now remote.Vote) bool { return now.User == v.User && now.Value == v.Value },
+		) {
 			var at *record.Time
 			if !v.Time.IsZero() {
 				at = &record.Time{Seconds: v.Time.Unix(), Nanos: uint32(v.Time.Nanosecond())}
@@ -134,13 +139,16 @@ func (s *saying) attached() {
 	s.comments()
 }
 
-// comments keeps their numbers where these are free, also by passing over those of comments that were deleted: answers name them.
+// comments keeps their numbers where these are free, also by passing over those of comments that
+// were deleted: answers name them.
 func (s *saying) comments() {
 	cs := slices.Clone(s.there.Comments)
 	slices.SortFunc(cs, func(a, b remote.Comment) int { return cmp.Compare(a.Number, b.Number) })
 	for _, c := range cs {
 		if slices.ContainsFunc(s.now.Comments, func(now remote.Comment) bool {
-			return now.User == c.User && now.Text == c.Text && now.Time.Equal(c.Time) && now.Moderation == c.Moderation && now.DeniedReason == c.DeniedReason
+			return now.User == c.User && now.Text == c.Text && now.Time.Equal(c.Time) &&
+				now.Moderation == c.Moderation &&
+				now.DeniedReason == c.DeniedReason
 		}) {
 			continue
 		}

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/bucket"
 )
 
-// A snapshot is a copy of a library's catalog after one commit, in a private directory that goes with it. It follows nobody.
+// A snapshot is a copy of a library's catalog after one commit, in a private directory that goes
+// with it. It follows nobody.
 type snapshot struct {
 	dir string
 	cat *catalog.Catalog
@@ -33,7 +34,13 @@ func openSnapshot(ctx context.Context, store *bucket.Store, tempDir string, log 
 	}
 	s := &snapshot{dir: dir}
 	s.cat, err = catalog.Open(ctx, catalog.Options{
-		Dir: filepath.Join(dir, "catalog"), Store: store, Library: store.Facts().Library, ReadOnly: true, NoIndex: true, PollInterval: never, Log: log,
+		Dir:          filepath.Join(dir, "catalog"),
+		Store:        store,
+		Library:      store.Facts().Library,
+		ReadOnly:     true,
+		NoIndex:      true,
+		PollInterval: never,
+		Log:          log,
 	})
 	if err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))

@@ -53,14 +53,23 @@ func TestChunkStores(t *testing.T) {
 	}
 }
 
-// What is known of an object: whether a media holds it, in which state, and whether it was ever imported.
+// What is known of an object: whether a media holds it, in which state, and whether it was ever
+// imported.
 func TestKnownObjects(t *testing.T) {
 	k := new(knownObjects)
 	for i, o := range []struct {
 		key, etag string
 		node      uint64
 	}{{"a", "1", 0}, {"a", "2", 5}, {"b", "1", 0}, {"c", "1", 7}, {"d", "1", 8}} {
-		k.all = append(k.all, knownObject{content: [16]byte{byte(i)}, key: xxhash.Sum64String(o.key), etag: xxhash.Sum64String(o.etag), node: o.node})
+		k.all = append(
+			k.all,
+			knownObject{
+				content: [16]byte{byte(i)},
+				key:     xxhash.Sum64String(o.key),
+				etag:    xxhash.Sum64String(o.etag),
+				node:    o.node,
+			},
+		)
 	}
 	k.index()
 	for _, c := range []struct {
@@ -114,7 +123,8 @@ func TestAnyText(t *testing.T) {
 	}
 }
 
-// Comments keep their numbers, since answers name them: also over gaps, and only as far as nobody has them here.
+// Comments keep their numbers, since answers name them: also over gaps, and only as far as nobody
+// has them here.
 func TestSayingComments(t *testing.T) {
 	at := time.Unix(1500000000, 0).UTC()
 	there := []remote.Comment{{Number: 3, Text: "three", Time: at, Answers: 1}, {Number: 1, Text: "one", Time: at}}
@@ -150,16 +160,35 @@ func TestSayingComments(t *testing.T) {
 }
 
 func TestSayingEdits(t *testing.T) {
-	there := &remote.Media{Counts: remote.Counts{Anonymous: 3, Votes: 4, VoteSum: 12}, Votes: []remote.Vote{{User: "a", Value: 2}}}
-	s := &saying{there: there, now: new(remote.Media), here: map[string]string{strings.Repeat("a", 32): strings.Repeat("b", 32)}}
+	there := &remote.Media{
+		Counts: remote.Counts{Anonymous: 3, Votes: 4, VoteSum: 12},
+		Votes:  []remote.Vote{{User: "a", Value: 2}},
+	}
+	s := &saying{
+		there: there,
+		now:   new(remote.Media),
+		here:  map[string]string{strings.Repeat("a", 32): strings.Repeat("b", 32)},
+	}
 	s.edits(map[string]string{
-		"title": "same", "description": "other", "artwork": strings.Repeat("a", 32), "parent_id": strings.Repeat("c", 32), "counts.anonymous": "3", "tags": "",
-		"nonsense": "x",
+		"title":            "same",
+		"description":      "other",
+		"artwork":          strings.Repeat("a", 32),
+		"parent_id":        strings.Repeat("c", 32),
+		"counts.anonymous": "3",
+		"tags":             "",
+		"nonsense":         "x",
 	}, map[string]string{"title": "same", "description": "this"})
 	want := []media.Edit{
 		{Field: "artwork", Value: strings.Repeat("b", 32)},
-		{Field: "counts.anonymous", Do: media.Add, Value: "3"}, {Field: "counts.anonymous", Do: media.Add, Value: "3"}, {Field: "counts.anonymous", Do: media.Add, Value: "4"},
-		{Field: "description", Value: "other"}, {Field: "tags", Value: ""},
+		{
+			Field: "counts.anonymous",
+			Do:    media.Add,
+			Value: "3",
+		},
+		{Field: "counts.anonymous", Do: media.Add, Value: "3"},
+		{Field: "counts.anonymous", Do: media.Add, Value: "4"},
+		{Field: "description", Value: "other"},
+		{Field: "tags", Value: ""},
 	}
 	if !slices.Equal(s.item.Edits, want) {
 		t.Errorf("edits %+v", s.item.Edits)

@@ -22,7 +22,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// copiesAtOnce is how many files are copied at the same time: each close waits for the store, and those of small files share commits.
+// copiesAtOnce is how many files are copied at the same time: each close waits for the store, and
+// those of small files share commits.
 const copiesAtOnce = 16
 
 // partSuffix ends the name of a file that is being copied.
@@ -50,9 +51,12 @@ type TreeSummary struct {
 	Examples  []Example `json:"examples,omitempty"`
 }
 
-// CopyTree copies a local folder through a mount with ordinary calls, so that a copy is what any program would have made: times, permissions, owners where that is
-// allowed, attributes, symbolic and hard links, holes, fifos and devices. A file that is there with the same size and modification time is left alone, so a copy that
-// was broken off goes on; one that is under way has another name until it is whole. What cannot be copied is told in the summary, and the rest goes on.
+// CopyTree copies a local folder through a mount with ordinary calls, so that a copy is what any
+// program would have made: times, permissions, owners where that is allowed, attributes, symbolic
+// and hard links, holes, fifos and devices. A file that is there with the same size and
+// modification time is left alone, so a copy that was broken off goes on; one that is under way has
+// another name until it is whole. What cannot be copied is told in the summary, and the rest goes
+// on.
 func CopyTree(ctx context.Context, opt TreeOptions) (TreeSummary, error) {
 	const op = "copy a tree"
 	if info, err := os.Stat(opt.From); err != nil {
@@ -67,7 +71,8 @@ func CopyTree(ctx context.Context, opt TreeOptions) (TreeSummary, error) {
 		}
 	}
 	c.folder(ctx, "")
-	// Of several names of one file the first is copied; the others can be made only when it is there.
+	// Of several names of one file the first is copied; the others can be made only when it is
+	// there.
 	for _, later := range c.links {
 		c.link(later.name, later.first)
 	}
@@ -181,7 +186,8 @@ func (c *treeCopy) files(ctx context.Context, dir string, entries []os.DirEntry)
 // lockPause is how long a copy waits before it looks again whether another one has left a folder.
 const lockPause = 50 * time.Millisecond
 
-// lockFolder waits until no other copy on this machine is at work on the files of a folder: two would take each other's files under way for leftovers.
+// lockFolder waits until no other copy on this machine is at work on the files of a folder: two
+// would take each other's files under way for leftovers.
 func lockFolder(ctx context.Context, dir string) (unlock func(), err error) {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -233,7 +239,8 @@ func (c *treeCopy) makeFolder(name string) bool {
 	return err == nil
 }
 
-// errView is why nothing is copied into a folder of the views: writing there tags, restores, deletes.
+// errView is why nothing is copied into a folder of the views: writing there tags, restores,
+// deletes.
 func errView(name string) error {
 	return remote.E("copy folder", name, remote.Permission, errors.New("at the root of the mount this name is kept for views or the trash: nothing in it was copied")).
 		WithHint("copy it into a folder of the mount")
@@ -254,7 +261,9 @@ func (c *treeCopy) finishFolder(name string) {
 func (c *treeCopy) entry(ctx context.Context, name string, st *unix.Stat_t) error {
 	var there unix.Stat_t
 	err := unix.Lstat(c.to(name), &there)
-	if err == nil && there.Mode&unix.S_IFMT == st.Mode&unix.S_IFMT && (st.Mode&unix.S_IFMT != unix.S_IFREG || there.Size == st.Size) && there.Mtim == st.Mtim {
+	if err == nil && there.Mode&unix.S_IFMT == st.Mode&unix.S_IFMT &&
+		(st.Mode&unix.S_IFMT != unix.S_IFREG || there.Size == st.Size) &&
+		there.Mtim == st.Mtim {
 		c.count(func(s *TreeSummary) { s.Unchanged++ })
 		return nil
 	}
@@ -267,7 +276,9 @@ func (c *treeCopy) entry(ctx context.Context, name string, st *unix.Stat_t) erro
 	}
 	part := c.to(name) + partSuffix
 	if len(filepath.Base(part)) > 255 {
-		part = filepath.Join(filepath.Dir(part), fmt.Sprintf("%x%s", sha256.Sum256([]byte(filepath.Base(name))), partSuffix))
+		part = filepath.Join(
+			filepath.Dir(part), fmt.Sprintf("%x%s", sha256.Sum256([]byte(filepath.Base(name))), partSuffix),
+		)
 	}
 	if err := os.Remove(part); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
@@ -406,7 +417,9 @@ func (c *treeCopy) dress(from, to string, st *unix.Stat_t) error {
 			return fmt.Errorf("permissions: %w", err)
 		}
 	}
-	if err := unix.UtimesNanoAt(unix.AT_FDCWD, to, []unix.Timespec{st.Atim, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err := unix.UtimesNanoAt(
+		unix.AT_FDCWD, to, []unix.Timespec{st.Atim, st.Mtim}, unix.AT_SYMLINK_NOFOLLOW,
+	); err != nil {
 		return fmt.Errorf("times: %w", err)
 	}
 	return nil
@@ -451,7 +464,10 @@ func (c *treeCopy) verify(name string) error {
 		sums[i] = h.Sum(nil)
 	}
 	if !bytes.Equal(sums[0], sums[1]) {
-		return remote.E("verify", name, remote.Corrupt, errors.New("the copy differs from the original, or somebody wrote to one of them"))
+		return remote.E(
+			"verify", name, remote.Corrupt,
+			errors.New("the copy differs from the original, or somebody wrote to one of them"),
+		)
 	}
 	c.count(func(s *TreeSummary) { s.Verified++ })
 	return nil

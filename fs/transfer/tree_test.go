@@ -8,7 +8,8 @@ import (
 	"testing"
 )
 
-// Two copies of one tree into one folder at the same time: all files are there, and neither takes what the other has under way for a leftover.
+// Two copies of one tree into one folder at the same time: all files are there, and neither takes
+// what the other has under way for a leftover.
 func TestImportTreeTwice(t *testing.T) {
 	from, to := t.TempDir(), filepath.Join(t.TempDir(), "to")
 	for i := range 300 {

@@ -4,7 +4,8 @@ import "context"
 
 type callerKey struct{}
 
-// WithCaller tells in a context who asks, for methods that have no Caller of their own: what a view shows depends on it.
+// WithCaller tells in a context who asks, for methods that have no Caller of their own: what a view
+// shows depends on it.
 func WithCaller(ctx context.Context, c Caller) context.Context {
 	return context.WithValue(ctx, callerKey{}, c)
 }

@@ -2,8 +2,8 @@ package vfs
 
 import "time"
 
-// Status is what a library tells of itself, in plain numbers. Its JSON is .media/status.json, where a
-// field is only ever added. Sizes are bytes.
+// Status is what a library tells of itself, in plain numbers. Its JSON is .media/status.json, where
+// a field is only ever added. Sizes are bytes.
 type Status struct {
 	Catalog CatalogStatus `json:"catalog"`
 	Cache   CacheStatus   `json:"cache"`
@@ -16,22 +16,24 @@ type Status struct {
 
 // CatalogStatus is how the catalog stands to the log.
 type CatalogStatus struct {
-	Client     uint32    `json:"client"`
-	Applied    uint64    `json:"applied"`              // number of the last commit that was applied
-	Newest     uint64    `json:"newest"`               // number of the newest commit that was seen in the store
-	Outbox     int       `json:"outbox"`               // operations that are not in the log
-	Reached    time.Time `json:"reached"`              // when the store last answered
-	Error      string    `json:"error,omitempty"`      // last error of the log
-	ErrorTime  time.Time `json:"error_time,omitzero"`  // when
-	Fatal      string    `json:"fatal,omitempty"`      // why nothing is written any more
-	Blocked    *Blocked  `json:"blocked,omitempty"`    // why the log cannot be read on, and nothing is written until it can
-	Loading    string    `json:"loading,omitempty"`    // why there is no catalog to read now
-	Dropped    int       `json:"dropped,omitempty"`    // late operations that were not carried out
-	Kept       int       `json:"kept,omitempty"`       // late operations that were carried out in part or otherwise
-	Conflicts  []string  `json:"conflicts,omitempty"`  // what became of the last of both, oldest first
-	Checkpoint uint64    `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
-	Indexed    uint64    `json:"indexed,omitempty"`    // while the index is made: records that are in it
-	ToIndex    uint64    `json:"to_index,omitempty"`   // while the index is made: records in all, about; 0: it is ready, or not kept
+	Client    uint32    `json:"client"`
+	Applied   uint64    `json:"applied"`             // number of the last commit that was applied
+	Newest    uint64    `json:"newest"`              // number of the newest commit that was seen in the store
+	Outbox    int       `json:"outbox"`              // operations that are not in the log
+	Reached   time.Time `json:"reached"`             // when the store last answered
+	Error     string    `json:"error,omitempty"`     // last error of the log
+	ErrorTime time.Time `json:"error_time,omitzero"` // when
+	Fatal     string    `json:"fatal,omitempty"`     // why nothing is written any more
+	// why the log cannot be read on, and nothing is written until it can
+	Blocked    *Blocked `json:"blocked,omitempty"`
+	Loading    string   `json:"loading,omitempty"`    // why there is no catalog to read now
+	Dropped    int      `json:"dropped,omitempty"`    // late operations that were not carried out
+	Kept       int      `json:"kept,omitempty"`       // late operations that were carried out in part or otherwise
+	Conflicts  []string `json:"conflicts,omitempty"`  // what became of the last of both, oldest first
+	Checkpoint uint64   `json:"checkpoint,omitempty"` // newest checkpoint written or loaded by this machine
+	Indexed    uint64   `json:"indexed,omitempty"`    // while the index is made: records that are in it
+	// while the index is made: records in all, about; 0: it is ready, or not kept
+	ToIndex uint64 `json:"to_index,omitempty"`
 
 	Usage Usage `json:"usage"`
 }

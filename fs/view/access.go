@@ -21,7 +21,8 @@ const (
 	maySearch = acl.Search
 )
 
-// An asker is who makes one request, and what was found out for it about folders and groups. It is used by one goroutine.
+// An asker is who makes one request, and what was found out for it about folders and groups. It is
+// used by one goroutine.
 type asker struct {
 	l      *Library
 	caller vfs.Caller
@@ -88,7 +89,8 @@ func (l *Library) list(ctx context.Context, id vfs.ID) (acl.List, error) {
 // owns tells whether the caller may do what the owner of a node may.
 func (who *asker) owns(a *vfs.Attr) bool { return who.root() || who.caller.UID == a.UID }
 
-// in tells whether the caller is in a group. The other groups of a process are read when they decide.
+// in tells whether the caller is in a group. The other groups of a process are read when they
+// decide.
 func (who *asker) in(gid uint32) bool {
 	switch {
 	case who.caller.GID == gid:
@@ -133,8 +135,10 @@ func (who *asker) reached(ctx context.Context, paths []string) (string, bool) {
 	return "", false
 }
 
-// shown gives the first of a media's paths under which the caller may be shown it: he may list the folder that has the name, reach it, and read the media. What
-// people said of a media and what its bytes say is for who may read it, and a name in a folder that cannot be listed is for who knows it.
+// shown gives the first of a media's paths under which the caller may be shown it: he may list the
+// folder that has the name, reach it, and read the media. What people said of a media and what its
+// bytes say is for who may read it, and a name in a folder that cannot be listed is for who knows
+// it.
 func (who *asker) shown(ctx context.Context, m *remote.Media) (string, bool) {
 	if who.root() {
 		return who.reached(ctx, m.Paths)
@@ -176,7 +180,8 @@ func (who *asker) lists(ctx context.Context, dir string) bool {
 	return may
 }
 
-// withoutNames takes out of a record what names tell of folders that the caller cannot reach: the media goes by its names that he can reach.
+// withoutNames takes out of a record what names tell of folders that the caller cannot reach: the
+// media goes by its names that he can reach.
 func (who *asker) withoutNames(ctx context.Context, m *remote.Media) {
 	all := m.Paths
 	m.Paths = nil

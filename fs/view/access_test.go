@@ -25,7 +25,11 @@ func TestPermissions(t *testing.T) {
 		id := r.f.add(p, reg, "")
 		r.f.set(id, func(n *fakeNode) { n.media.Tags = []string{"all", fmt.Sprint("t", i)} })
 	}
-	shown := map[uint32][]string{0: {"o.jpg", "c.jpg", "w.jpg", "n.jpg"}, ann: {"o.jpg", "c.jpg"}, bob: {"o.jpg", "w.jpg"}}
+	shown := map[uint32][]string{
+		0:   {"o.jpg", "c.jpg", "w.jpg", "n.jpg"},
+		ann: {"o.jpg", "c.jpg"},
+		bob: {"o.jpg", "w.jpg"},
+	}
 	for uid, names := range shown {
 		r.lists(uid, ".media/search/jpg", names...)
 		r.lists(uid, ".media/latest", names...)
@@ -69,7 +73,11 @@ func TestPermissions(t *testing.T) {
 	o := r.f.walk("/open/o.jpg").attr.ID
 	all := r.must(bob, ".media/tags/all").ID
 	r.kind("untag", r.l.Unlink(as(bob), caller(bob), all, "o.jpg"), remote.Permission)
-	r.kind("rename a tag", r.l.Rename(as(bob), caller(bob), r.must(bob, ".media/tags").ID, "all", r.must(bob, ".media/tags").ID, "x", 0), remote.Permission)
+	r.kind(
+		"rename a tag",
+		r.l.Rename(as(bob), caller(bob), r.must(bob, ".media/tags").ID, "all", r.must(bob, ".media/tags").ID, "x", 0),
+		remote.Permission,
+	)
 	if r.f.edits != 0 {
 		t.Errorf("%d edits", r.f.edits)
 	}

@@ -10,8 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// years is by-date/: a folder for each year, in it one for each month, by when a media was taken. Media of which that is not known, or
-// only the year, are in none.
+// years is by-date/: a folder for each year, in it one for each month, by when a media was taken.
+// Media of which that is not known, or only the year, are in none.
 type years struct{ l *Library }
 
 func (f *years) key() string { return "by-date" }
@@ -39,7 +39,8 @@ func (l *Library) months(ctx context.Context, who *asker) ([]string, error) {
 	}), err
 }
 
-// lookup asks for one media, and not for all months: each name below is looked up through its folders.
+// lookup asks for one media, and not for all months: each name below is looked up through its
+// folders.
 func (f *years) lookup(ctx context.Context, who *asker, name string) (entry, error) {
 	if n, err := strconv.Atoi(name); err != nil || monthName(n, 0) != name+"-00" || len(name) != 4 {
 		return entry{}, missing(name)

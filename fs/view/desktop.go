@@ -72,12 +72,13 @@ func (d *desktops) remove(uid uint32, name string) {
 	}
 }
 
-// desktopTrash is .Trash-<uid>: the trash as desktop programs know it, for what this user deleted. It is there for each user, belongs to
-// him, and nobody else may look into it.
+// desktopTrash is .Trash-<uid>: the trash as desktop programs know it, for what this user deleted.
+// It is there for each user, belongs to him, and nobody else may look into it.
 //
-// A program that deletes makes info/<name>.trashinfo, then renames the file to files/<name>. The first is kept in memory until the second comes;
-// then info/ shows a text made of the entry. Restoring renames out of files/, and deleting for good removes from it, or renames
-// into expunged/.
+// A program that deletes makes info/<name>.trashinfo, then renames the file to files/<name>. The
+// first is kept in memory until the second comes; then info/ shows a text made of the entry.
+// Restoring renames out of files/, and deleting for good removes from it, or renames into
+// expunged/.
 func (l *Library) desktopTrash(uid uint32) *desktop { return &desktop{l, uid} }
 
 type desktop struct {
@@ -119,7 +120,8 @@ func onlyMode(key string, ch vfs.AttrChange) error {
 	return nil
 }
 
-// expunged is where a program moves what it is about to delete for good: that is done at once, and the folder stays empty.
+// expunged is where a program moves what it is about to delete for good: that is done at once, and
+// the folder stays empty.
 type expunged struct{ desktop }
 
 func (f *expunged) key() string { return f.desktop.key() + "/expunged" }
@@ -150,7 +152,8 @@ func (f *desktopFiles) list(ctx context.Context, _ *asker, s *listing, after uin
 // take deletes in the name of the user whose trash it is, also when root does it.
 func (f *desktopFiles) take(ctx context.Context, who *asker, parent vfs.ID, name, newName string) error {
 	if len(newName) > f.bin().to.limit() {
-		return remote.E("move to the trash", quoted(newName), remote.TooLong, nil).WithHint("its .trashinfo needs room in the name")
+		return remote.E("move to the trash", quoted(newName), remote.TooLong, nil).
+			WithHint("its .trashinfo needs room in the name")
 	}
 	as := *who
 	as.caller.UID = f.uid
@@ -194,7 +197,8 @@ func (f *desktopInfo) text(e vfs.TrashEntry) *sheet {
 	return s
 }
 
-// escaped writes a path as in a URL: all bytes but '/', letters, digits and "-._~" as percent signs and digits.
+// escaped writes a path as in a URL: all bytes but '/', letters, digits and "-._~" as percent signs
+// and digits.
 func escaped(path string) string {
 	var b strings.Builder
 	for i := range len(path) {
@@ -270,7 +274,8 @@ func (f *desktopInfo) create(ctx context.Context, who *asker, name string, flags
 	return n, file, err
 }
 
-// unlink removes a description that was written. That of an entry follows the entry: removing it succeeds and has no effect.
+// unlink removes a description that was written. That of an entry follows the entry: removing it
+// succeeds and has no effect.
 func (f *desktopInfo) unlink(_ context.Context, _ *asker, name string) error {
 	f.l.desktop.remove(f.uid, name)
 	return nil
@@ -301,7 +306,8 @@ func (f *desktopInfo) give(ctx context.Context, who *asker, name string, to plac
 	return nil
 }
 
-// A note is a description that a program has written. It lives in memory until the entry is there, or it is removed.
+// A note is a description that a program has written. It lives in memory until the entry is there,
+// or it is removed.
 type note struct {
 	l      *Library
 	uid    uint32
@@ -389,7 +395,8 @@ func (f *noteFile) Write(_ context.Context, p []byte, off int64, _ bool) (int, e
 	return copy(f.n.text[off:], p), nil
 }
 
-// Allocate accepts a promise of room, which programs ask for before they write, and grows the file when that is asked for.
+// Allocate accepts a promise of room, which programs ask for before they write, and grows the file
+// when that is asked for.
 func (f *noteFile) Allocate(_ context.Context, mode uint32, off, n int64) error {
 	if mode&^vfs.AllocateKeepSize != 0 || off < 0 || n <= 0 || off > maxNote || n > maxNote-off {
 		return remote.E("allocate", f.name, remote.Unsupported, nil)

@@ -16,7 +16,8 @@ func (l *Library) edit(ctx context.Context, who *asker, op string, id vfs.ID, na
 	return l.EditMedia(ctx, who.caller, id, vfs.MediaChange{Edits: edits})
 }
 
-// hidden is hidden/: the media that are hidden. A link into it hides, and removing the entry shows it again.
+// hidden is hidden/: the media that are hidden. A link into it hides, and removing the entry shows
+// it again.
 type hidden struct{ l *Library }
 
 func (f *hidden) key() string { return "hidden" }

@@ -8,7 +8,8 @@ import (
 	"mediafs/remote"
 )
 
-// Deleting a whole folder of the trash for good takes the rights that deleting what is in it one by one takes.
+// Deleting a whole folder of the trash for good takes the rights that deleting what is in it one by
+// one takes.
 func TestExpungeWhatOthersHave(t *testing.T) {
 	r := newRig(t)
 	for _, c := range []struct {

@@ -57,8 +57,17 @@ type fakeNode struct {
 const firstFake = vfs.ID(1)<<40 | 0x100
 
 func newFake() *fake {
-	f := &fake{next: firstFake, nodes: make(map[vfs.ID]*fakeNode), trash: make(map[uint64]vfs.TrashEntry), clock: 1_700_000_000, refs: make(map[vfs.ID]int)}
-	f.nodes[vfs.Root] = &fakeNode{attr: vfs.Attr{ID: vfs.Root, Mode: unix.S_IFDIR | 0o755, Nlink: 2}, children: make(map[string]vfs.ID)}
+	f := &fake{
+		next:  firstFake,
+		nodes: make(map[vfs.ID]*fakeNode),
+		trash: make(map[uint64]vfs.TrashEntry),
+		clock: 1_700_000_000,
+		refs:  make(map[vfs.ID]int),
+	}
+	f.nodes[vfs.Root] = &fakeNode{
+		attr:     vfs.Attr{ID: vfs.Root, Mode: unix.S_IFDIR | 0o755, Nlink: 2},
+		children: make(map[string]vfs.ID),
+	}
 	return f
 }
 
@@ -81,7 +90,11 @@ func (f *fake) add(p string, mode uint32, data string) vfs.ID {
 func (f *fake) put(dir *fakeNode, name string, mode uint32, data string) vfs.ID {
 	f.next++
 	id, t := f.next, f.now()
-	n := &fakeNode{attr: vfs.Attr{ID: id, Mode: mode, Nlink: 1, UID: 0, Size: int64(len(data)), Mtime: t, Ctime: t, Btime: t}, data: []byte(data), parents: make(map[string]vfs.ID)}
+	n := &fakeNode{
+		attr:    vfs.Attr{ID: id, Mode: mode, Nlink: 1, UID: 0, Size: int64(len(data)), Mtime: t, Ctime: t, Btime: t},
+		data:    []byte(data),
+		parents: make(map[string]vfs.ID),
+	}
 	switch mode & unix.S_IFMT {
 	case unix.S_IFDIR:
 		n.children = make(map[string]vfs.ID)
@@ -395,7 +408,16 @@ func (f *fake) TrashName(_ context.Context, c vfs.Caller, parent vfs.ID, name st
 	if len(f.nodes[id].parents) > 0 {
 		return f.next, nil // it has other names
 	}
-	f.trash[f.next] = vfs.TrashEntry{Entry: f.next, Node: id, Parent: parent, Path: p, Name: name, Deleted: f.now(), UID: c.UID, Attr: f.nodes[id].attr}
+	f.trash[f.next] = vfs.TrashEntry{
+		Entry:   f.next,
+		Node:    id,
+		Parent:  parent,
+		Path:    p,
+		Name:    name,
+		Deleted: f.now(),
+		UID:     c.UID,
+		Attr:    f.nodes[id].attr,
+	}
 	return f.next, nil
 }
 
@@ -505,7 +527,8 @@ func (f *fake) Unlink(_ context.Context, _ vfs.Caller, parent vfs.ID, name strin
 	return nil
 }
 
-// Rmdir is asked for what the kernel still believes to be in the tree, for a second after it went to the trash.
+// Rmdir is asked for what the kernel still believes to be in the tree, for a second after it went
+// to the trash.
 func (f *fake) Rmdir(_ context.Context, _ vfs.Caller, parent vfs.ID, name string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -520,7 +543,9 @@ func (f *fake) Rmdir(_ context.Context, _ vfs.Caller, parent vfs.ID, name string
 	return nil
 }
 
-func (f *fake) Rename(_ context.Context, _ vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32) error {
+func (f *fake) Rename(
+	_ context.Context, _ vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32,
+) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if _, taken := f.nodes[newParent].children[newName]; taken && flags&vfs.RenameNoReplace != 0 {
@@ -556,7 +581,8 @@ func (f *fake) OpenDir(_ context.Context, id vfs.ID) (vfs.Dir, error) {
 	return &fakeDir{f, id}, nil
 }
 
-// fakeDir lists by node, which is its cookie, and holds the library's lock while it does: who calls back hangs.
+// fakeDir lists by node, which is its cookie, and holds the library's lock while it does: who calls
+// back hangs.
 type fakeDir struct {
 	f  *fake
 	id vfs.ID
@@ -576,12 +602,15 @@ func (d *fakeDir) Read(_ context.Context, cookie uint64, attrs bool, emit func([
 	d.f.mu.Lock()
 	defer d.f.mu.Unlock()
 	for c, name := range []string{1: ".", 2: ".."} {
-		if name != "" && cookie < uint64(c) && !emit([]vfs.DirEntry{{Name: name, Cookie: uint64(c), ID: d.id, Mode: unix.S_IFDIR}}) {
+		if name != "" && cookie < uint64(c) &&
+			!emit([]vfs.DirEntry{{Name: name, Cookie: uint64(c), ID: d.id, Mode: unix.S_IFDIR}}) {
 			return nil
 		}
 	}
 	n := d.f.nodes[d.id]
-	names := slices.SortedFunc(maps.Keys(n.children), func(a, b string) int { return strings.Compare(hashed(a), hashed(b)) })
+	names := slices.SortedFunc(
+		maps.Keys(n.children), func(a, b string) int { return strings.Compare(hashed(a), hashed(b)) },
+	)
 	for _, name := range names {
 		c := binary.BigEndian.Uint64([]byte(hashed(name)))
 		if c <= cookie {

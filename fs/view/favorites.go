@@ -10,8 +10,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// favorites is favorites/: a folder for each user who likes something, and always one for the caller. A link into it says that the user likes the
-// media, and removing the entry that he does not any more. Each user does that for himself, root for all.
+// favorites is favorites/: a folder for each user who likes something, and always one for the
+// caller. A link into it says that the user likes the media, and removing the entry that he does
+// not any more. Each user does that for himself, root for all.
 type favorites struct{ l *Library }
 
 func (f *favorites) key() string { return "favorites" }

@@ -21,7 +21,8 @@ func TestIndexingNote(t *testing.T) {
 	_, err := r.at(0, ".media/"+indexingName)
 	r.kind("look up the note", err, remote.NotExist)
 	r.f.unindexed.Store(57)
-	if text, err := r.read(0, ".media/"+indexingName); err != nil || !listed() || !strings.Contains(text, "43 of about 100") {
+	if text, err := r.read(0, ".media/"+indexingName); err != nil || !listed() ||
+		!strings.Contains(text, "43 of about 100") {
 		t.Errorf("%q, %v; listed %v", text, err, listed())
 	}
 }

@@ -12,7 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// infos is info/: for each media of the tree <name>.json, all that is known of it, and info/id/<media id>.json the same by its id.
+// infos is info/: for each media of the tree <name>.json, all that is known of it, and
+// info/id/<media id>.json the same by its id.
 func (l *Library) infos() spot {
 	m := &mirrored{l: l, name: "info", ending: ".json", first: []entry{{name: "id", spot: &byID{l}}}}
 	m.item = func(id vfs.ID, kind uint32) spot {
@@ -26,25 +27,31 @@ func (l *Library) infos() spot {
 
 // record is the whole record of a media as a text: the media, and the document of its facts.
 func (l *Library) record(id vfs.ID) *sheet {
-	return &sheet{l: l, name: "record/" + strconv.FormatUint(id, 16), about: l.readable(id), of: id, text: func(ctx context.Context) ([]byte, error) {
-		m, err := l.Media(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		l.asking(ctx).withoutNames(ctx, m)
-		doc, err := l.Document(ctx, id)
-		if err != nil && remote.KindOf(err) != remote.NotExist {
-			return nil, err
-		}
-		b, err := json.MarshalIndent(struct {
-			*remote.Media
-			Document *remote.FactsDocument `json:"document,omitempty"`
-		}{m, doc}, "", "  ")
-		if err != nil {
-			return nil, remote.E("tell of media", m.ID, remote.Corrupt, err)
-		}
-		return append(b, '\n'), nil
-	}}
+	return &sheet{
+		l:     l,
+		name:  "record/" + strconv.FormatUint(id, 16),
+		about: l.readable(id),
+		of:    id,
+		text: func(ctx context.Context) ([]byte, error) {
+			m, err := l.Media(ctx, id)
+			if err != nil {
+				return nil, err
+			}
+			l.asking(ctx).withoutNames(ctx, m)
+			doc, err := l.Document(ctx, id)
+			if err != nil && remote.KindOf(err) != remote.NotExist {
+				return nil, err
+			}
+			b, err := json.MarshalIndent(struct {
+				*remote.Media
+				Document *remote.FactsDocument `json:"document,omitempty"`
+			}{m, doc}, "", "  ")
+			if err != nil {
+				return nil, remote.E("tell of media", m.ID, remote.Corrupt, err)
+			}
+			return append(b, '\n'), nil
+		},
+	}
 }
 
 // byID is info/id/. It lists nothing.

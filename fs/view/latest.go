@@ -9,14 +9,16 @@ import (
 	"mediafs/remote"
 )
 
-// latest is latest/: the media that came into the library last, newest first, as many as the options say. They are read at once.
+// latest is latest/: the media that came into the library last, newest first, as many as the
+// options say. They are read at once.
 type latest struct{ l *Library }
 
 func (f *latest) key() string { return "latest" }
 
 func (f *latest) attr(ctx context.Context) (vfs.Attr, error) { return f.l.folderAttr(ctx, 0o555) }
 
-// entries are those that the caller can reach among the newest. Of several with one name the newest has it plain.
+// entries are those that the caller can reach among the newest. Of several with one name the newest
+// has it plain.
 func (f *latest) entries(ctx context.Context, who *asker) ([]entry, error) {
 	q, err := query.Parse("")
 	if err != nil {
@@ -40,8 +42,9 @@ func (f *latest) entries(ctx context.Context, who *asker) ([]entry, error) {
 	return es, err
 }
 
-// lookup finds the newest media that has a name, and any by the spelling with its number. It does not go through the list: programs look up every name
-// that they were shown. So a media that is too old for the list is found as well.
+// lookup finds the newest media that has a name, and any by the spelling with its number. It does
+// not go through the list: programs look up every name that they were shown. So a media that is too
+// old for the list is found as well.
 func (f *latest) lookup(ctx context.Context, who *asker, name string) (entry, error) {
 	e := entry{name: name}
 	if id, ok := suffix(name); ok {

@@ -23,7 +23,8 @@ func (s *seen) Latest(ctx context.Context, q *query.Query, yield func(*remote.Me
 	})
 }
 
-// Looking up every name of the list, as ls -l does, takes time by their number, and not by its square.
+// Looking up every name of the list, as ls -l does, takes time by their number, and not by its
+// square.
 func TestLatestByName(t *testing.T) {
 	r := newRig(t)
 	s := &seen{MediaLibrary: r.f}

@@ -12,7 +12,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Cookies: "." and "..", entries of a list by their place in it, and media by their node, whose numbers lie above.
+// Cookies: "." and "..", entries of a list by their place in it, and media by their node, whose
+// numbers lie above.
 const (
 	cookieSelf   = 1
 	cookieParent = 2
@@ -20,8 +21,9 @@ const (
 	firstNode    = 1 << record.ClientShift
 )
 
-// A listing is an open folder of a view. What it keeps between two reads are the entries of lists that were read at once, and the names of
-// the media shown, as hashes, so that of several with one name one has it plain. Both begin anew with a read from the start.
+// A listing is an open folder of a view. What it keeps between two reads are the entries of lists
+// that were read at once, and the names of the media shown, as hashes, so that of several with one
+// name one has it plain. Both begin anew with a read from the start.
 type listing struct {
 	l  *Library
 	id vfs.ID
@@ -49,10 +51,13 @@ func (s *listing) Read(ctx context.Context, cookie uint64, attrs bool, emit func
 	if cookie < cookieSelf && !emit([]vfs.DirEntry{{Name: ".", ID: s.id, Mode: unix.S_IFDIR, Cookie: cookieSelf}}) {
 		return nil
 	}
-	if cookie < cookieParent && !emit([]vfs.DirEntry{{Name: "..", ID: vfs.Root, Mode: unix.S_IFDIR, Cookie: cookieParent}}) {
+	if cookie < cookieParent &&
+		!emit([]vfs.DirEntry{{Name: "..", ID: vfs.Root, Mode: unix.S_IFDIR, Cookie: cookieParent}}) {
 		return nil
 	}
-	return s.f.list(ctx, s.l.asking(ctx), s, max(cookie, cookieParent), func(e entry) bool { return s.show(ctx, e, attrs, emit) })
+	return s.f.list(
+		ctx, s.l.asking(ctx), s, max(cookie, cookieParent), func(e entry) bool { return s.show(ctx, e, attrs, emit) },
+	)
 }
 
 // together emits entries that have one cookie: all or none of them.
@@ -63,7 +68,8 @@ func (s *listing) together(es []entry, emit func(entry) bool) bool {
 	return emit(es[0])
 }
 
-// show emits an entry and those that go with it, with a reference on each node when they have attributes. It returns false when that was refused.
+// show emits an entry and those that go with it, with a reference on each node when they have
+// attributes. It returns false when that was refused.
 func (s *listing) show(ctx context.Context, e entry, attrs bool, emit func([]vfs.DirEntry) bool) bool {
 	var group []vfs.DirEntry
 	for _, e := range append([]entry{e}, e.more...) {
@@ -176,8 +182,8 @@ func (s *listing) media(ctx context.Context, who *asker, set *set, after uint64,
 	})
 }
 
-// unique is the spelling that a media has in a listing: plain for the first node with a name, with the node's number for others, and for
-// names that could be taken for such a spelling.
+// unique is the spelling that a media has in a listing: plain for the first node with a name, with
+// the node's number for others, and for names that could be taken for such a spelling.
 func (s *listing) unique(name string, id vfs.ID) string {
 	if _, like := suffix(name); like {
 		return suffixed(name, id)

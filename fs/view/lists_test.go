@@ -19,7 +19,13 @@ func (r *rig) give(id vfs.ID, l acl.List) {
 
 // forBob is a list that names bob, and has nothing for the group that the mode speaks of.
 func forBob(perm uint32) acl.List {
-	return acl.List{{Tag: acl.Owner, Perm: 7}, {Tag: acl.User, Perm: perm, ID: bob}, {Tag: acl.Group}, {Tag: acl.Mask, Perm: 7}, {Tag: acl.Other}}
+	return acl.List{
+		{Tag: acl.Owner, Perm: 7},
+		{Tag: acl.User, Perm: perm, ID: bob},
+		{Tag: acl.Group},
+		{Tag: acl.Mask, Perm: 7},
+		{Tag: acl.Other},
+	}
 }
 
 // Access control lists decide in views who is shown what, and not the mode, whose digit for the
@@ -89,8 +95,13 @@ func TestListsOfViews(t *testing.T) {
 		return l, a, err
 	}
 	paths := map[string]uint32{ // and what is left of rwx
-		".media/info/dir": 5, ".media/zip/dir": 5, ".media/versions/dir": 5,
-		".media/versions/dir/a.jpg": 5, ".media/info/dir/a.jpg.json": 4, ".media/zip/dir/a.jpg.zip": 4, ".media/zip/dir.zip": 4,
+		".media/info/dir":            5,
+		".media/zip/dir":             5,
+		".media/versions/dir":        5,
+		".media/versions/dir/a.jpg":  5,
+		".media/info/dir/a.jpg.json": 4,
+		".media/zip/dir/a.jpg.zip":   4,
+		".media/zip/dir.zip":         4,
 	}
 	for _, name := range r.list(0, ".media/versions/dir/a.jpg") {
 		paths[".media/versions/dir/a.jpg/"+name] = 4
@@ -115,9 +126,21 @@ func TestListsOfViews(t *testing.T) {
 		}
 	}
 	// A folder of versions can be searched by who may read the media, and by nobody else.
-	r.give(id, acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.User, Perm: 4, ID: bob}, {Tag: acl.User, Perm: 3, ID: ann}, {Tag: acl.Group}, {Tag: acl.Mask, Perm: 7},
-		{Tag: acl.Other}})
-	if l, a, err := get(".media/versions/dir/a.jpg"); err != nil || l[1].Perm != 5 || l[2].Perm != 0 || l.Mode(a.Mode) != a.Mode {
+	r.give(
+		id,
+		acl.List{
+			{Tag: acl.Owner, Perm: 6},
+			{Tag: acl.User, Perm: 4, ID: bob},
+			{Tag: acl.User, Perm: 3, ID: ann},
+			{Tag: acl.Group},
+			{Tag: acl.Mask, Perm: 7},
+			{Tag: acl.Other},
+		},
+	)
+	if l, a, err := get(
+		".media/versions/dir/a.jpg",
+	); err != nil || l[1].Perm != 5 || l[2].Perm != 0 ||
+		l.Mode(a.Mode) != a.Mode {
 		t.Errorf("%v with %o, %v", l, a.Mode, err)
 	}
 	// What stands for no node has none, and none can be set.
@@ -126,7 +149,10 @@ func TestListsOfViews(t *testing.T) {
 	r.kind("get", err, remote.NoAttribute)
 	_, err = r.l.GetXattr(context.Background(), a.ID, "system.x")
 	r.kind("get", err, remote.Unsupported)
-	r.kind("set", r.l.SetXattr(context.Background(), caller(0), a.ID, acl.Access, forBob(7).Bytes(), 0), remote.Unsupported)
+	r.kind(
+		"set", r.l.SetXattr(context.Background(), caller(0), a.ID, acl.Access, forBob(7).Bytes(), 0),
+		remote.Unsupported,
+	)
 	r.kind("remove", r.l.RemoveXattr(context.Background(), caller(0), a.ID, "system.x"), remote.Unsupported)
 	r.kind("remove", r.l.RemoveXattr(context.Background(), caller(0), a.ID, "user.x"), remote.NoAttribute)
 }

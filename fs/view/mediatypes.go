@@ -8,7 +8,8 @@ import (
 	"mediafs/remote"
 )
 
-// types is by-type/: a folder for the first half of each media type, such as image, and in it one for each second half, such as jpeg.
+// types is by-type/: a folder for the first half of each media type, such as image, and in it one
+// for each second half, such as jpeg.
 type types struct{ l *Library }
 
 func (f *types) key() string { return "by-type" }
@@ -19,7 +20,8 @@ func (l *Library) ofType(mediaType string) (*set, error) {
 	return l.newSet(term("type", mediaType), func(m *remote.Media) bool { return m.Type == mediaType })
 }
 
-// halves lists the types of which the caller is shown media; one without two halves that can be names is in no folder.
+// halves lists the types of which the caller is shown media; one without two halves that can be
+// names is in no folder.
 func (l *Library) halves(ctx context.Context, who *asker) ([][2]string, error) {
 	all, err := l.values(ctx, who, "type", nil, l.ofType)
 	var out [][2]string
@@ -31,7 +33,8 @@ func (l *Library) halves(ctx context.Context, who *asker) ([][2]string, error) {
 	return out, err
 }
 
-// lookup asks for one media, and not for all types: each name below is looked up through its folders.
+// lookup asks for one media, and not for all types: each name below is looked up through its
+// folders.
 func (f *types) lookup(ctx context.Context, who *asker, name string) (entry, error) {
 	s, err := f.l.newSet(term("type", name), func(m *remote.Media) bool {
 		a, b, ok := strings.Cut(m.Type, "/")

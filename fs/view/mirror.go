@@ -13,8 +13,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A mirrored is a view that has the folders of the tree, and in them an item for each media, or for each folder too. Its folders have the
-// owners and the rights to read and search of those they mirror, so that the kernel lets nobody in who may not into these.
+// A mirrored is a view that has the folders of the tree, and in them an item for each media, or for
+// each folder too. Its folders have the owners and the rights to read and search of those they
+// mirror, so that the kernel lets nobody in who may not into these.
 type mirrored struct {
 	l      *Library
 	name   string
@@ -80,8 +81,8 @@ func (f *mirror) own(name string) *entry {
 	return nil
 }
 
-// spelled gives the names under which a child's folder and item are shown, empty for none. What meets a folder, or is too long, has the node's
-// number in it.
+// spelled gives the names under which a child's folder and item are shown, empty for none. What
+// meets a folder, or is too long, has the node's number in it.
 func (f *mirror) spelled(ctx context.Context, name string, id vfs.ID, kind uint32) (folder, item string, err error) {
 	if kind == unix.S_IFDIR {
 		if folder = name; f.own(name) != nil {
@@ -107,7 +108,8 @@ func (f *mirror) spelled(ctx context.Context, name string, id vfs.ID, kind uint3
 	return folder, item, nil
 }
 
-// place gives the item of a child. One that is a folder is another for each name of its media: the kernel moves a folder that it meets in two places.
+// place gives the item of a child. One that is a folder is another for each name of its media: the
+// kernel moves a folder that it meets in two places.
 func (f *mirror) place(id vfs.ID, kind uint32, name string) spot {
 	s := f.item(id, kind)
 	if f.placed != nil {
@@ -173,7 +175,8 @@ func (f *mirror) lookup(ctx context.Context, _ *asker, name string) (entry, erro
 	return entry{}, missing(name)
 }
 
-// list goes through the mirrored folder, whose cookies it takes over: a folder and its item have one cookie, so they go together.
+// list goes through the mirrored folder, whose cookies it takes over: a folder and its item have
+// one cookie, so they go together.
 func (f *mirror) list(ctx context.Context, _ *asker, s *listing, after uint64, emit func(entry) bool) error {
 	if f.id == vfs.Root {
 		more, err := s.before(after, emit, func() ([]entry, error) { return f.first, nil })
@@ -201,7 +204,8 @@ func (f *mirror) list(ctx context.Context, _ *asker, s *listing, after uint64, e
 // childrenPage is how many names are read at once: no call is made while the tree lists.
 const childrenPage = 128
 
-// children yields the names of a folder of the tree after a cookie, until yield returns false or fails.
+// children yields the names of a folder of the tree after a cookie, until yield returns false or
+// fails.
 func (l *Library) children(ctx context.Context, id vfs.ID, after uint64, yield func(vfs.DirEntry) (bool, error)) error {
 	d, err := l.MediaLibrary.OpenDir(ctx, id)
 	if err != nil {
@@ -238,7 +242,8 @@ func (l *Library) children(ctx context.Context, id vfs.ID, after uint64, yield f
 	}
 }
 
-// readable gives the attributes of a text about a node: its owner, its times, and its right to be read.
+// readable gives the attributes of a text about a node: its owner, its times, and its right to be
+// read.
 func (l *Library) readable(id vfs.ID) func(ctx context.Context) (vfs.Attr, error) {
 	return func(ctx context.Context) (vfs.Attr, error) { return l.MediaLibrary.GetAttr(ctx, id) }
 }

@@ -9,7 +9,8 @@ import (
 	"mediafs/remote"
 )
 
-// moderation is moderation/: a folder for each state. Moving a media from one to another sets it, for the media's owner and root.
+// moderation is moderation/: a folder for each state. Moving a media from one to another sets it,
+// for the media's owner and root.
 type moderation struct{ l *Library }
 
 // states are the names of the folders: 0 is what nobody looked at, -1 what was denied.
@@ -46,7 +47,9 @@ func (f *moderated) key() string { return "moderation/" + f.state }
 func (f *moderated) attr(ctx context.Context) (vfs.Attr, error) { return f.l.folderAttr(ctx, 0o777) }
 
 func (f *moderated) set() (*set, error) {
-	return f.l.newSet(term("moderation", f.state), func(m *remote.Media) bool { return strconv.Itoa(m.Moderation) == f.state })
+	return f.l.newSet(
+		term("moderation", f.state), func(m *remote.Media) bool { return strconv.Itoa(m.Moderation) == f.state },
+	)
 }
 
 func (f *moderated) lookup(ctx context.Context, who *asker, name string) (entry, error) {
@@ -71,9 +74,12 @@ func (f *moderated) link(ctx context.Context, who *asker, id vfs.ID, name string
 		return err
 	}
 	if !who.owns(&a) {
-		return remote.E("moderate", quoted(name), remote.Permission, nil).WithHint("only the owner of the file and root may")
+		return remote.E("moderate", quoted(name), remote.Permission, nil).
+			WithHint("only the owner of the file and root may")
 	}
-	return f.l.EditMedia(ctx, who.caller, id, vfs.MediaChange{Edits: []media.Edit{{Field: "moderation", Do: media.Set, Value: f.state}}})
+	return f.l.EditMedia(
+		ctx, who.caller, id, vfs.MediaChange{Edits: []media.Edit{{Field: "moderation", Do: media.Set, Value: f.state}}},
+	)
 }
 
 func (f *moderated) give(ctx context.Context, who *asker, name string, to place, _ uint32) error {

@@ -37,7 +37,8 @@ func (f *fake) ListXattr(context.Context, vfs.ID) ([]string, error) { return nil
 func (f *fakeFile) KeepCache() bool                         { return false }
 func (f *fakeFile) Flush(context.Context, vfs.Caller) error { return nil }
 
-// mountRig mounts a rig. Only other processes touch the mount: a thread of this one that waits there would stop those that serve.
+// mountRig mounts a rig. Only other processes touch the mount: a thread of this one that waits
+// there would stop those that serve.
 func mountRig(t *testing.T, r *rig) func(script string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -67,7 +68,9 @@ func mountRig(t *testing.T, r *rig) func(script string) string {
 		c.Dir, c.WaitDelay = "/", time.Second
 		home := filepath.Join(filepath.Dir(dir), "home")
 		_ = os.MkdirAll(home, 0o700)
-		c.Env = append(os.Environ(), "M="+dir, "V="+dir+"/.media", "HOME="+home, "XDG_DATA_HOME="+home, "LC_ALL=C.UTF-8")
+		c.Env = append(
+			os.Environ(), "M="+dir, "V="+dir+"/.media", "HOME="+home, "XDG_DATA_HOME="+home, "LC_ALL=C.UTF-8",
+		)
 		out, err := c.CombinedOutput()
 		if err != nil {
 			t.Errorf("%s: %v", script, err)
@@ -97,13 +100,22 @@ func TestMounted(t *testing.T) {
 		}
 	}
 	is(`ls -A $M`, "big\nx.jpg\ny.jpg")
-	is(`ls $V | tr '\n' ' '`, "by-date by-type favorites hidden info latest moderation search status.json tags trash uploads versions zip")
+	is(
+		`ls $V | tr '\n' ' '`,
+		"by-date by-type favorites hidden info latest moderation search status.json tags trash uploads versions zip",
+	)
 	is(`ls $V/tags/sun; cat $V/tags/sun/x.jpg`, "x.jpg\nthe picture")
 	is(`test $M/x.jpg -ef $V/tags/sun/x.jpg && echo same`, "same")
-	is(`ls -i $V/tags | cut -d' ' -f1 > $HOME/a; stat -c %i $V/tags/* > $HOME/b; cmp $HOME/a $HOME/b && echo same`, "same")
+	is(
+		`ls -i $V/tags | cut -d' ' -f1 > $HOME/a; stat -c %i $V/tags/* > $HOME/b; cmp $HOME/a $HOME/b && echo same`,
+		"same",
+	)
 	// Tagging: a new tag, a link, a move, a removal, and what the kernel thinks of the file then.
 	sh(`mkdir $V/tags/new; ln $M/y.jpg $V/tags/new/`)
-	is(`ls $V/tags $V/tags/new | xargs`, strings.Join(strings.Fields(sh(`echo $V/tags: new sun $V/tags/new: y.jpg`)), " "))
+	is(
+		`ls $V/tags $V/tags/new | xargs`,
+		strings.Join(strings.Fields(sh(`echo $V/tags: new sun $V/tags/new: y.jpg`)), " "),
+	)
 	sh(`mv $V/tags/new/y.jpg $V/tags/sun/; mv $V/tags/sun $V/tags/light`)
 	is(`ls $V/tags/light | xargs`, "x.jpg y.jpg")
 	sh(`rm $V/tags/light/y.jpg`)
@@ -116,7 +128,10 @@ func TestMounted(t *testing.T) {
 		cmp $HOME/a $HOME/b; wc -c < $HOME/a > $HOME/n; stat -c %s $V/info/y.jpg.json | cmp - $HOME/n; grep -c '"q"' $HOME/a`, "1")
 	if _, err := exec.LookPath("python3"); err == nil {
 		is(`python3 -c 'import sys,json; print(json.load(open(sys.argv[1]))["tags"])' $V/info/y.jpg.json`, "['q']")
-		is(`python3 -c 'import sys,zipfile; z=zipfile.ZipFile(sys.argv[1]); print(z.testzip(), len(z.namelist()))' $V/zip/big.zip`, "None 65")
+		is(
+			`python3 -c 'import sys,zipfile; z=zipfile.ZipFile(sys.argv[1]); print(z.testzip(), len(z.namelist()))' $V/zip/big.zip`,
+			"None 65",
+		)
 	}
 	if _, err := exec.LookPath("unzip"); err == nil {
 		is(`unzip -tqq $V/zip/big.zip && echo good`, "good")
@@ -127,11 +142,15 @@ func TestMounted(t *testing.T) {
 	is(`mv $M/x.jpg $V/trash/; ls $V/trash; cat $V/trash/x.jpg; ls $M | xargs`, "x.jpg\nthe picturebig y.jpg")
 	is(`mv $V/trash/x.jpg $M/back.jpg; cat $M/back.jpg; ls $V/trash | wc -l`, "the picture0")
 	is(`mv $M/big $V/trash/; ls $V/trash/big/sub | wc -l; test ! -e $M/big && echo gone`, "61\ngone")
-	is(`mv $V/trash/big $M/big2; ls $M/big2/sub | wc -l; mv $M/big2 $V/trash/; rm -r $V/trash/big2; ls $V/trash | wc -l`, "61\n0")
+	is(
+		`mv $V/trash/big $M/big2; ls $M/big2/sub | wc -l; mv $M/big2 $V/trash/; rm -r $V/trash/big2; ls $V/trash | wc -l`,
+		"61\n0",
+	)
 	is(`find $V/search $V/tags $V/info $V/latest | wc -l | xargs test 5 -lt && echo walked`, "walked")
 }
 
-// Three users look at one folder, one after the other: nobody is shown what the kernel kept for another.
+// Three users look at one folder, one after the other: nobody is shown what the kernel kept for
+// another.
 func TestMountedUsers(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to be other users")
@@ -196,7 +215,10 @@ func TestMountedUsers(t *testing.T) {
 				t.Errorf("%s: %q, want %q", who, got, want)
 			}
 		}
-		if got := run(without, `stat -c '%u %a' $M/.Trash-1002; ls $M/.Trash-1002; ls -d $M/.Trash-1001 2>&1 | grep -c 'No such'; cat $V/info/closed/c.jpg.json 2>&1 | grep -c denied`); got != "1002 700 expunged files info 1 1" {
+		if got := run(
+			without,
+			`stat -c '%u %a' $M/.Trash-1002; ls $M/.Trash-1002; ls -d $M/.Trash-1001 2>&1 | grep -c 'No such'; cat $V/info/closed/c.jpg.json 2>&1 | grep -c denied`,
+		); got != "1002 700 expunged files info 1 1" {
 			t.Errorf("%q", got)
 		}
 		if got := run(withGroup, `stat -c '%u %a' $M/.Trash-1001`); got != "1001 700" {
@@ -205,7 +227,8 @@ func TestMountedUsers(t *testing.T) {
 	}
 }
 
-// mountWhereDesktopsLook has the test mount elsewhere than below /dev: GLib takes such a mount for one of the system's own, which has no trash.
+// mountWhereDesktopsLook has the test mount elsewhere than below /dev: GLib takes such a mount for
+// one of the system's own, which has no trash.
 func mountWhereDesktopsLook(t *testing.T) {
 	if strings.HasPrefix(os.TempDir()+"/", "/dev/") {
 		t.Setenv("TMPDIR", "/var/tmp")
@@ -223,7 +246,9 @@ func TestMountedGio(t *testing.T) {
 	r.f.add("/folder", folded, "")
 	r.f.add("/folder/in", reg, "three")
 	sh := mountRig(t, r)
-	out := sh(`gio trash "$M/d/f 100%.jpg" "$M/f 100%.jpg" "$M/folder"; cd $M/.Trash-$(id -u); ls files info; cat "info/f 100%.jpg.trashinfo"; cat files/folder/in`)
+	out := sh(
+		`gio trash "$M/d/f 100%.jpg" "$M/f 100%.jpg" "$M/folder"; cd $M/.Trash-$(id -u); ls files info; cat "info/f 100%.jpg.trashinfo"; cat files/folder/in`,
+	)
 	for _, want := range []string{"f 100%.jpg\n", "f 100%.2.jpg\n", "folder\n", "f 100%.2.jpg.trashinfo\n", "Path=d/f%20100%25.jpg\n", "DeletionDate=2023-", "three"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("%q is not in %q", want, out)
@@ -233,8 +258,10 @@ func TestMountedGio(t *testing.T) {
 		t.Errorf("%d entries", n)
 	}
 	// As gvfs restores, and deletes for good.
-	out = sh(`cd $M/.Trash-$(id -u); mv "files/f 100%.jpg" "$M/d/f 100%.jpg"; rm -f "info/f 100%.jpg.trashinfo"; cat "$M/d/f 100%.jpg"
-		chmod 0700 expunged; mv files/folder expunged/99; ls expunged; rm "files/f 100%.2.jpg"; rm -f "info/f 100%.2.jpg.trashinfo"; ls files info`)
+	out = sh(
+		`cd $M/.Trash-$(id -u); mv "files/f 100%.jpg" "$M/d/f 100%.jpg"; rm -f "info/f 100%.jpg.trashinfo"; cat "$M/d/f 100%.jpg"
+		chmod 0700 expunged; mv files/folder expunged/99; ls expunged; rm "files/f 100%.2.jpg"; rm -f "info/f 100%.2.jpg.trashinfo"; ls files info`,
+	)
 	if out != "onefiles:\n\ninfo:\n" {
 		t.Errorf("%q", out)
 	}

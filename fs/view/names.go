@@ -9,11 +9,13 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// maxExtension is how long, in bytes, what follows the last dot may be to stay where it is when a name is cut.
+// maxExtension is how long, in bytes, what follows the last dot may be to stay where it is when a
+// name is cut.
 const maxExtension = 32
 
-// minDigits is how many digits a number in a suffix has at least. Numbers of nodes and of trash entries have the client's number above bit 40, so
-// they have eleven, and names as people and programs make them, such as "picture (1).jpg", are no suffixed ones.
+// minDigits is how many digits a number in a suffix has at least. Numbers of nodes and of trash
+// entries have the client's number above bit 40, so they have eleven, and names as people and
+// programs make them, such as "picture (1).jpg", are no suffixed ones.
 const minDigits = record.ClientShift/4 + 1
 
 // split parts a name before its extension.
@@ -25,8 +27,8 @@ func split(name string) (stem, ext string) {
 	return name[:len(name)-len(ext)], ext
 }
 
-// suffixed is the spelling of a name that only one node has: its number stands before the extension, and the name is cut to what
-// a name may be, between characters.
+// suffixed is the spelling of a name that only one node has: its number stands before the
+// extension, and the name is cut to what a name may be, between characters.
 func suffixed(name string, id uint64) string {
 	return suffixedTo(name, id, record.MaxName)
 }
@@ -53,7 +55,8 @@ func cutTo(stem, tail string, limit int) string {
 	return stem + tail
 }
 
-// suffix reads the number out of a suffixed name. Whether the rest is right is for the caller to see: suffixed must give it again.
+// suffix reads the number out of a suffixed name. Whether the rest is right is for the caller to
+// see: suffixed must give it again.
 func suffix(name string) (id uint64, ok bool) {
 	stem, _ := split(name)
 	i := strings.LastIndex(stem, " (")

@@ -43,7 +43,8 @@ type shadow interface {
 // readOnlyRights are the rights to a file that can be read only.
 func readOnlyRights(perm uint32) uint32 { return perm & mayRead }
 
-// What else a folder may take; one that does not implement it refuses. From and to whom something goes is settled by rename.
+// What else a folder may take; one that does not implement it refuses. From and to whom something
+// goes is settled by rename.
 type (
 	maker interface {
 		mkdir(ctx context.Context, who *asker, name string) (spot, error)
@@ -116,7 +117,8 @@ func (t *table) number(key string) vfs.ID {
 	return t.find(key)
 }
 
-// find is number for who has mu. A number that another spot has is passed over; with 61 bits that hardly happens.
+// find is number for who has mu. A number that another spot has is passed over; with 61 bits that
+// hardly happens.
 func (t *table) find(key string) vfs.ID {
 	if n := t.byKey[key]; n != nil {
 		return n.id
@@ -141,7 +143,8 @@ func (t *table) sum(key string, try int) uint64 {
 	return binary.BigEndian.Uint64(s[:])
 }
 
-// refer takes a reference and gives the number and the spot that has it, which is the one that came first under its key.
+// refer takes a reference and gives the number and the spot that has it, which is the one that came
+// first under its key.
 func (t *table) refer(s spot) (vfs.ID, spot) {
 	key := s.key()
 	t.mu.Lock()

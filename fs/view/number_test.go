@@ -10,7 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// What a view shows depends on who asks: no number leads there, no file without a name is made there, and no whiteout is left.
+// What a view shows depends on who asks: no number leads there, no file without a name is made
+// there, and no whiteout is left.
 func TestNoHandlesIntoViews(t *testing.T) {
 	l, ctx := openReal(t), context.Background()
 	me := vfs.Caller{UID: 1000, GID: 1000}

@@ -26,7 +26,8 @@ func TestNamesOutOfReach(t *testing.T) {
 		t.Errorf("%q, %v", text, err)
 	}
 	for name, want := range map[string]string{"paths": "/public.jpg", "name": "public.jpg"} {
-		if got, err := r.l.GetXattr(as(bob), id, "user.media."+name); err != nil || strings.TrimSpace(string(got)) != want {
+		if got, err := r.l.GetXattr(as(bob), id, "user.media."+name); err != nil ||
+			strings.TrimSpace(string(got)) != want {
 			t.Errorf("user.media.%s: %q, %v, want %q", name, got, err, want)
 		}
 	}

@@ -2,7 +2,8 @@ package view
 
 import "testing"
 
-// A folder of a view is in one place only: the kernel moves one that it meets under another parent, with whoever works in it.
+// A folder of a view is in one place only: the kernel moves one that it meets under another parent,
+// with whoever works in it.
 func TestFoldersHaveOnePlace(t *testing.T) {
 	r := newRig(t)
 	r.f.add("/a", folded, "")

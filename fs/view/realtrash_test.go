@@ -2,7 +2,8 @@ package view
 
 import "testing"
 
-// A real folder that has the name of a desktop's trash is shown as it is, whether it was listed before or not.
+// A real folder that has the name of a desktop's trash is shown as it is, whether it was listed
+// before or not.
 func TestRealFolderOfTheTrashsName(t *testing.T) {
 	r := newRig(t)
 	real := r.f.add("/.Trash-1002", folded, "")

@@ -6,7 +6,8 @@ import (
 	"mediafs/remote"
 )
 
-// A program that works in a folder of the trash while it is restored deletes nothing of what lies in the tree again.
+// A program that works in a folder of the trash while it is restored deletes nothing of what lies
+// in the tree again.
 func TestFolderRestoredWhileOpen(t *testing.T) {
 	r := newRig(t)
 	dir := r.f.add("/d", folded, "")
@@ -26,7 +27,10 @@ func TestFolderRestoredWhileOpen(t *testing.T) {
 	}
 	r.kind("unlink in what was restored", r.l.Unlink(as(0), caller(0), sub, "keep.jpg"), remote.NotExist)
 	r.kind("rmdir in what was restored", r.l.Rmdir(as(0), caller(0), old, "sub"), remote.NotExist)
-	r.kind("rename out of what was restored", r.l.Rename(as(0), caller(0), sub, "keep.jpg", dir, "moved.jpg", 0), remote.NotExist)
+	r.kind(
+		"rename out of what was restored", r.l.Rename(as(0), caller(0), sub, "keep.jpg", dir, "moved.jpg", 0),
+		remote.NotExist,
+	)
 	_, err = r.l.OpenDir(as(0), sub)
 	r.kind("list what was restored", err, remote.NotExist)
 	if got, err := r.read(0, "d/sub/keep.jpg"); got != "the only copy" || err != nil {

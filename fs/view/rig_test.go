@@ -109,7 +109,8 @@ func (r *rig) must(uid uint32, p string) vfs.Attr {
 	return a
 }
 
-// list gives the names in a folder, read with small answers, with attributes and without: both must agree.
+// list gives the names in a folder, read with small answers, with attributes and without: both must
+// agree.
 func (r *rig) list(uid uint32, p string) []string {
 	r.t.Helper()
 	a := r.must(uid, p)

@@ -15,7 +15,8 @@ func (f *search) key() string { return "search" }
 
 func (f *search) attr(ctx context.Context) (vfs.Attr, error) { return f.l.folderAttr(ctx, 0o555) }
 
-// lookup reads a query. Names that begin with a dot are none: programs look for such names in every folder.
+// lookup reads a query. Names that begin with a dot are none: programs look for such names in every
+// folder.
 func (f *search) lookup(_ context.Context, _ *asker, name string) (entry, error) {
 	if strings.HasPrefix(name, ".") {
 		return entry{}, missing(name)

@@ -39,8 +39,9 @@ func (l *Library) atRoot(who *asker, name string) (spot, error) {
 	return l.desktopTrash(uid), nil
 }
 
-// reserved tells whether a name of the root belongs to views. What the library has under the name of a desktop's trash, from an import or from a machine that
-// makes no views, stays what it is: hidden it would be lost to people.
+// reserved tells whether a name of the root belongs to views. What the library has under the name
+// of a desktop's trash, from an import or from a machine that makes no views, stays what it is:
+// hidden it would be lost to people.
 func (l *Library) reserved(ctx context.Context, parent vfs.ID, name string) bool {
 	if parent != vfs.Root {
 		return false
@@ -68,7 +69,8 @@ func (l *Library) folder(op string, id vfs.ID) (folder, error) {
 func (l *Library) Lookup(ctx context.Context, parent vfs.ID, name string) (vfs.Attr, error) {
 	if name == "." || name == ".." {
 		if inView(parent) {
-			// What a view shows depends on who asks, and its numbers mean something while the kernel has them.
+			// What a view shows depends on who asks, and its numbers mean something while the
+			// kernel has them.
 			return vfs.Attr{Volatile: true}, remote.E("look up", strconv.FormatUint(parent, 16), remote.Stale, nil)
 		}
 		return l.MediaLibrary.Lookup(ctx, parent, name)
@@ -125,9 +127,11 @@ func (l *Library) GetAttr(ctx context.Context, id vfs.ID) (vfs.Attr, error) {
 	return a, err
 }
 
-// SetAttr changes nothing of a view's nodes but the size of files that a desktop program writes into its trash. Such programs also set modes there, which is
-// accepted without effect.
-func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange) (vfs.Attr, error) {
+// SetAttr changes nothing of a view's nodes but the size of files that a desktop program writes
+// into its trash. Such programs also set modes there, which is accepted without effect.
+func (l *Library) SetAttr(
+	ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.File, ch vfs.AttrChange,
+) (vfs.Attr, error) {
 	if !inView(id) {
 		return l.MediaLibrary.SetAttr(ctx, c, id, f, ch)
 	}
@@ -148,7 +152,9 @@ func (l *Library) SetAttr(ctx context.Context, c vfs.Caller, id vfs.ID, f vfs.Fi
 }
 
 // Mknod is refused in views.
-func (l *Library) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32) (vfs.Attr, error) {
+func (l *Library) Mknod(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32,
+) (vfs.Attr, error) {
 	if inView(parent) || l.reserved(ctx, parent, name) {
 		return vfs.Attr{}, refused("make node", name, "")
 	}
@@ -188,7 +194,9 @@ func (l *Library) Mkdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 }
 
 // Symlink is refused in views.
-func (l *Library) Symlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, target []byte) (vfs.Attr, error) {
+func (l *Library) Symlink(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, target []byte,
+) (vfs.Attr, error) {
 	if inView(parent) || l.reserved(ctx, parent, name) {
 		return vfs.Attr{}, refused("make symlink", name, "")
 	}
@@ -296,7 +304,9 @@ func (l *Library) Rmdir(ctx context.Context, c vfs.Caller, parent vfs.ID, name s
 }
 
 // Rename moves names within views, into the trash and out of it.
-func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32) error {
+func (l *Library) Rename(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, newParent vfs.ID, newName string, flags uint32,
+) error {
 	if l.reserved(ctx, parent, name) || l.reserved(ctx, newParent, newName) {
 		return refused("rename", name, "the name belongs to the views")
 	}
@@ -306,7 +316,9 @@ func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 		return l.MediaLibrary.Rename(ctx, c, parent, name, newParent, newName, flags)
 	}
 	if flags&(vfs.RenameExchange|vfs.RenameWhiteout) != 0 {
-		return remote.E("rename", quoted(name), remote.Invalid, errors.New("views do not exchange names, and have no whiteouts"))
+		return remote.E(
+			"rename", quoted(name), remote.Invalid, errors.New("views do not exchange names, and have no whiteouts"),
+		)
 	}
 	who := l.askedBy(c)
 	target := place{parent: newParent, name: newName}
@@ -320,14 +332,17 @@ func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 	if !from {
 		t, ok := target.view.(taker)
 		if !ok {
-			err := refused("rename", name, "that would take it out of its folder; link it into the view instead (ln, cp -l)")
+			err := refused(
+				"rename", name, "that would take it out of its folder; link it into the view instead (ln, cp -l)",
+			)
 			l.opt.Log.WithField("name", quoted(name)).WithField("view", target.view.key()).Info(err)
 			return err
 		}
 		if err := t.take(ctx, who, parent, name, newName); err != nil {
 			return err
 		}
-		// The kernel moved what it knew of the name into the view, and would believe it as long as in the tree.
+		// The kernel moved what it knew of the name into the view, and would believe it as long as
+		// in the tree.
 		l.announce(func(a vfs.Announcer) { a.Entry(newParent, newName) })
 		return nil
 	}
@@ -343,7 +358,9 @@ func (l *Library) Rename(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 }
 
 // Create makes a file where a desktop program describes what it is about to put into its trash.
-func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+func (l *Library) Create(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32,
+) (vfs.Attr, vfs.File, error) {
 	if l.reserved(ctx, parent, name) {
 		return vfs.Attr{}, nil, refused("create", name, "the name belongs to the views")
 	}
@@ -371,7 +388,9 @@ func (l *Library) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name 
 }
 
 // Tmpfile is not for views: what lies in them has its name in the tree.
-func (l *Library) Tmpfile(ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+func (l *Library) Tmpfile(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32,
+) (vfs.Attr, vfs.File, error) {
 	if inView(parent) {
 		return vfs.Attr{}, nil, remote.E("make a file without a name", "", remote.Unsupported, nil)
 	}
@@ -403,7 +422,10 @@ func (l *Library) Open(ctx context.Context, c vfs.Caller, id vfs.ID, flags uint3
 
 // namedBy are the attributes of a media that tell its names and folders.
 var namedBy = map[string]bool{
-	media.AttributePrefix + "paths": true, media.AttributePrefix + "name": true, media.AttributePrefix + "extension": true, media.AttributePrefix + "folder_id": true,
+	media.AttributePrefix + "paths":     true,
+	media.AttributePrefix + "name":      true,
+	media.AttributePrefix + "extension": true,
+	media.AttributePrefix + "folder_id": true,
 }
 
 // GetXattr of a view's node: there are none, but the access control list of the node of the tree
@@ -441,7 +463,9 @@ func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte,
 }
 
 // SetXattr is refused for a view's node.
-func (l *Library) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32) error {
+func (l *Library) SetXattr(
+	ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32,
+) error {
 	if !inView(id) {
 		return l.MediaLibrary.SetXattr(ctx, c, id, name, value, flags)
 	}

@@ -10,8 +10,8 @@ import (
 	"mediafs/remote"
 )
 
-// A set is the media that a view's folder shows: those that a query finds and that in takes, which may be nil. The query uses
-// the index, and may find too many.
+// A set is the media that a view's folder shows: those that a query finds and that in takes, which
+// may be nil. The query uses the index, and may find too many.
 type set struct {
 	l  *Library
 	q  *query.Query
@@ -32,13 +32,15 @@ func term(field, value string) string {
 	return field + `:"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(value) + `"`
 }
 
-// find yields the media of the set that the caller can reach, by ascending node, from the first greater than after, each under the name of its first path
-// that he can reach.
+// find yields the media of the set that the caller can reach, by ascending node, from the first
+// greater than after, each under the name of its first path that he can reach.
 func (s *set) find(ctx context.Context, who *asker, after vfs.ID, yield func(id vfs.ID, name string) bool) error {
 	return s.run(ctx, who, s.q, after, yield)
 }
 
-func (s *set) run(ctx context.Context, who *asker, q *query.Query, after vfs.ID, yield func(id vfs.ID, name string) bool) error {
+func (s *set) run(
+	ctx context.Context, who *asker, q *query.Query, after vfs.ID, yield func(id vfs.ID, name string) bool,
+) error {
 	return s.l.Find(ctx, q, after, func(m *remote.Media) bool {
 		if s.in != nil && !s.in(m) {
 			return true
@@ -48,7 +50,8 @@ func (s *set) run(ctx context.Context, who *asker, q *query.Query, after vfs.ID,
 	})
 }
 
-// lookup finds the media that has a name in a listing of the set, and any media of the set by the spelling with its number.
+// lookup finds the media that has a name in a listing of the set, and any media of the set by the
+// spelling with its number.
 func (s *set) lookup(ctx context.Context, who *asker, name string) (entry, error) {
 	e := entry{name: name}
 	if id, ok := suffix(name); ok {
@@ -69,8 +72,8 @@ func (s *set) lookup(ctx context.Context, who *asker, name string) (entry, error
 	return e, found(&e, err)
 }
 
-// narrow is the query for media of the set that have a name, as far as the language can say it: the words of a name may be too many, or none, or
-// no text at all.
+// narrow is the query for media of the set that have a name, as far as the language can say it: the
+// words of a name may be too many, or none, or no text at all.
 func (s *set) narrow(name string) *query.Query {
 	by := term("name", name)
 	only, err := query.Parse(by)
@@ -114,9 +117,12 @@ func found(e *entry, err error) error {
 	return err
 }
 
-// values are the distinct values of a field among what the caller can reach, as names of folders. Texts that cannot be one are left out. of
-// gives the set for a value, which a caller who is not root needs to be shown one media of.
-func (l *Library) values(ctx context.Context, who *asker, field string, q *query.Query, of func(value string) (*set, error)) ([]string, error) {
+// values are the distinct values of a field among what the caller can reach, as names of folders.
+// Texts that cannot be one are left out. of gives the set for a value, which a caller who is not
+// root needs to be shown one media of.
+func (l *Library) values(
+	ctx context.Context, who *asker, field string, q *query.Query, of func(value string) (*set, error),
+) ([]string, error) {
 	all, err := l.Values(ctx, field, q)
 	if err != nil || who.root() {
 		return all, err
@@ -138,7 +144,8 @@ func (l *Library) values(ctx context.Context, who *asker, field string, q *query
 	return shown, nil
 }
 
-// named tells whether a media may come into a view under a name: the view shows it under its own, and under no other.
+// named tells whether a media may come into a view under a name: the view shows it under its own,
+// and under no other.
 func (l *Library) named(ctx context.Context, who *asker, op string, id vfs.ID, name string) error {
 	paths, err := l.Paths(ctx, id)
 	if err != nil {
@@ -150,5 +157,6 @@ func (l *Library) named(ctx context.Context, who *asker, op string, id vfs.ID, n
 			return nil
 		}
 	}
-	return remote.E(op, quoted(name), remote.Invalid, nil).WithHint("in a view a media has the name that it has in the tree")
+	return remote.E(op, quoted(name), remote.Invalid, nil).
+		WithHint("in a view a media has the name that it has in the tree")
 }

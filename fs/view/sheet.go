@@ -11,8 +11,9 @@ import (
 	"mediafs/remote"
 )
 
-// A sheet is a text that is made when it is asked for. What one open file reads is made at its open and stays. The size that stat tells is
-// that of the file that was opened last while one is open, and else of the text as it is now.
+// A sheet is a text that is made when it is asked for. What one open file reads is made at its open
+// and stays. The size that stat tells is that of the file that was opened last while one is open,
+// and else of the text as it is now.
 type sheet struct {
 	l    *Library
 	name string

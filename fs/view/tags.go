@@ -13,12 +13,14 @@ import (
 	"mediafs/remote"
 )
 
-// tagged is tags/ or tags/<tag>/…: the media that have all tags of the path, and the further tags among them as folders, of which a folder
-// wins where it has a media's name. tags/ itself has folders only.
+// tagged is tags/ or tags/<tag>/…: the media that have all tags of the path, and the further tags
+// among them as folders, of which a folder wins where it has a media's name. tags/ itself has
+// folders only.
 //
-// A link into it gives the tags, removing an entry takes the last tag of the path off, a move between two such folders replaces the
-// last tag by those of the other, and renaming a folder renames its tag on all media that the caller can reach. mkdir makes a folder that nothing is in: it
-// lives in memory until a media gets the tag, rmdir, or the end of the mount.
+// A link into it gives the tags, removing an entry takes the last tag of the path off, a move
+// between two such folders replaces the last tag by those of the other, and renaming a folder
+// renames its tag on all media that the caller can reach. mkdir makes a folder that nothing is in:
+// it lives in memory until a media gets the tag, rmdir, or the end of the mount.
 type tagged struct {
 	l    *Library
 	tags []string
@@ -66,7 +68,9 @@ func (f *tagged) further(ctx context.Context, who *asker) ([]string, error) {
 	}
 	all = append(all, f.l.tags.in(f.key())...)
 	slices.Sort(all)
-	return slices.DeleteFunc(slices.Compact(all), func(t string) bool { return !entryName(t) || slices.Contains(f.tags, t) }), nil
+	return slices.DeleteFunc(
+		slices.Compact(all), func(t string) bool { return !entryName(t) || slices.Contains(f.tags, t) },
+	), nil
 }
 
 // folder tells whether a tag is a folder here.
@@ -177,7 +181,9 @@ func (f *tagged) unlink(ctx context.Context, who *asker, name string) error {
 	case e.spot != nil:
 		return remote.E("untag", quoted(name), remote.IsDir, nil)
 	}
-	return f.l.edit(ctx, who, "untag", e.media, name, media.Edit{Field: "tags", Do: media.Remove, Value: f.tags[len(f.tags)-1]})
+	return f.l.edit(
+		ctx, who, "untag", e.media, name, media.Edit{Field: "tags", Do: media.Remove, Value: f.tags[len(f.tags)-1]},
+	)
 }
 
 func (f *tagged) give(ctx context.Context, who *asker, name string, to place, _ uint32) error {
@@ -216,9 +222,10 @@ func (f *tagged) give(ctx context.Context, who *asker, name string, to place, _ 
 	return nil
 }
 
-// rename gives another name to a tag of the media in this folder that the caller can reach. Each media is a change of its own: when one
-// fails, those before have the new tag, and doing it again does the rest. Nothing is changed when the caller may not write to one of them, or when
-// there are more than the options allow.
+// rename gives another name to a tag of the media in this folder that the caller can reach. Each
+// media is a change of its own: when one fails, those before have the new tag, and doing it again
+// does the rest. Nothing is changed when the caller may not write to one of them, or when there are
+// more than the options allow.
 func (f *tagged) rename(ctx context.Context, who *asker, tag, to string) error {
 	if err := media.CheckTag(to); err != nil {
 		return err

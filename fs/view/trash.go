@@ -11,9 +11,10 @@ import (
 	"mediafs/remote"
 )
 
-// trash is trash/: what was deleted, under the names it had, for who deleted it, who owns it, and root. A rename out of it restores, a rename from the
-// tree into it deletes, and removing an entry deletes for good. Nothing in it is replaced: what comes under a name that is taken
-// is shown with its number.
+// trash is trash/: what was deleted, under the names it had, for who deleted it, who owns it, and
+// root. A rename out of it restores, a rename from the tree into it deletes, and removing an entry
+// deletes for good. Nothing in it is replaced: what comes under a name that is taken is shown with
+// its number.
 type trash struct{ l *Library }
 
 func (f *trash) key() string { return "trash" }
@@ -48,7 +49,8 @@ func (f *trash) rmdir(ctx context.Context, who *asker, name string) error {
 	return f.bin(who).purge(ctx, who, name, true)
 }
 
-// A bin is the trash for an audience: what trash/ and the files/ of a desktop's trash have in common.
+// A bin is the trash for an audience: what trash/ and the files/ of a desktop's trash have in
+// common.
 type bin struct {
 	l  *Library
 	to audience
@@ -130,7 +132,8 @@ func (b bin) give(ctx context.Context, who *asker, name string, to place) error 
 	return refused("rename", name, "move it to a folder of the tree to restore it")
 }
 
-// purge deletes an entry for good; a folder must be empty, as for rmdir, which programs that delete whole trees see to.
+// purge deletes an entry for good; a folder must be empty, as for rmdir, which programs that delete
+// whole trees see to.
 func (b bin) purge(ctx context.Context, who *asker, name string, dir bool) error {
 	e, err := b.find(ctx, name)
 	if err != nil {
@@ -152,7 +155,8 @@ func (b bin) went(e vfs.TrashEntry, err error) error {
 	return err
 }
 
-// empties fails with Permission when the caller could not delete what is in a folder, and in the folders in it, one by one.
+// empties fails with Permission when the caller could not delete what is in a folder, and in the
+// folders in it, one by one.
 func (who *asker) empties(ctx context.Context, name string, id vfs.ID) error {
 	if who.root() {
 		return nil
@@ -171,7 +175,8 @@ func (who *asker) empties(ctx context.Context, name string, id vfs.ID) error {
 			may = who.owns(&c)
 		}
 		if !may {
-			return false, remote.E("delete", quoted(name), remote.Permission, nil).WithHint("others' files are in a folder that only they may write to")
+			return false, remote.E("delete", quoted(name), remote.Permission, nil).
+				WithHint("others' files are in a folder that only they may write to")
 		}
 		if e.Mode&unix.S_IFMT == unix.S_IFDIR {
 			return true, who.empties(ctx, name, e.ID)
@@ -202,8 +207,8 @@ func (l *Library) emptyFolder(ctx context.Context, name string, id vfs.ID, mode 
 	return err
 }
 
-// place tells trash/ from the trash of each desktop user. A folder that is in several of them is another in each: the kernel moves a folder
-// that it meets in two places.
+// place tells trash/ from the trash of each desktop user. A folder that is in several of them is
+// another in each: the kernel moves a folder that it meets in two places.
 func (b bin) place() string {
 	if b.to.desktop {
 		return strconv.FormatUint(uint64(b.to.uid), 10) + "/"
@@ -244,12 +249,14 @@ func (f *relic) rights() (vfs.ID, func(uint32) uint32) {
 	return f.id, func(perm uint32) uint32 { return perm }
 }
 
-// A relicFolder is a folder in the trash, or in one that is. What is removed in it is deleted for good: it becomes an entry of the trash for a
-// moment, and stays one if this process ends just then. What is moved out of it into the tree is restored, in the place of nothing.
+// A relicFolder is a folder in the trash, or in one that is. What is removed in it is deleted for
+// good: it becomes an entry of the trash for a moment, and stays one if this process ends just
+// then. What is moved out of it into the tree is restored, in the place of nothing.
 type relicFolder struct{ relic }
 
-// there fails with NotExist when the folder is in the trash no longer: a program that has it open, or works in it, while it is restored must not
-// go on and delete for good what lies in the tree again.
+// there fails with NotExist when the folder is in the trash no longer: a program that has it open,
+// or works in it, while it is restored must not go on and delete for good what lies in the tree
+// again.
 func (f *relicFolder) there(ctx context.Context) error {
 	paths, err := f.l.Paths(ctx, f.id)
 	if err == nil && len(paths) > 0 {

@@ -57,7 +57,8 @@ func TestTrash(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	link := r.must(0, ".media/trash/folder/link")
-	if target, err := r.l.Readlink(as(0), link.ID); err != nil || string(target) != "one.jpg" || link.Mode&unix.S_IFMT != unix.S_IFLNK {
+	if target, err := r.l.Readlink(as(0), link.ID); err != nil || string(target) != "one.jpg" ||
+		link.Mode&unix.S_IFMT != unix.S_IFLNK {
 		t.Errorf("%q, %v", target, err)
 	}
 	r.lists(bob, ".media/trash")
@@ -79,7 +80,10 @@ func TestTrash(t *testing.T) {
 	r.kind("out of a folder, onto a name", r.rename(0, ".media/trash/folder/sub/deep.jpg", "one.jpg"), remote.Exist)
 	// One of two names: the other stays.
 	r.f.mu.Lock()
-	r.f.name(r.f.walk("/other"), "second name", r.f.nodes[r.f.nodes[r.f.trash[r.f.last()].Node].children["sub"]].children["deep.jpg"])
+	r.f.name(
+		r.f.walk("/other"), "second name",
+		r.f.nodes[r.f.nodes[r.f.trash[r.f.last()].Node].children["sub"]].children["deep.jpg"],
+	)
 	r.f.mu.Unlock()
 	// rm -r: what is in it, then itself.
 	sub := r.must(0, ".media/trash/folder/sub").ID
@@ -161,7 +165,9 @@ func (r *rig) setContents(uid uint32, dir, name, text string) {
 	f := r.create(uid, dir, temp)
 	old := r.must(uid, dir+"/"+name)
 	mode := old.Mode & 0o7777
-	if _, err := r.l.SetAttr(as(uid), caller(uid), r.must(uid, dir+"/"+temp).ID, f, vfs.AttrChange{Mode: &mode}); err != nil {
+	if _, err := r.l.SetAttr(
+		as(uid), caller(uid), r.must(uid, dir+"/"+temp).ID, f, vfs.AttrChange{Mode: &mode},
+	); err != nil {
 		r.t.Error(err)
 	}
 	_ = f.Allocate(as(uid), 0, 0, int64(max(1, len(text))))
@@ -268,7 +274,9 @@ func TestDesktopTrash(t *testing.T) {
 		t.Errorf("%x", b.ID)
 	}
 	info := r.must(ann, ".Trash-1001/info").ID
-	r.kind("the description afterwards", r.l.Unlink(as(ann), caller(ann), info, "100% ä\n.jpg.trashinfo"), remote.NotExist)
+	r.kind(
+		"the description afterwards", r.l.Unlink(as(ann), caller(ann), info, "100% ä\n.jpg.trashinfo"), remote.NotExist,
+	)
 	// Deleting for good: through expunged, or directly.
 	r.kind("expunge", r.rename(ann, ".Trash-1001/files/folder", ".Trash-1001/expunged/12345"), 0)
 	r.lists(ann, ".Trash-1001/expunged")

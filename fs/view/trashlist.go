@@ -11,11 +11,13 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A trashList is what the trash holds, read at once and believed until something is deleted or restored through this Library, or for the time that the
-// options say: what other machines and the retention do shows that late.
+// A trashList is what the trash holds, read at once and believed until something is deleted or
+// restored through this Library, or for the time that the options say: what other machines and the
+// retention do shows that late.
 //
-// It also keeps the names that programs chose for what they moved into the trash. They last as long as the mount: afterwards an entry has
-// the name that it had in its folder, with the entry's number where there are several.
+// It also keeps the names that programs chose for what they moved into the trash. They last as long
+// as the mount: afterwards an entry has the name that it had in its folder, with the entry's number
+// where there are several.
 type trashList struct {
 	generation atomic.Uint64 // grows with every change
 
@@ -24,7 +26,8 @@ type trashList struct {
 	chosen map[uint64]choice // entry → name
 }
 
-// A choice is a name that somebody gave to an entry, and the generation from which on the entry is in the trash.
+// A choice is a name that somebody gave to an entry, and the generation from which on the entry is
+// in the trash.
 type choice struct {
 	name  string
 	since uint64
@@ -33,8 +36,8 @@ type choice struct {
 // changed says that the list may not hold any more.
 func (t *trashList) changed() { t.generation.Add(1) }
 
-// left says that one entry is no longer there. Nothing is read again for that, unless another gets its name: emptying a trash of thousands takes time by
-// their number, and not by its square.
+// left says that one entry is no longer there. Nothing is read again for that, unless another gets
+// its name: emptying a trash of thousands takes time by their number, and not by its square.
 func (t *trashList) left(e vfs.TrashEntry) {
 	t.mu.Lock()
 	n := t.now
@@ -138,7 +141,8 @@ func (l *Library) trashNow(ctx context.Context) (*trashed, error) {
 	return n, nil
 }
 
-// to gives what an audience is shown, with the names: those that were chosen, then the original ones, of which the lowest entry has a name plain.
+// to gives what an audience is shown, with the names: those that were chosen, then the original
+// ones, of which the lowest entry has a name plain.
 func (n *trashed) to(a audience) *shown {
 	n.mu.Lock()
 	defer n.mu.Unlock()

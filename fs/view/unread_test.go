@@ -8,7 +8,8 @@ import (
 	"mediafs/remote"
 )
 
-// A view shows of a media no more than the tree does: not what is said of one that the caller may not read, nor a name in a folder that he may not list.
+// A view shows of a media no more than the tree does: not what is said of one that the caller may
+// not read, nor a name in a folder that he may not list.
 func TestWhatCannotBeRead(t *testing.T) {
 	r := newRig(t)
 	drop := r.f.add("/drop", folded, "")
@@ -17,7 +18,11 @@ func TestWhatCannotBeRead(t *testing.T) {
 	closed := r.f.add("/closed.jpg", reg, "")
 	r.f.set(named, func(n *fakeNode) { n.attr.UID, n.media.Tags = ann, []string{"named"} })
 	r.f.set(closed, func(n *fakeNode) {
-		n.attr.Mode, n.attr.UID, n.media.Tags, n.media.Favorites = unix.S_IFREG|0o600, ann, []string{"secret"}, []string{"ann"}
+		n.attr.Mode, n.attr.UID, n.media.Tags, n.media.Favorites = unix.S_IFREG|0o600, ann, []string{
+			"secret",
+		}, []string{
+			"ann",
+		}
 	})
 	for uid, want := range map[uint32][]string{0: {"name.jpg", "closed.jpg"}, ann: {"name.jpg", "closed.jpg"}, bob: nil} {
 		r.lists(uid, ".media/search/jpg", want...)

@@ -11,8 +11,8 @@ import (
 	"mediafs/remote"
 )
 
-// uploads is uploads/: a text for each media that is on its way to the store, running or stopped, with how far it is. Removing it gives
-// the upload up.
+// uploads is uploads/: a text for each media that is on its way to the store, running or stopped,
+// with how far it is. Removing it gives the upload up.
 type uploads struct{ l *Library }
 
 func (f *uploads) key() string { return "uploads" }
@@ -68,27 +68,41 @@ func uploadName(base string, id vfs.ID) string {
 
 // progress is the text of an upload. Once that has ended it is gone.
 func (l *Library) progress(id vfs.ID) *sheet {
-	return &sheet{l: l, name: "upload/" + strconv.FormatUint(id, 16), about: l.readable(id), of: id, text: func(ctx context.Context) ([]byte, error) {
-		all, err := l.Uploads(ctx)
-		if err != nil {
-			return nil, err
-		}
-		for _, u := range all {
-			if u.Node != id {
-				continue
-			}
-			t := upload{Node: u.Node, Path: u.Path, Size: u.Size, Sent: u.Sent, Percent: 100, Running: u.Running, Error: u.Error}
-			if u.Size > 0 {
-				t.Percent = float64(min(u.Sent, u.Size)*1000/u.Size) / 10
-			}
-			b, err := json.MarshalIndent(t, "", "  ")
+	return &sheet{
+		l:     l,
+		name:  "upload/" + strconv.FormatUint(id, 16),
+		about: l.readable(id),
+		of:    id,
+		text: func(ctx context.Context) ([]byte, error) {
+			all, err := l.Uploads(ctx)
 			if err != nil {
-				return nil, remote.E("tell of upload", u.Path, remote.Other, err)
+				return nil, err
 			}
-			return append(b, '\n'), nil
-		}
-		return nil, remote.E("tell of upload", strconv.FormatUint(id, 16), remote.NotExist, nil)
-	}}
+			for _, u := range all {
+				if u.Node != id {
+					continue
+				}
+				t := upload{
+					Node:    u.Node,
+					Path:    u.Path,
+					Size:    u.Size,
+					Sent:    u.Sent,
+					Percent: 100,
+					Running: u.Running,
+					Error:   u.Error,
+				}
+				if u.Size > 0 {
+					t.Percent = float64(min(u.Sent, u.Size)*1000/u.Size) / 10
+				}
+				b, err := json.MarshalIndent(t, "", "  ")
+				if err != nil {
+					return nil, remote.E("tell of upload", u.Path, remote.Other, err)
+				}
+				return append(b, '\n'), nil
+			}
+			return nil, remote.E("tell of upload", strconv.FormatUint(id, 16), remote.NotExist, nil)
+		},
+	}
 }
 
 func (f *uploads) lookup(ctx context.Context, who *asker, name string) (entry, error) {

@@ -11,8 +11,9 @@ import (
 	"mediafs/remote"
 )
 
-// olderVersions is versions/: the folders of the tree, and for each media a folder of its name, with a file for each version that is kept, named
-// <number> <date and time of the bytes>.<extension>. A version is a node of its own.
+// olderVersions is versions/: the folders of the tree, and for each media a folder of its name,
+// with a file for each version that is kept, named <number> <date and time of the
+// bytes>.<extension>. A version is a node of its own.
 func (l *Library) olderVersions() spot {
 	m := &mirrored{l: l, name: "versions"}
 	m.item = func(id vfs.ID, kind uint32) spot {
@@ -58,7 +59,10 @@ func (f *versions) entries(ctx context.Context) ([]entry, error) {
 	_, ext := split(m.Name)
 	var es []entry
 	for _, v := range all {
-		name := strconv.FormatUint(v.Number, 10) + " " + v.Mtime.Std().In(f.l.opt.Location).Format("2006-01-02 15.04.05") + ext
+		name := strconv.FormatUint(v.Number, 10) + " " + v.Mtime.Std().
+			In(f.l.opt.Location).
+			Format("2006-01-02 15.04.05") +
+			ext
 		es = append(es, entry{name: name, spot: &version{f.l, f.id, m.ID, v}})
 	}
 	return es, nil
@@ -75,7 +79,8 @@ func (f *versions) list(ctx context.Context, _ *asker, s *listing, after uint64,
 	return s.entries(after, emit, func() ([]entry, error) { return f.entries(ctx) })
 }
 
-// A version is an older state of a media. The media's id is in its key: the node may come to carry another media.
+// A version is an older state of a media. The media's id is in its key: the node may come to carry
+// another media.
 type version struct {
 	l     *Library
 	id    vfs.ID

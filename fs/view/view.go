@@ -21,20 +21,27 @@ import (
 
 // Options configure a Library; the zero value works.
 type Options struct {
-	// Salt keys the numbers of view nodes: with the same salt they are the same in every mount. Zero: random.
+	// Salt keys the numbers of view nodes: with the same salt they are the same in every mount.
+	// Zero: random.
 	Salt [16]byte
 	// Groups gives the supplementary groups of a process; nil: /proc/<pid>/status.
 	Groups func(pid uint32) []uint32
-	// UserName gives the name of a user, under which favourites are kept; nil: the system's user database, or else the number.
+	// UserName gives the name of a user, under which favourites are kept; nil: the system's user
+	// database, or else the number.
 	UserName func(uid uint32) string
 
-	Latest     int            // how many media latest/ shows; 0: 1,000
-	RenameTag  int            // media that one rename of a tag may change: each is a change of its own in the log; 0: 10,000
-	ZipEntries int            // entries of an archive, which are kept in memory while it is open (some 200 bytes each); 0: 1,000,000
-	TrashAge   time.Duration  // how long a list of the trash is believed while nothing was deleted through this Library; 0: 1 s
-	Location   *time.Location // of the times in names and in trashinfo files; nil: time.Local
-	Now        func() time.Time
-	Log        *logrus.Entry // nil: nowhere
+	Latest int // how many media latest/ shows; 0: 1,000
+	// media that one rename of a tag may change: each is a change of its own in the log; 0: 10,000
+	RenameTag int
+	// entries of an archive, which are kept in memory while it is open (some 200 bytes each); 0:
+	// 1,000,000
+	ZipEntries int
+	// how long a list of the trash is believed while nothing was deleted through this Library; 0: 1
+	// s
+	TrashAge time.Duration
+	Location *time.Location // of the times in names and in trashinfo files; nil: time.Local
+	Now      func() time.Time
+	Log      *logrus.Entry // nil: nowhere
 }
 
 func (o *Options) defaults() error {
@@ -119,8 +126,8 @@ func (l *Library) Announce(a vfs.Announcer) {
 	l.mu.Unlock()
 }
 
-// announce tells the kernel that it may have kept what a change through a view made untrue: it counts links by itself, and
-// takes the place of what it moved into a view for one that stays.
+// announce tells the kernel that it may have kept what a change through a view made untrue: it
+// counts links by itself, and takes the place of what it moved into a view for one that stays.
 func (l *Library) announce(tell func(vfs.Announcer)) {
 	l.mu.Lock()
 	a := l.mu.announcer
@@ -190,8 +197,9 @@ func (f *fixed) list(_ context.Context, _ *asker, s *listing, after uint64, emit
 	})
 }
 
-// folderAttr gives the attributes of a folder that is nobody's: the owner of the library's root has it. Folders that take changes can be written to by
-// everybody, as far as the kernel is concerned: who may change which media is looked at here.
+// folderAttr gives the attributes of a folder that is nobody's: the owner of the library's root has
+// it. Folders that take changes can be written to by everybody, as far as the kernel is concerned:
+// who may change which media is looked at here.
 func (l *Library) folderAttr(ctx context.Context, mode uint32) (vfs.Attr, error) {
 	a, err := l.MediaLibrary.GetAttr(ctx, vfs.Root)
 	if err != nil {
@@ -200,7 +208,8 @@ func (l *Library) folderAttr(ctx context.Context, mode uint32) (vfs.Attr, error)
 	return virtual(a, unix.S_IFDIR|mode, 0), nil
 }
 
-// virtual makes of a real node's attributes those of a virtual one that takes owner and times from it.
+// virtual makes of a real node's attributes those of a virtual one that takes owner and times from
+// it.
 func virtual(a vfs.Attr, mode uint32, size int64) vfs.Attr {
 	a.ID, a.Mode, a.Nlink, a.Rdev, a.Size, a.Blocks = 0, mode, 1, 0, size, (size+511)/512
 	return a

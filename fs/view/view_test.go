@@ -22,7 +22,10 @@ const (
 
 func TestTop(t *testing.T) {
 	r := newRig(t)
-	r.lists(bob, ".media", "by-date", "by-type", "favorites", "hidden", "info", "latest", "moderation", "search", "status.json", "tags", "trash", "uploads", "versions", "zip")
+	r.lists(
+		bob, ".media", "by-date", "by-type", "favorites", "hidden", "info", "latest", "moderation", "search",
+		"status.json", "tags", "trash", "uploads", "versions", "zip",
+	)
 	a := r.must(bob, ".media")
 	if !inView(a.ID) || a.Nlink != 1 || a.Mode != unix.S_IFDIR|0o555 || !a.Volatile || a.ID&(record.ViewBit>>1) != 0 {
 		t.Errorf("%+v", a)
@@ -250,7 +253,10 @@ func TestStates(t *testing.T) {
 	r.lists(ann, ".media/favorites/bob", "y.txt")
 	_, err := r.l.Link(as(ann), caller(ann), x, r.must(ann, ".media/favorites/bob").ID, "x.jpg")
 	r.kind("another's favourite", err, remote.Permission)
-	r.kind("another's favourite", r.l.Unlink(as(ann), caller(ann), r.must(ann, ".media/favorites/bob").ID, "y.txt"), remote.Permission)
+	r.kind(
+		"another's favourite", r.l.Unlink(as(ann), caller(ann), r.must(ann, ".media/favorites/bob").ID, "y.txt"),
+		remote.Permission,
+	)
 	r.kind("unfavour", r.l.Unlink(as(bob), caller(bob), r.must(bob, ".media/favorites/bob").ID, "y.txt"), 0)
 	r.lists(bob, ".media/favorites/bob")
 	for _, name := range []string{"nobody", "..x/", strings.Repeat("u", 70)} {
@@ -323,7 +329,10 @@ func TestVersions(t *testing.T) {
 	id := r.f.add("/f.jpg", reg, "now")
 	r.f.set(id, func(n *fakeNode) {
 		n.attr.Mode = unix.S_IFREG | 0o640
-		n.versions = []vfs.Version{{Number: 3, Size: 5, Mtime: vfs.Time{Sec: 1714557600}}, {Number: 4, Size: 6, Mtime: vfs.Time{Sec: 1714557661}}}
+		n.versions = []vfs.Version{
+			{Number: 3, Size: 5, Mtime: vfs.Time{Sec: 1714557600}},
+			{Number: 4, Size: 6, Mtime: vfs.Time{Sec: 1714557661}},
+		}
 		n.old = map[uint64][]byte{3: []byte("first"), 4: []byte("second")}
 	})
 	r.lists(0, ".media/versions", "f.jpg")
@@ -331,7 +340,9 @@ func TestVersions(t *testing.T) {
 	if a := r.must(0, ".media/versions/f.jpg"); a.Mode != unix.S_IFDIR|0o550 {
 		t.Errorf("%o", a.Mode)
 	}
-	a, b := r.must(0, ".media/versions/f.jpg/3 2024-05-01 10.00.00.jpg"), r.must(0, ".media/versions/f.jpg/4 2024-05-01 10.01.01.jpg")
+	a, b := r.must(0, ".media/versions/f.jpg/3 2024-05-01 10.00.00.jpg"), r.must(
+		0, ".media/versions/f.jpg/4 2024-05-01 10.01.01.jpg",
+	)
 	if a.ID == b.ID || a.Size != 5 || a.Mtime.Sec != 1714557600 || a.Mode != unix.S_IFREG|0o440 || a.ID == id {
 		t.Errorf("%+v, %+v", a, b)
 	}
@@ -350,7 +361,11 @@ func TestUploads(t *testing.T) {
 	x, y := r.f.add("/x.jpg", reg, "0123456789"), r.f.add("/y", reg, "")
 	gone := r.f.add("/z", reg, "")
 	r.f.set(gone, func(n *fakeNode) { n.attr.UID = bob })
-	r.f.uploads = []vfs.UploadState{{Node: x, Path: "/x.jpg", Size: 10, Sent: 3, Running: true}, {Node: y, Path: "/y", Error: "no room"}, {Node: gone}}
+	r.f.uploads = []vfs.UploadState{
+		{Node: x, Path: "/x.jpg", Size: 10, Sent: 3, Running: true},
+		{Node: y, Path: "/y", Error: "no room"},
+		{Node: gone},
+	}
 	deleted := uploadName("deleted", gone)
 	r.lists(ann, ".media/uploads", "x.jpg.json", "y.json")
 	r.lists(bob, ".media/uploads", "x.jpg.json", "y.json", deleted)

@@ -14,8 +14,9 @@ import (
 	"mediafs/remote"
 )
 
-// archives is zip/: the folders of the tree, and for each media and each folder below the root <name>.zip, the archive of it and all that is below.
-// Nothing of an archive is stored: where its bytes are follows from names and sizes, and they are made when they are read.
+// archives is zip/: the folders of the tree, and for each media and each folder below the root
+// <name>.zip, the archive of it and all that is below. Nothing of an archive is stored: where its
+// bytes are follows from names and sizes, and they are made when they are read.
 func (l *Library) archives() spot {
 	m := &mirrored{l: l, name: "zip", ending: ".zip"}
 	m.item = func(id vfs.ID, kind uint32) spot {
@@ -27,14 +28,15 @@ func (l *Library) archives() spot {
 	return &mirror{m, vfs.Root}
 }
 
-// sizeAge is how long the size of an archive that nobody has open is believed for the root user. A look at it goes through
-// all that is below its folder, and programs look several times before they open. Other users may have lost the
-// right to know it since.
+// sizeAge is how long the size of an archive that nobody has open is believed for the root user. A
+// look at it goes through all that is below its folder, and programs look several times before they
+// open. Other users may have lost the right to know it since.
 const sizeAge = time.Second
 
-// An archive is a media or folder as a zip file. While it is open it is what was there at the first open, for all who have it open: the kernel keeps its
-// pages. Names, sizes, times and modes are in memory; the bytes of media are read when they are asked for, and one that has changed since
-// fails rather than giving an archive that is wrong.
+// An archive is a media or folder as a zip file. While it is open it is what was there at the first
+// open, for all who have it open: the kernel keeps its pages. Names, sizes, times and modes are in
+// memory; the bytes of media are read when they are asked for, and one that has changed since fails
+// rather than giving an archive that is wrong.
 type archive struct {
 	l  *Library
 	id vfs.ID
@@ -52,8 +54,9 @@ func (f *archive) key() string { return "archive/" + strconv.FormatUint(f.id, 16
 
 func (f *archive) rights() (vfs.ID, func(uint32) uint32) { return f.id, readOnlyRights }
 
-// attr gives the exact size. It tells how much a folder holds, so it is for who may read all that is in it: Permission for
-// others, as at open. A wrong size would be no way out, since the kernel has one for all who look.
+// attr gives the exact size. It tells how much a folder holds, so it is for who may read all that
+// is in it: Permission for others, as at open. A wrong size would be no way out, since the kernel
+// has one for all who look.
 func (f *archive) attr(ctx context.Context) (vfs.Attr, error) {
 	a, err := f.quick(ctx)
 	if err != nil {
@@ -87,7 +90,8 @@ func (f *archive) known(now time.Time) (size int64, ok bool) {
 	return 0, false
 }
 
-// quick gives the attributes for listings and lookups, without a size that is not known: what stat shows is asked for apart.
+// quick gives the attributes for listings and lookups, without a size that is not known: what stat
+// shows is asked for apart.
 func (f *archive) quick(ctx context.Context) (vfs.Attr, error) {
 	a, err := f.l.MediaLibrary.GetAttr(ctx, f.id)
 	size, _ := f.known(f.l.opt.Now())
@@ -123,8 +127,9 @@ func (f *archive) open(ctx context.Context, who *asker) (vfs.File, error) {
 	return file, nil
 }
 
-// again looks whether who opens an archive that others have open may read all that is in it, as things are now: a folder may have been closed since. What
-// is not below the folder any more may lie where he cannot reach it.
+// again looks whether who opens an archive that others have open may read all that is in it, as
+// things are now: a folder may have been closed since. What is not below the folder any more may
+// lie where he cannot reach it.
 func (f *archive) again(ctx context.Context, who *asker, z *zipLayout) error {
 	now, err := f.l.scan(ctx, who, f.id)
 	if err != nil {
@@ -182,7 +187,8 @@ func (m *member) closed(ctx context.Context, who *asker) error {
 	if who.may(ctx, &vfs.Attr{ID: m.id, Mode: m.mode, UID: m.uid, GID: m.gid}, want) {
 		return nil
 	}
-	return remote.E("archive", quoted(m.name), remote.Permission, nil).WithHint("an archive holds only what its reader may read")
+	return remote.E("archive", quoted(m.name), remote.Permission, nil).
+		WithHint("an archive holds only what its reader may read")
 }
 
 // A zipScan goes through a folder for an archive.
@@ -212,7 +218,8 @@ func (s *zipScan) add(ctx context.Context, name string, a vfs.Attr) error {
 		return nil // nothing that an archive could hold
 	}
 	if len(m.name) > maxMemberName {
-		return remote.E("archive", quoted(m.name[:100]+"…"), remote.TooLong, nil).WithHint("paths in an archive have at most 65535 bytes; archive a folder below")
+		return remote.E("archive", quoted(m.name[:100]+"…"), remote.TooLong, nil).
+			WithHint("paths in an archive have at most 65535 bytes; archive a folder below")
 	}
 	if len(s.z.members) >= s.l.opt.ZipEntries {
 		return remote.E("archive", quoted(s.z.members[0].name), remote.TooLarge, nil).

@@ -8,7 +8,8 @@ import (
 	"mediafs/remote"
 )
 
-// Who opens an archive that somebody else has open is asked for the rights of now, and not for those of the first open.
+// Who opens an archive that somebody else has open is asked for the rights of now, and not for
+// those of the first open.
 func TestZipOfWhatWasClosed(t *testing.T) {
 	r := newRig(t)
 	r.f.add("/d", folded, "")
@@ -34,8 +35,8 @@ func TestZipOfWhatWasClosed(t *testing.T) {
 	second.Release()
 }
 
-// How large an archive is, and how long a text about a media, is for who may read what is in it: also when somebody who may
-// has just looked, or has it open.
+// How large an archive is, and how long a text about a media, is for who may read what is in it:
+// also when somebody who may has just looked, or has it open.
 func TestSizesOfWhatIsClosed(t *testing.T) {
 	r := newRig(t)
 	zipTree(r, 5)

@@ -69,7 +69,13 @@ func (r *rig) whole(f vfs.File, size int64) []byte {
 
 // zipTree makes a folder with n media and some of everything.
 func zipTree(r *rig, n int) map[string]string {
-	want := map[string]string{"big/": "", "big/empty/": "", "big/sub/": "", "big/sub/empty.jpg": "", "big/link": "sub/f0.jpg"}
+	want := map[string]string{
+		"big/":              "",
+		"big/empty/":        "",
+		"big/sub/":          "",
+		"big/sub/empty.jpg": "",
+		"big/link":          "sub/f0.jpg",
+	}
 	r.f.add("/big", folded, "")
 	r.f.add("/big/empty", folded, "")
 	r.f.add("/big/sub", folded, "")
@@ -123,7 +129,9 @@ func TestZip(t *testing.T) {
 			t.Errorf("%q: %d bytes, want %d, %v", m.Name, len(got), len(data), err)
 		}
 		node := r.f.walk("/" + m.Name).attr
-		if goMode := m.Mode(); uint32(goMode.Perm()) != node.Mode&0o777 || goMode.IsDir() != strings.HasSuffix(m.Name, "/") || goMode&os.ModeSymlink != 0 != (m.Name == "big/link") {
+		if goMode := m.Mode(); uint32(goMode.Perm()) != node.Mode&0o777 ||
+			goMode.IsDir() != strings.HasSuffix(m.Name, "/") ||
+			goMode&os.ModeSymlink != 0 != (m.Name == "big/link") {
 			t.Errorf("%q: mode %v, want %o", m.Name, goMode, node.Mode)
 		}
 		if m.Modified.Unix() != node.Mtime.Sec {

@@ -13,8 +13,8 @@ import (
 	"mediafs/remote"
 )
 
-// A zipFile is an open archive. Checksums come from the catalog, or from the bytes that were read already when a media was read from start
-// to end, and only else by reading it for that alone.
+// A zipFile is an open archive. Checksums come from the catalog, or from the bytes that were read
+// already when a media was read from start to end, and only else by reading it for that alone.
 type zipFile struct {
 	readOnly
 	archive *archive
@@ -101,7 +101,8 @@ var errChanged = errors.New("it has changed since the archive was opened")
 func (f *zipFile) unchanged(ctx context.Context, i int) error {
 	m := &f.zip.members[i]
 	a, err := f.archive.l.MediaLibrary.GetAttr(ctx, m.id)
-	if err == nil && (a.Size != m.size || a.Mtime != m.mtime || a.Ctime != m.ctime) || remote.KindOf(err) == remote.NotExist {
+	if err == nil && (a.Size != m.size || a.Mtime != m.mtime || a.Ctime != m.ctime) ||
+		remote.KindOf(err) == remote.NotExist {
 		return remote.E("read archive", quoted(m.name), remote.Stale, errChanged).WithHint("open the archive again")
 	}
 	return err

@@ -12,7 +12,8 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// A member is one entry of an archive: a media, a symlink or a folder, whose name ends with a slash.
+// A member is one entry of an archive: a media, a symlink or a folder, whose name ends with a
+// slash.
 type member struct {
 	name    string
 	id      vfs.ID
@@ -29,9 +30,10 @@ type member struct {
 	summed  bool   // crc is known
 }
 
-// A zipLayout says where in an archive what is. Members are stored, not compressed: media are compressed already, and any place can be found by
-// counting. The checksum of a media follows its bytes, so that reading from the start needs no byte before its time; sizes stand in
-// the header before it all the same. What the 32-bit fields cannot say is said by zip64.
+// A zipLayout says where in an archive what is. Members are stored, not compressed: media are
+// compressed already, and any place can be found by counting. The checksum of a media follows its
+// bytes, so that reading from the start needs no byte before its time; sizes stand in the header
+// before it all the same. What the 32-bit fields cannot say is said by zip64.
 type zipLayout struct {
 	members    []member
 	directory  int64 // offset of the central directory
@@ -199,7 +201,8 @@ func (m *member) head(b []byte, crc uint32) []byte {
 	return le.AppendUint16(b, uint16(len(m.name)))
 }
 
-// modified appends the extended timestamp: seconds of UTC, where 32 bits can say them, or else the nearest that they can.
+// modified appends the extended timestamp: seconds of UTC, where 32 bits can say them, or else the
+// nearest that they can.
 func (m *member) modified(b []byte) []byte {
 	le := binary.LittleEndian
 	b = le.AppendUint16(b, extraTime)

@@ -16,7 +16,9 @@ type window struct {
 // ahead yields what fetch gives for 0 to n-1, in order, and keeps calls of fetch running ahead of
 // the consumer, as many as w allows; what was fetched and not consumed yet counts. It stops after
 // the first error. All calls have returned when the iteration ends, however it ends.
-func ahead[T any](ctx context.Context, n int, w window, fetch func(context.Context, int) (T, error)) iter.Seq2[T, error] {
+func ahead[T any](
+	ctx context.Context, n int, w window, fetch func(context.Context, int) (T, error),
+) iter.Seq2[T, error] {
 	type result struct {
 		v   T
 		err error

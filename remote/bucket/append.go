@@ -13,9 +13,10 @@ import (
 
 // Append writes commit seq; see remote.Log. Undisturbed it is one request.
 //
-// A refusal that cannot change by waiting (Permission, ReadOnly, Quota, TooLarge, Invalid) comes at once; if an earlier
-// attempt of the same call is in doubt, it comes as the text of an Unavailable. Corrupt always comes
-// at once, and leaves as much in doubt: an object that is no commit has the number, which may be ours.
+// A refusal that cannot change by waiting (Permission, ReadOnly, Quota, TooLarge, Invalid) comes at
+// once; if an earlier attempt of the same call is in doubt, it comes as the text of an Unavailable.
+// Corrupt always comes at once, and leaves as much in doubt: an object that is no commit has the
+// number, which may be ours.
 func (s *Store) Append(ctx context.Context, seq uint64, body []byte) error {
 	const op = "append commit"
 	key := logKey(seq)
@@ -38,8 +39,10 @@ func (s *Store) Append(ctx context.Context, seq uint64, body []byte) error {
 		case out == later && s.pause(ctx, n) == nil:
 			continue
 		case out == later, doubt && !errors.Is(err, remote.Corrupt):
-			// The cause is text only: nobody shall take a Conflict or Stale in its chain for the answer.
-			return remote.E(op, key, remote.Unavailable, errors.New(err.Error())).WithHint("the commit is kept and sent again")
+			// The cause is text only: nobody shall take a Conflict or Stale in its chain for the
+			// answer.
+			return remote.E(op, key, remote.Unavailable, errors.New(err.Error())).
+				WithHint("the commit is kept and sent again")
 		}
 		return during(op, key, err)
 	}
@@ -64,7 +67,9 @@ func unsettled(err error) outcome {
 
 func (s *Store) tryAppend(ctx context.Context, seq uint64, obj, body []byte, doubt *bool) (outcome, error) {
 	sent := s.opt.Boot()
-	info, err := s.bucket.Put(ctx, logKey(seq), bytes.NewReader(obj), int64(len(obj)), object.PutOptions{IfAbsent: true})
+	info, err := s.bucket.Put(
+		ctx, logKey(seq), bytes.NewReader(obj), int64(len(obj)), object.PutOptions{IfAbsent: true},
+	)
 	answered := s.opt.Boot()
 	switch {
 	case err == nil:
@@ -88,7 +93,8 @@ func (s *Store) tryAppend(ctx context.Context, seq uint64, obj, body []byte, dou
 	return refused, err
 }
 
-// compare settles an append whose number is taken: by an earlier attempt of ours, or by somebody else.
+// compare settles an append whose number is taken: by an earlier attempt of ours, or by somebody
+// else.
 func (s *Store) compare(ctx context.Context, seq uint64, body []byte, doubt *bool) (outcome, error) {
 	got, err := s.readCommit(ctx, seq, s.opt.Boot())
 	switch {
@@ -103,11 +109,13 @@ func (s *Store) compare(ctx context.Context, seq uint64, body []byte, doubt *boo
 	return s.standing(ctx, seq, s.opt.Boot())
 }
 
-// standing decides whether commit seq, which is ours and in the store, continues the log: the log must not have been
-// trimmed past it before it came. If it was, the commit is void: it is deleted, and the outcome is a settled Stale.
+// standing decides whether commit seq, which is ours and in the store, continues the log: the log
+// must not have been trimmed past it before it came. If it was, the commit is void: it is deleted,
+// and the outcome is a settled Stale.
 //
-// The commit before it was seen a short while before the answer: then nothing was trimmed there. Otherwise it is looked for
-// now. That it is still there, after ours was written, proves the same, since the log is trimmed in ascending order.
+// The commit before it was seen a short while before the answer: then nothing was trimmed there.
+// Otherwise it is looked for now. That it is still there, after ours was written, proves the same,
+// since the log is trimmed in ascending order.
 func (s *Store) standing(ctx context.Context, seq uint64, answered time.Duration) (outcome, error) {
 	if s.seen.fresh(seq-1, answered) {
 		return settled, nil
@@ -119,9 +127,9 @@ func (s *Store) standing(ctx context.Context, seq uint64, answered time.Duration
 	if there {
 		return settled, nil
 	}
-	// A successor means that others built on this number. Either it is the true commit, and the log was trimmed just
-	// before it while we were in doubt: it must stay. Or it is void and lies right below the oldest commit, where nobody
-	// reads it: it may stay.
+	// A successor means that others built on this number. Either it is the true commit, and the log
+	// was trimmed just before it while we were in doubt: it must stay. Or it is void and lies right
+	// below the oldest commit, where nobody reads it: it may stay.
 	_, built, err := s.exists(ctx, logKey(seq+1))
 	if err != nil {
 		return unsettled(err), err
@@ -135,8 +143,8 @@ func (s *Store) standing(ctx context.Context, seq uint64, answered time.Duration
 		WithHint("start again from the newest checkpoint")
 }
 
-// predecessor asks the store whether the log stands right before seq. Before number 1 it does as long as there is no
-// checkpoint.
+// predecessor asks the store whether the log stands right before seq. Before number 1 it does as
+// long as there is no checkpoint.
 func (s *Store) predecessor(ctx context.Context, seq uint64) (bool, error) {
 	sent := s.opt.Boot()
 	if seq == 1 {

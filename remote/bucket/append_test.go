@@ -20,7 +20,8 @@ import (
 
 func newBytes(b []byte) io.ReadSeeker { return bytes.NewReader(b) }
 
-// Many appenders on two machines race for every number. Each retries a lost race at the next number, as clients do.
+// Many appenders on two machines race for every number. Each retries a lost race at the next
+// number, as clients do.
 func TestAppendRace(t *testing.T) {
 	r := newRig(t)
 	stores := []*Store{r.Store, r.another()}
@@ -110,7 +111,8 @@ func TestAppendFaults(t *testing.T) {
 	}
 }
 
-// The caller gives up while the put is on its way; it lands later. The same body at the same number is then a success.
+// The caller gives up while the put is on its way; it lands later. The same body at the same number
+// is then a success.
 func TestAppendLateLanding(t *testing.T) {
 	r := newRig(t)
 	release := make(chan struct{})
@@ -165,7 +167,8 @@ func TestAppendConflict(t *testing.T) {
 	if !strings.Contains(err.Error(), "permission denied") {
 		t.Errorf("the reason is lost: %v", err)
 	}
-	// A caller that gives up while the store answers 409 must not take that for another client's commit.
+	// A caller that gives up while the store answers 409 must not take that for another client's
+	// commit.
 	ctx, cancel := context.WithCancel(t.Context())
 	r.bad.Hook(func(c storetest.Call) error { cancel(); return nil })
 	r.bad.Fail(storetest.Fault{Op: storetest.Put, Times: -1, Err: remote.E("put", "", remote.Conflict, nil)})
@@ -258,7 +261,8 @@ func TestAppendIntoThePast(t *testing.T) {
 			t.Errorf("%d looks at the predecessor, want 1", n)
 		}
 	})
-	// A true commit, in doubt until the log was trimmed right before it, must not be deleted: others built on it.
+	// A true commit, in doubt until the log was trimmed right before it, must not be deleted:
+	// others built on it.
 	t.Run("others went on from it", func(t *testing.T) {
 		r := newRig(t)
 		r.fill(1, 5)

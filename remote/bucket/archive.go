@@ -39,8 +39,8 @@ func (s *Store) Archive(ctx context.Context, id remote.ContentID) (st remote.Arc
 	return st, during("look how content is kept", id.ID, err)
 }
 
-// RestoreArchived asks for a copy of a content that can be read; see remote.Archiver. A copy that is there already stays for
-// so many days from now.
+// RestoreArchived asks for a copy of a content that can be read; see remote.Archiver. A copy that
+// is there already stays for so many days from now.
 func (s *Store) RestoreArchived(ctx context.Context, id remote.ContentID, days int) (remote.Archive, error) {
 	const op = "restore content"
 	st, err := s.Archive(ctx, id)

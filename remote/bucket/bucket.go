@@ -1,11 +1,13 @@
-// Package bucket is the store that mediafs owns: a whole library, catalog log and contents, in one object.Bucket. No
-// server stands between the clients; they agree through put-if-absent alone.
+// Package bucket is the store that mediafs owns: a whole library, catalog log and contents, in one
+// object.Bucket. No server stands between the clients; they agree through put-if-absent alone.
 //
-// It implements remote.Store and remote.Log. To it a commit is opaque bytes with a number, and a checkpoint is a sorted
-// run of opaque records: what they mean is remote/bucket/record's matter. FORMAT.md has every byte that is written.
+// It implements remote.Store and remote.Log. To it a commit is opaque bytes with a number, and a
+// checkpoint is a sorted run of opaque records: what they mean is remote/bucket/record's matter.
+// FORMAT.md has every byte that is written.
 //
-// It never changes or deletes an object that it did not write itself, never gives a content key new bytes, and never
-// deletes old commits or checkpoints on its own account. It caches nothing but its knowledge of the log's last numbers.
+// It never changes or deletes an object that it did not write itself, never gives a content key new
+// bytes, and never deletes old commits or checkpoints on its own account. It caches nothing but its
+// knowledge of the log's last numbers.
 package bucket
 
 import (
@@ -30,16 +32,16 @@ type Options struct {
 	CreateInForeign bool   // Create may make a library beside objects that are not its own
 	Note            string // for people, kept in format.json by Create
 
-	// SeenLimit is how long the sight of a commit counts as proof that the log was not trimmed past it; 0 is 10 minutes.
-	// It is far below the 7 days for which no commit is ever deleted.
+	// SeenLimit is how long the sight of a commit counts as proof that the log was not trimmed past
+	// it; 0 is 10 minutes. It is far below the 7 days for which no commit is ever deleted.
 	SeenLimit time.Duration
-	// CheckpointLimit is how long writing a checkpoint may take from reading the manifest it builds on; 0 is 12 hours,
-	// half of the time for which no manifest is deleted.
+	// CheckpointLimit is how long writing a checkpoint may take from reading the manifest it builds
+	// on; 0 is 12 hours, half of the time for which no manifest is deleted.
 	CheckpointLimit time.Duration
 
-	// A request that failed with Unavailable, Throttled or Conflict is sent again after a pause that doubles from
-	// FirstPause (0: 200 ms) to MaxPause (0: 10 s), of which a random half is left out. All but Append give up
-	// after Attempts requests (0: 5).
+	// A request that failed with Unavailable, Throttled or Conflict is sent again after a pause
+	// that doubles from FirstPause (0: 200 ms) to MaxPause (0: 10 s), of which a random half is
+	// left out. All but Append give up after Attempts requests (0: 5).
 	FirstPause time.Duration
 	MaxPause   time.Duration
 	Attempts   int
@@ -47,7 +49,8 @@ type Options struct {
 	ChunkSize int64 // smallest chunk of an upload of known size, in bytes; 0 is 16 MiB
 	PartSize  int   // aim for a part of a checkpoint, uncompressed bytes; 0 is 4 MiB
 
-	// Boot is a clock that never goes back and counts the time that the machine is suspended; nil is CLOCK_BOOTTIME.
+	// Boot is a clock that never goes back and counts the time that the machine is suspended; nil
+	// is CLOCK_BOOTTIME.
 	Boot func() time.Duration
 }
 
@@ -90,7 +93,8 @@ func (o Options) withDefaults() (Options, error) {
 	return o, nil
 }
 
-// bootTime is CLOCK_BOOTTIME. Its only error is a clock that the kernel does not know, which withDefaults ruled out.
+// bootTime is CLOCK_BOOTTIME. Its only error is a clock that the kernel does not know, which
+// withDefaults ruled out.
 func bootTime() time.Duration {
 	var t unix.Timespec
 	_ = unix.ClockGettime(unix.CLOCK_BOOTTIME, &t)
@@ -110,8 +114,8 @@ type Store struct {
 	seen   sightings
 	clock  storeClock
 
-	// unreadable is the number under which the log last had an object that is no commit, or a hole, until
-	// what came of that is known; 0: none.
+	// unreadable is the number under which the log last had an object that is no commit, or a hole,
+	// until what came of that is known; 0: none.
 	unreadable atomic.Uint64
 	damaged    sync.Map // keys of parts of checkpoints that were read and are not what they should be
 }
@@ -124,7 +128,8 @@ var (
 	_ remote.Spacious     = (*Store)(nil)
 )
 
-// maxContent is the largest content, in bytes: what S3 documents as the largest object that all its implementations take.
+// maxContent is the largest content, in bytes: what S3 documents as the largest object that all its
+// implementations take.
 const maxContent = 5 << 40
 
 // newStore makes the Store of a library whose format.json is known.
@@ -157,8 +162,8 @@ func (s *Store) Space() (remote.Space, bool) {
 	return remote.Space{Free: f.Free, Device: f.Device}, f.Capacity > 0
 }
 
-// Now is the store's clock: its newest answer's Date and the time since, suspend included. Stores give the date in
-// whole seconds, so that it may step back by up to one between two calls.
+// Now is the store's clock: its newest answer's Date and the time since, suspend included. Stores
+// give the date in whole seconds, so that it may step back by up to one between two calls.
 func (s *Store) Now() time.Time { return s.clock.now(s.opt.Boot()) }
 
 // Close closes the bucket. The Store has no goroutine that outlives a call.

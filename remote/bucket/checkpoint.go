@@ -12,8 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// partsAhead is how many parts are fetched at the same time while a checkpoint is loaded: it bounds the memory, each part
-// being 4 MiB uncompressed as a rule and 16 MiB at most.
+// partsAhead is how many parts are fetched at the same time while a checkpoint is loaded: it bounds
+// the memory, each part being 4 MiB uncompressed as a rule and 16 MiB at most.
 const partsAhead = 3
 
 // OpenCheckpoint opens the newest checkpoint; see remote.Log. It is a LIST and a GET.
@@ -49,8 +49,8 @@ func (s *Store) manifestNumbers(ctx context.Context) (all []uint64, err error) {
 	}
 }
 
-// newestManifest is the number of the newest checkpoint. Old manifests are few, since they are deleted, so the listing
-// is one page.
+// newestManifest is the number of the newest checkpoint. Old manifests are few, since they are
+// deleted, so the listing is one page.
 func (s *Store) newestManifest(ctx context.Context) (seq uint64, ok bool, err error) {
 	all, err := s.manifestNumbers(ctx)
 	if err != nil || len(all) == 0 {
@@ -61,8 +61,8 @@ func (s *Store) newestManifest(ctx context.Context) (seq uint64, ok bool, err er
 
 // readNewest reads the newest manifest before commit below that can be read. One that is deleted
 // between the listing and the reading has a newer one by then. One that is damaged leaves the one
-// before it, and damaged says what it is: the log after that one is there as well, as it is after the
-// older of the two newest.
+// before it, and damaged says what it is: the log after that one is there as well, as it is after
+// the older of the two newest.
 func (s *Store) readNewest(ctx context.Context, below uint64) (m manifest, ok bool, damaged, err error) {
 	for range s.opt.Attempts {
 		all, err := s.manifestNumbers(ctx)
@@ -79,11 +79,14 @@ func (s *Store) readNewest(ctx context.Context, below uint64) (m manifest, ok bo
 			return m, err == nil, damaged, err
 		}
 	}
-	return m, false, nil, remote.E("read manifest", manifestPrefix, remote.Unavailable, errors.New("each one that was listed was gone when it was read"))
+	return m, false, nil, remote.E(
+		"read manifest", manifestPrefix, remote.Unavailable,
+		errors.New("each one that was listed was gone when it was read"),
+	)
 }
 
-// readLast reads the last of some manifests that is not damaged. NotExist: one of them is gone. When
-// all are damaged the error is that of the last.
+// readLast reads the last of some manifests that is not damaged. NotExist: one of them is gone.
+// When all are damaged the error is that of the last.
 func (s *Store) readLast(ctx context.Context, numbers []uint64) (m manifest, damaged, err error) {
 	for _, seq := range slices.Backward(numbers) {
 		key := manifestKey(seq)
@@ -122,7 +125,8 @@ func (c *checkpoint) Bytes() int64 { return c.m.Bytes }
 // InsteadOf is of remote.Substitute.
 func (c *checkpoint) InsteadOf() error { return c.damaged }
 
-// Records yields all records; see remote.Checkpoint. Every checksum is verified before a record of its part is yielded.
+// Records yields all records; see remote.Checkpoint. Every checksum is verified before a record of
+// its part is yielded.
 func (c *checkpoint) Records(ctx context.Context) iter.Seq2[remote.Record, error] {
 	return func(yield func(remote.Record, error) bool) {
 		for recs, err := range ahead(ctx, len(c.m.Parts), window{calls: partsAhead}, c.load) {
@@ -139,8 +143,8 @@ func (c *checkpoint) Records(ctx context.Context) iter.Seq2[remote.Record, error
 	}
 }
 
-// load gives part i, kept or fetched, and checked. With the manifest's order of the parts, the order
-// within each makes that of all.
+// load gives part i, kept or fetched, and checked. With the manifest's order of the parts, the
+// order within each makes that of all.
 func (c *checkpoint) load(ctx context.Context, i int) ([]remote.Record, error) {
 	const op = "load checkpoint"
 	p := c.m.Parts[i]
@@ -154,7 +158,9 @@ func (c *checkpoint) load(ctx context.Context, i int) ([]remote.Record, error) {
 		}
 	}
 	if c.keep.only {
-		return nil, remote.E(op, p.Key, remote.Unavailable, errors.New("what was downloaded of it cannot be read any more"))
+		return nil, remote.E(
+			op, p.Key, remote.Unavailable, errors.New("what was downloaded of it cannot be read any more"),
+		)
 	}
 	if obj, err = c.fetch(ctx, p); err != nil {
 		return nil, err
@@ -188,7 +194,8 @@ func (c *checkpoint) decode(p partEntry, obj []byte) ([]remote.Record, error) {
 		return nil, err
 	}
 	recs, err := decodePart(c.s.lib, hash, obj)
-	if err == nil && (int64(len(recs)) != p.Records || !bytes.Equal(recs[0].Key, p.First) || !bytes.Equal(recs[len(recs)-1].Key, p.Last)) {
+	if err == nil &&
+		(int64(len(recs)) != p.Records || !bytes.Equal(recs[0].Key, p.First) || !bytes.Equal(recs[len(recs)-1].Key, p.Last)) {
 		err = corrupt("its records are not those that the manifest says")
 	}
 	return recs, err

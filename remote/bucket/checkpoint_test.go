@@ -23,7 +23,10 @@ func records(n int, salt byte) iter.Seq2[remote.Record, error] {
 			if i%2_500 == 1_777 {
 				v[0] ^= salt
 			}
-			if !yield(remote.Record{Key: fmt.Appendf(nil, "node/%012d", i*3), Value: append(v, "some value of a node"...)}, nil) {
+			if !yield(
+				remote.Record{Key: fmt.Appendf(nil, "node/%012d", i*3), Value: append(v, "some value of a node"...)},
+				nil,
+			) {
 				return
 			}
 		}
@@ -92,7 +95,8 @@ func TestCheckpoint(t *testing.T) {
 		t.Errorf("2 MB were cut into %d parts of about 64 KiB", whole)
 	}
 
-	// Writing it again does nothing; one record more or other in the middle changes the parts next to it.
+	// Writing it again does nothing; one record more or other in the middle changes the parts next
+	// to it.
 	r.bad.Reset()
 	_, err = r.write(7, records(n, 0))
 	ok(t, err)
@@ -135,7 +139,8 @@ func TestCheckpointReuse(t *testing.T) {
 		t.Errorf("three changes in %d parts cost %d puts, want 4", before, n)
 	}
 	r.load(3, records(8_000, 1))
-	// An earlier checkpoint that cannot be read is no obstacle, to nobody: the one before it is read.
+	// An earlier checkpoint that cannot be read is no obstacle, to nobody: the one before it is
+	// read.
 	r.overwrite(manifestKey(3), []byte("damaged"))
 	r.load(2, records(8_000, 0))
 	_, err = r.write(4, records(8_000, 1))
@@ -343,7 +348,9 @@ func TestOpenCheckpointWhileSwept(t *testing.T) {
 func TestCheckpointGoesOn(t *testing.T) {
 	r := newRig(t, smallParts)
 	const n = 20_000
-	remove := r.bad.Fail(storetest.Fault{Op: storetest.Put, Prefix: manifestPrefix, Times: -1, Action: storetest.FailBefore})
+	remove := r.bad.Fail(
+		storetest.Fault{Op: storetest.Put, Prefix: manifestPrefix, Times: -1, Action: storetest.FailBefore},
+	)
 	if _, err := r.write(7, records(n, 0)); err == nil {
 		t.Fatal("it was not broken off")
 	}

@@ -31,7 +31,9 @@ const partYouth = 24 * time.Hour
 // Stale: the checkpoint it builds on was deleted meanwhile, or it took longer than CheckpointLimit;
 // start again. After any error, and after losing a race, parts may be left that no manifest names;
 // they are garbage for whoever sweeps.
-func (s *Store) WriteCheckpoint(ctx context.Context, seq uint64, hash []byte, records iter.Seq2[remote.Record, error]) (int64, error) {
+func (s *Store) WriteCheckpoint(
+	ctx context.Context, seq uint64, hash []byte, records iter.Seq2[remote.Record, error],
+) (int64, error) {
 	const op = "write checkpoint"
 	key := manifestKey(seq)
 	if err := s.writable(op, key); err != nil {
@@ -82,7 +84,8 @@ type checkpointWriter struct {
 	reused int
 }
 
-// look finds out which parts of the base are there, whole by their size: the others are put anew, so that a lost one does not stay lost.
+// look finds out which parts of the base are there, whole by their size: the others are put anew,
+// so that a lost one does not stay lost.
 func (w *checkpointWriter) look(ctx context.Context, parts []partEntry) error {
 	sizes := make(map[string]int64, len(parts))
 	for o, err := range w.s.Parts(ctx) {
@@ -94,7 +97,10 @@ func (w *checkpointWriter) look(ctx context.Context, parts []partEntry) error {
 		}
 		sizes[o.Key] = o.Size
 		age := w.s.Now().Sub(o.Modified)
-		if hash, ok := parsePartKey(o.Key); ok && o.Size <= maxPart && !o.Modified.IsZero() && age < partYouth && age > -partYouth {
+		if hash, ok := parsePartKey(
+			o.Key,
+		); ok && o.Size <= maxPart && !o.Modified.IsZero() && age < partYouth &&
+			age > -partYouth {
 			w.young[hash.String()] = o
 		}
 	}
@@ -120,7 +126,12 @@ func (w *checkpointWriter) putAll(ctx context.Context, records iter.Seq2[remote.
 			return
 		}
 		p := &partEntry{
-			Key: partKey(hash, w.s.writer), Hash: hash.String(), Records: int64(r.records), Bytes: r.bytes, First: r.first, Last: r.last,
+			Key:     partKey(hash, w.s.writer),
+			Hash:    hash.String(),
+			Records: int64(r.records),
+			Bytes:   r.bytes,
+			First:   r.first,
+			Last:    r.last,
 		}
 		w.parts = append(w.parts, p)
 		if o, ok := w.young[p.Hash]; ok {
@@ -168,7 +179,8 @@ func (w *checkpointWriter) cut(ctx context.Context, records iter.Seq2[remote.Rec
 	return nil
 }
 
-// put stores an object of ours. It retries, so that with IfAbsent an Exist may be of its own making.
+// put stores an object of ours. It retries, so that with IfAbsent an Exist may be of its own
+// making.
 func (s *Store) put(ctx context.Context, key string, obj []byte, opt object.PutOptions) error {
 	return s.retry(ctx, func() error {
 		info, err := s.bucket.Put(ctx, key, bytes.NewReader(obj), int64(len(obj)), opt)
@@ -179,9 +191,10 @@ func (s *Store) put(ctx context.Context, key string, obj []byte, opt object.PutO
 	})
 }
 
-// putManifest makes the checkpoint exist. base is the checkpoint whose parts it names as well, 0 for none: while that
-// is there, nobody deletes them. It is looked for before, so that a manifest that cannot be loaded is hardly ever seen,
-// and after, which is the proof: whoever sweeps deletes manifests first and then lists those that are left.
+// putManifest makes the checkpoint exist. base is the checkpoint whose parts it names as well, 0
+// for none: while that is there, nobody deletes them. It is looked for before, so that a manifest
+// that cannot be loaded is hardly ever seen, and after, which is the proof: whoever sweeps deletes
+// manifests first and then lists those that are left.
 func (s *Store) putManifest(ctx context.Context, m manifest, base uint64, began time.Duration) error {
 	key := manifestKey(m.Seq)
 	obj, err := encodeManifest(s.lib, m)
@@ -193,8 +206,13 @@ func (s *Store) putManifest(ctx context.Context, m manifest, base uint64, began 
 	}
 	err = s.retry(ctx, func() error {
 		if d := s.opt.Boot() - began; d >= s.opt.CheckpointLimit {
-			return remote.E("put manifest", key, remote.Stale, fmt.Errorf("it took %s since the last checkpoint was read, at most %s are safe",
-				d.Round(time.Second), s.opt.CheckpointLimit))
+			return remote.E(
+				"put manifest",
+				key,
+				remote.Stale,
+				fmt.Errorf("it took %s since the last checkpoint was read, at most %s are safe",
+					d.Round(time.Second), s.opt.CheckpointLimit),
+			)
 		}
 		_, err := s.bucket.Put(ctx, key, bytes.NewReader(obj), int64(len(obj)), object.PutOptions{IfAbsent: true})
 		return err
@@ -222,7 +240,10 @@ func (s *Store) standsOn(ctx context.Context, base uint64) error {
 	}
 	_, ok, err := s.exists(ctx, manifestKey(base))
 	if err == nil && !ok {
-		err = remote.E("look for the checkpoint it builds on", manifestKey(base), remote.Stale, errors.New("it was deleted meanwhile"))
+		err = remote.E(
+			"look for the checkpoint it builds on", manifestKey(base), remote.Stale,
+			errors.New("it was deleted meanwhile"),
+		)
 	}
 	return err
 }

@@ -11,15 +11,16 @@ import (
 )
 
 const (
-	// maxCommit is the longest body that Append takes, in bytes: twice what a commit of the largest allowed
-	// records needs.
+	// maxCommit is the longest body that Append takes, in bytes: twice what a commit of the largest
+	// allowed records needs.
 	maxCommit = 1 << 20
 	// maxCommitRead is the longest that is read back, compressed or not. A later version may write
 	// longer ones than this; an object made to fill the memory is refused.
 	maxCommitRead = 8 << 20
 )
 
-// encoder and decoders are shared: EncodeAll and DecodeAll may be called concurrently. One decoder a limit.
+// encoder and decoders are shared: EncodeAll and DecodeAll may be called concurrently. One decoder
+// a limit.
 var (
 	encoder = sync.OnceValue(func() *zstd.Encoder {
 		e, err := zstd.NewWriter(nil, zstd.WithZeroFrames(true), zstd.WithEncoderCRC(false), zstd.WithWindowSize(1<<20))
@@ -40,11 +41,14 @@ func newDecoder(limit uint64) *zstd.Decoder {
 	return d
 }
 
-// encodeCommit makes the object of commit seq. The same body may give other bytes in another version of the program:
-// compare bodies, not objects.
+// encodeCommit makes the object of commit seq. The same body may give other bytes in another
+// version of the program: compare bodies, not objects.
 func encodeCommit(lib uuid.UUID, seq uint64, body []byte) ([]byte, error) {
 	if len(body) > maxCommit {
-		return nil, remote.E("", "", remote.TooLarge, fmt.Errorf("the commit has %d bytes, at most %d are allowed", len(body), maxCommit))
+		return nil, remote.E(
+			"", "", remote.TooLarge,
+			fmt.Errorf("the commit has %d bytes, at most %d are allowed", len(body), maxCommit),
+		)
 	}
 	return seal(lib, kindCommit, seq, encoder().EncodeAll(body, nil)), nil
 }

@@ -13,18 +13,22 @@ import (
 	"mediafs/remote/object"
 )
 
-// composeParallel is how many chunks of a composed content are copied or put at the same time. Each holds no more memory than a
-// request's buffers.
+// composeParallel is how many chunks of a composed content are copied or put at the same time. Each
+// holds no more memory than a request's buffers.
 const composeParallel = 4
 
-// Compose makes a content partly out of others; see remote.Composer. The chunks are those of an upload of that size, all
-// but the last equal, because some stores demand that: one that lies wholly in a piece is copied inside the store, the others are
-// put from body. A content that fits in one chunk is put whole. Bytes of external contents are put from body: somebody may
-// replace such an object between two copies.
+// Compose makes a content partly out of others; see remote.Composer. The chunks are those of an
+// upload of that size, all but the last equal, because some stores demand that: one that lies
+// wholly in a piece is copied inside the store, the others are put from body. A content that fits
+// in one chunk is put whole. Bytes of external contents are put from body: somebody may replace
+// such an object between two copies.
 //
-// The parts are listed before the end, one request per 1,000: a store that copied more or less than it was asked for gets that
-// chunk from body. So does one whose source is gone, or that cannot copy at all.
-func (s *Store) Compose(ctx context.Context, spec remote.UploadSpec, body io.ReaderAt, pieces []remote.Piece) (remote.ContentID, error) {
+// The parts are listed before the end, one request per 1,000: a store that copied more or less than
+// it was asked for gets that chunk from body. So does one whose source is gone, or that cannot copy
+// at all.
+func (s *Store) Compose(
+	ctx context.Context, spec remote.UploadSpec, body io.ReaderAt, pieces []remote.Piece,
+) (remote.ContentID, error) {
 	const op = "compose content"
 	spans, err := joinPieces(spec.Size, pieces)
 	if err != nil {
@@ -46,7 +50,8 @@ func (s *Store) Compose(ctx context.Context, spec remote.UploadSpec, body io.Rea
 	return id, nil
 }
 
-// Sends tells which chunks Compose would put; see remote.Composer. A store that is known to copy nothing is sent all of them.
+// Sends tells which chunks Compose would put; see remote.Composer. A store that is known to copy
+// nothing is sent all of them.
 func (s *Store) Sends(size int64, pieces []remote.Piece) ([]remote.Run, error) {
 	const op = "plan content"
 	spans, err := joinPieces(size, pieces)
@@ -72,8 +77,8 @@ func (s *Store) Sends(size int64, pieces []remote.Piece) ([]remote.Run, error) {
 	return runs, nil
 }
 
-// covering finds the span in which a chunk lies wholly, and drops those before it. The only chunk of a content is put, and copies says whether
-// others can be copied at all.
+// covering finds the span in which a chunk lies wholly, and drops those before it. The only chunk
+// of a content is put, and copies says whether others can be copied at all.
 func covering(spans *[]span, off, n int64, copies bool) (s span, found bool) {
 	for len(*spans) > 0 && (*spans)[0].end <= off {
 		*spans = (*spans)[1:]
@@ -128,9 +133,11 @@ func (u *upload) compose(ctx context.Context, body io.ReaderAt, spans []span) (r
 	return u.Commit(ctx, chunks, u.size)
 }
 
-// copyChunk makes n bytes of an object a chunk. copied is false, without an error, when the store cannot: the object is gone, or
-// it copies nothing.
-func (u *upload) copyChunk(ctx context.Context, index int, n int64, source string, from int64) (copied bool, err error) {
+// copyChunk makes n bytes of an object a chunk. copied is false, without an error, when the store
+// cannot: the object is gone, or it copies nothing.
+func (u *upload) copyChunk(
+	ctx context.Context, index int, n int64, source string, from int64,
+) (copied bool, err error) {
 	if err := u.take(ctx, index); err != nil {
 		return false, err
 	}
@@ -152,7 +159,8 @@ func (u *upload) copyChunk(ctx context.Context, index int, n int64, source strin
 	return true, nil
 }
 
-// wrongParts asks the store for its parts and returns the chunks that do not have the size they must have there.
+// wrongParts asks the store for its parts and returns the chunks that do not have the size they
+// must have there.
 func (u *upload) wrongParts(ctx context.Context) (chunks []int, err error) {
 	var parts []object.Part
 	err = u.s.retry(ctx, func() (err error) {
@@ -179,8 +187,8 @@ type span struct {
 
 func (s span) covers(off, n int64) bool { return s.off <= off && off+n <= s.end }
 
-// joinPieces checks the pieces of a content of size bytes and joins those that follow each other here and in their source.
-// Those of external contents are left out.
+// joinPieces checks the pieces of a content of size bytes and joins those that follow each other
+// here and in their source. Those of external contents are left out.
 func joinPieces(size int64, pieces []remote.Piece) ([]span, error) {
 	bad := func(format string, args ...any) error {
 		return remote.E("", "", remote.Invalid, fmt.Errorf(format, args...))
@@ -193,7 +201,9 @@ func joinPieces(size int64, pieces []remote.Piece) ([]span, error) {
 	for i, p := range pieces {
 		switch {
 		case p.Length <= 0 || p.Offset < 0 || p.From < 0 || p.From > math.MaxInt64-p.Length:
-			return nil, bad("piece %d has %d bytes at %d from %d on: these are no ranges", i, p.Length, p.Offset, p.From)
+			return nil, bad(
+				"piece %d has %d bytes at %d from %d on: these are no ranges", i, p.Length, p.Offset, p.From,
+			)
 		case p.Offset < end:
 			return nil, bad("piece %d at %d begins before the end of the one before it, %d", i, p.Offset, end)
 		case p.Length > size-p.Offset:
@@ -207,7 +217,10 @@ func joinPieces(size int64, pieces []remote.Piece) ([]span, error) {
 		if etag != "" {
 			continue
 		}
-		if n := len(spans) - 1; n >= 0 && spans[n].source == key && spans[n].end == p.Offset && spans[n].from+p.Offset-spans[n].off == p.From {
+		if n := len(
+			spans,
+		) - 1; n >= 0 && spans[n].source == key && spans[n].end == p.Offset &&
+			spans[n].from+p.Offset-spans[n].off == p.From {
 			spans[n].end = end
 			continue
 		}

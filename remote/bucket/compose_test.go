@@ -53,18 +53,23 @@ func TestCompose(t *testing.T) {
 		if c := int64(c); !slices.Equal(sends, []remote.Run{{Offset: c, Length: 2 * c}, {Offset: 4 * c, Length: c}}) {
 			t.Errorf("it would send %v", sends)
 		}
-		id, err := s.Compose(t.Context(), remote.UploadSpec{ID: testID, Size: int64(len(want))}, bytes.NewReader(want), pieces)
+		id, err := s.Compose(
+			t.Context(), remote.UploadSpec{ID: testID, Size: int64(len(want))}, bytes.NewReader(want), pieces,
+		)
 		ok(t, err)
 		if id.ID != testID || !bytes.Equal(content(t, s, id), want) {
 			t.Error("other bytes came out")
 		}
-		if puts, copies := bad.Count(storetest.PutPart, ""), bad.Count(storetest.CopyPart, ""); puts != 3 || copies != 3 {
+		if puts, copies := bad.Count(storetest.PutPart, ""), bad.Count(storetest.CopyPart, ""); puts != 3 ||
+			copies != 3 {
 			t.Errorf("%d chunks were put and %d copied, want 3 and 3", puts, copies)
 		}
 		if !bytes.Equal(content(t, s, a), one) || !bytes.Equal(content(t, s, b), two) {
 			t.Error("a source changed")
 		}
-		_, err = s.Compose(t.Context(), remote.UploadSpec{ID: testID, Size: int64(len(want))}, bytes.NewReader(want), pieces)
+		_, err = s.Compose(
+			t.Context(), remote.UploadSpec{ID: testID, Size: int64(len(want))}, bytes.NewReader(want), pieces,
+		)
 		if !errors.Is(err, remote.Exist) {
 			t.Errorf("composed again under the same id: %v", err)
 		}
@@ -156,7 +161,9 @@ func TestComposeFaults(t *testing.T) {
 // shortCopies is a store that takes the range of a copy for advice.
 type shortCopies struct{ object.Bucket }
 
-func (s shortCopies) CopyPart(ctx context.Context, key, id string, number int, source string, off, n int64) (object.Part, error) {
+func (s shortCopies) CopyPart(
+	ctx context.Context, key, id string, number int, source string, off, n int64,
+) (object.Part, error) {
 	p, err := s.Bucket.CopyPart(ctx, key, id, number, source, off, n-1)
 	p.Size = n
 	return p, err
@@ -238,7 +245,9 @@ func TestComposeRefuses(t *testing.T) {
 		t.Errorf("requests were made: %v", r.bad.Calls())
 	}
 	// More than the source has: the store says so, and nothing stays.
-	_, err := r.Compose(t.Context(), remote.UploadSpec{Size: 400}, bytes.NewReader(make([]byte, 400)), []remote.Piece{p(0, 400, 0)})
+	_, err := r.Compose(
+		t.Context(), remote.UploadSpec{Size: 400}, bytes.NewReader(make([]byte, 400)), []remote.Piece{p(0, 400, 0)},
+	)
 	want(t, err, remote.Invalid)
 	// A body that ends early.
 	_, err = r.Compose(t.Context(), remote.UploadSpec{Size: 400}, bytes.NewReader(make([]byte, 399)), nil)

@@ -12,16 +12,21 @@ import (
 	"mediafs/remote/object"
 )
 
-// locate finds the object of a content and the etag that it must have, "" for any. The key may be one from the root of the bucket: see source.
+// locate finds the object of a content and the etag that it must have, "" for any. The key may be
+// one from the root of the bucket: see source.
 func locate(id remote.ContentID) (key, etag string, err error) {
 	if key, external := strings.CutPrefix(id.ID, externalPrefix); external {
 		if key == "" || id.Validator == "" {
-			return "", "", remote.E("", "", remote.Invalid, errors.New("an object that was imported in place needs its key and etag"))
+			return "", "", remote.E(
+				"", "", remote.Invalid, errors.New("an object that was imported in place needs its key and etag"),
+			)
 		}
 		return key, id.Validator, object.CheckKey("", strings.TrimPrefix(key, fromRoot))
 	}
 	if !ownedID(id.ID) {
-		return "", "", remote.E("", "", remote.Invalid, fmt.Errorf("%q is no content id: 32 lower-case hex digits are", id.ID))
+		return "", "", remote.E(
+			"", "", remote.Invalid, fmt.Errorf("%q is no content id: 32 lower-case hex digits are", id.ID),
+		)
 	}
 	return contentKey(id.ID), "", nil
 }
@@ -51,8 +56,8 @@ func replaced() error { return errors.New("the object was replaced in the bucket
 // importAgain is what can be done about that.
 const importAgain = "import it again; the bytes that it had are in the bucket only if that keeps versions of its objects"
 
-// OpenContent opens a range of a content; see remote.Store. Whoever reads retries: only it knows how far it got. A range
-// of no bytes costs no request and is not checked against the store.
+// OpenContent opens a range of a content; see remote.Store. Whoever reads retries: only it knows
+// how far it got. A range of no bytes costs no request and is not checked against the store.
 func (s *Store) OpenContent(ctx context.Context, id remote.ContentID, off, n int64) (io.ReadCloser, error) {
 	const op = "open content"
 	key, etag, err := locate(id)
@@ -88,7 +93,9 @@ func (s *Store) UploadFile(ctx context.Context, spec remote.UploadSpec, path str
 	}
 	m, ok := s.bucket.(object.Mover)
 	if !ok {
-		return remote.ContentID{}, remote.E(op, path, remote.Unsupported, errors.New("the store is not on a local disk"))
+		return remote.ContentID{}, remote.E(
+			op, path, remote.Unsupported, errors.New("the store is not on a local disk"),
+		)
 	}
 	u, err := s.newUpload(spec)
 	if err != nil {

@@ -10,7 +10,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// An object that was imported in place is read only as long as it is the one that was imported, whatever its key is.
+// An object that was imported in place is read only as long as it is the one that was imported,
+// whatever its key is.
 func TestExternalContent(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store, bad *storetest.Faulty) {
 		b := bad.Unwrap()

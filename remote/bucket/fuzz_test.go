@@ -13,8 +13,9 @@ import (
 	"mediafs/remote"
 )
 
-// Each decoder is fed with anything: it may refuse it, as Corrupt or Unsupported, and what it takes is what would have been
-// written. Checksums are made right where they would keep the rest from being reached.
+// Each decoder is fed with anything: it may refuse it, as Corrupt or Unsupported, and what it takes
+// is what would have been written. Checksums are made right where they would keep the rest from
+// being reached.
 
 // decline fails the test unless err is one of the kinds.
 func decline(t *testing.T, err error, kinds ...remote.Kind) {
@@ -40,7 +41,9 @@ func resealed(obj []byte) []byte {
 func FuzzUnseal(f *testing.F) {
 	f.Add(seal(testLibrary, kindCommit, 3, []byte("body")), uint64(3), uint16(kindCommit))
 	f.Add(seal(testLibrary, kindCommit, 4, nil), uint64(3), uint16(kindCommit))
-	f.Add(seal(testLibrary, kindSum, 0x0123456789abcdef, []byte{1, 2, 3, 4}), uint64(0x0123456789abcdef), uint16(kindSum))
+	f.Add(
+		seal(testLibrary, kindSum, 0x0123456789abcdef, []byte{1, 2, 3, 4}), uint64(0x0123456789abcdef), uint16(kindSum),
+	)
 	f.Add(seal(testLibrary, kindFacts, 9, []byte("{}")), uint64(9), uint16(kindFacts))
 	f.Add(seal(testLibrary, kindProbe, 1, []byte{1}), uint64(1), uint16(99))
 	f.Add([]byte("mediafs\x00"), uint64(0), uint16(0))
@@ -114,8 +117,8 @@ func FuzzPart(f *testing.F) {
 	})
 }
 
-// A part of any records, cut into blocks anywhere, with every checksum right: what is taken is in order, and the same when it is
-// written again.
+// A part of any records, cut into blocks anywhere, with every checksum right: what is taken is in
+// order, and the same when it is written again.
 func FuzzPartOfRecords(f *testing.F) {
 	f.Add(testRun(20).raw, uint16(100), uint32(20))
 	f.Add([]byte{1, 'a', 0, 1, 'b', 2, 'x', 'y'}, uint16(3), uint32(2))
@@ -220,9 +223,17 @@ func FuzzRecords(f *testing.F) {
 
 func FuzzManifest(f *testing.F) {
 	hash := hashRecords([]byte("x"))
-	m := manifest{Seq: 9, Hash: []byte{1, 2}, Writer: "w", Records: 2, Bytes: 20, Parts: []partEntry{{
-		Key: partKey(hash, randomHex(8)), Hash: hash.String(), Size: 500, Records: 2, Bytes: 20, First: []byte("a"), Last: []byte("b"),
-	}}}
+	m := manifest{Seq: 9, Hash: []byte{1, 2}, Writer: "w", Records: 2, Bytes: 20, Parts: []partEntry{
+		{
+			Key:     partKey(hash, randomHex(8)),
+			Hash:    hash.String(),
+			Size:    500,
+			Records: 2,
+			Bytes:   20,
+			First:   []byte("a"),
+			Last:    []byte("b"),
+		},
+	}}
 	add := func(m manifest) {
 		obj, err := encodeManifest(testLibrary, m)
 		if err != nil {
@@ -382,7 +393,8 @@ func FuzzKeys(f *testing.F) {
 	})
 }
 
-// Whatever an id is, it leads to one object or is refused; it never leads out of the library or to another kind of object.
+// Whatever an id is, it leads to one object or is refused; it never leads out of the library or to
+// another kind of object.
 func FuzzContentID(f *testing.F) {
 	f.Add(testID, "")
 	f.Add("key:dcim/IMG 1.jpg", "etag")

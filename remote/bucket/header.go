@@ -11,7 +11,8 @@ import (
 	"mediafs/remote"
 )
 
-// Every object of a library but contents and format.json begins with this header; FORMAT.md has its bytes.
+// Every object of a library but contents and format.json begins with this header; FORMAT.md has its
+// bytes.
 const (
 	magic      = "mediafs\x00"
 	headerSize = 64
@@ -19,8 +20,8 @@ const (
 	sumAt      = headerSize - sumSize
 )
 
-// formatNumber is the format that this package writes, and the newest that it reads. 0 changes without notice; it
-// becomes 1 when it is frozen.
+// formatNumber is the format that this package writes, and the newest that it reads. 0 changes
+// without notice; it becomes 1 when it is frozen.
 const formatNumber = 0
 
 // kind says what an object of ours is. Numbers are part of the format.
@@ -36,7 +37,14 @@ const (
 )
 
 func (k kind) String() string {
-	names := [...]string{1: "commit", 2: "checkpoint part", 3: "checkpoint manifest", 4: "block checksums", 5: "facts", 6: "probe"}
+	names := [...]string{
+		1: "commit",
+		2: "checkpoint part",
+		3: "checkpoint manifest",
+		4: "block checksums",
+		5: "facts",
+		6: "probe",
+	}
 	if k >= 1 && int(k) < len(names) {
 		return names[k]
 	}
@@ -58,8 +66,8 @@ func seal(lib uuid.UUID, k kind, number uint64, body []byte) []byte {
 	return b
 }
 
-// unseal checks an object and returns its body, which shares its memory. Errors: Corrupt when anything is not what was
-// asked for, Unsupported when a later version of the program wrote it.
+// unseal checks an object and returns its body, which shares its memory. Errors: Corrupt when
+// anything is not what was asked for, Unsupported when a later version of the program wrote it.
 func unseal(obj []byte, lib uuid.UUID, k kind, number uint64) ([]byte, error) {
 	if len(obj) < headerSize {
 		return nil, corrupt("it has %d bytes, fewer than the header of a %s", len(obj), k)

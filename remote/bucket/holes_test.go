@@ -24,7 +24,8 @@ func (r *rig) holey(seed uint64) *Store {
 	return s
 }
 
-// What a listing leaves out is asked for: the log is read whole, from wherever, whatever the listing lacks.
+// What a listing leaves out is asked for: the log is read whole, from wherever, whatever the
+// listing lacks.
 func TestHolesOfAListing(t *testing.T) {
 	const n = 40
 	r := newRig(t)
@@ -109,7 +110,8 @@ func TestHolesBesideAGap(t *testing.T) {
 	}
 }
 
-// racing is a bucket whose listings take a while: others append between the two halves of what they show, the later first.
+// racing is a bucket whose listings take a while: others append between the two halves of what they
+// show, the later first.
 type racing struct {
 	object.Bucket
 	between func()

@@ -13,20 +13,23 @@ import (
 	"mediafs/remote/object"
 )
 
-// What the bucket holds, for whoever checks a library or looks for what may be deleted. Nothing here writes, and nothing is remembered: a
-// listing of n objects is about n/1000 requests, each of which is retried like any other.
+// What the bucket holds, for whoever checks a library or looks for what may be deleted. Nothing
+// here writes, and nothing is remembered: a listing of n objects is about n/1000 requests, each of
+// which is retried like any other.
 //
-// Listings are not taken at one moment: other machines add and delete meanwhile, and what comes while a listing is made
-// may be missing in it although what came after it is there. So nothing is concluded from what a listing lacks: it is
-// asked for, as LogObjects does, or with StatContent and StatPart.
+// Listings are not taken at one moment: other machines add and delete meanwhile, and what comes
+// while a listing is made may be missing in it although what came after it is there. So nothing is
+// concluded from what a listing lacks: it is asked for, as LogObjects does, or with StatContent and
+// StatPart.
 
 // A ContentObject is an object under content/.
 type ContentObject struct {
-	Key      string
-	ID       remote.ContentID // ID.ID is empty: no content of ours, or (Side is set) beside an external content: see SideKey
-	Side     string           // SuffixSum or SuffixFacts for a side object, empty for a content
-	Size     int64            // of the object, in bytes
-	Modified time.Time        // store's clock
+	Key string
+	// ID.ID is empty: no content of ours, or (Side is set) beside an external content: see SideKey
+	ID       remote.ContentID
+	Side     string    // SuffixSum or SuffixFacts for a side object, empty for a content
+	Size     int64     // of the object, in bytes
+	Modified time.Time // store's clock
 }
 
 // An UnfinishedUpload is a multipart upload that was begun and neither completed nor aborted.
@@ -51,7 +54,8 @@ type ManifestObject struct {
 	Size     int64  // of the object, in bytes
 	Modified time.Time
 
-	// Err is why it cannot be read (NotExist: it was deleted meanwhile); the fields below are then empty.
+	// Err is why it cannot be read (NotExist: it was deleted meanwhile); the fields below are then
+	// empty.
 	Err     error
 	Hash    []byte // of commit Seq
 	Records int64
@@ -88,8 +92,8 @@ func (s *Store) Contents(ctx context.Context) iter.Seq2[ContentObject, error] {
 	})
 }
 
-// StatContent asks for the size of a content, in bytes: one HEAD. NotExist: it is not in the store. Stale: it is an
-// external content and no longer the object that was imported.
+// StatContent asks for the size of a content, in bytes: one HEAD. NotExist: it is not in the store.
+// Stale: it is an external content and no longer the object that was imported.
 func (s *Store) StatContent(ctx context.Context, id remote.ContentID) (int64, error) {
 	const op = "look for content"
 	key, etag, err := locate(id)
@@ -111,13 +115,16 @@ func (s *Store) StatContent(ctx context.Context, id remote.ContentID) (int64, er
 	s.heard(info)
 	switch {
 	case etag != "" && info.ETag != etag:
-		return 0, remote.E(op, key, remote.Stale, fmt.Errorf("%w: its etag is %s, imported was %s", replaced(), info.ETag, etag))
+		return 0, remote.E(
+			op, key, remote.Stale, fmt.Errorf("%w: its etag is %s, imported was %s", replaced(), info.ETag, etag),
+		)
 	}
 	return info.Size, nil
 }
 
-// Unfinished lists the uploads of contents that are under way or were abandoned. A server that lists uploads only key by key
-// (MinIO) gives none, which is no error. Unsupported: the store lists none at all.
+// Unfinished lists the uploads of contents that are under way or were abandoned. A server that
+// lists uploads only key by key (MinIO) gives none, which is no error. Unsupported: the store lists
+// none at all.
 func (s *Store) Unfinished(ctx context.Context) ([]UnfinishedUpload, error) {
 	var ups []object.MultipartUpload
 	err := s.retry(ctx, func() (err error) {
@@ -138,9 +145,9 @@ func (s *Store) Unfinished(ctx context.Context) ([]UnfinishedUpload, error) {
 	return out, nil
 }
 
-// LogObjects yields the commits of the log, ascending, without reading them. A gap is where Seq leaps. It is a listing, and
-// what that passes over is asked for: the commits on both edges of a gap, and the one after the last, are not there. After an
-// error it stops.
+// LogObjects yields the commits of the log, ascending, without reading them. A gap is where Seq
+// leaps. It is a listing, and what that passes over is asked for: the commits on both edges of a
+// gap, and the one after the last, are not there. After an error it stops.
 func (s *Store) LogObjects(ctx context.Context) iter.Seq2[LogObject, error] {
 	const op = "list log"
 	listed := each(ctx, s, op, logPrefix, func(i object.Info) (LogObject, bool) {
@@ -174,7 +181,8 @@ func (s *Store) LogObjects(ctx context.Context) iter.Seq2[LogObject, error] {
 	}
 }
 
-// unlisted asks for the commits of a gap, from both its edges on until one is not there, and returns those that are.
+// unlisted asks for the commits of a gap, from both its edges on until one is not there, and
+// returns those that are.
 func (s *Store) unlisted(ctx context.Context, from, to uint64) (there []LogObject, err error) {
 	ask := func(n uint64) (ok bool) {
 		var o LogObject
@@ -197,8 +205,9 @@ func (s *Store) statCommit(ctx context.Context, seq uint64) (o LogObject, there 
 	return LogObject{Key: logKey(seq), Seq: seq, Size: info.Size, Modified: info.Modified}, there, err
 }
 
-// Manifests yields the checkpoints, ascending, and reads each: one request more. One that cannot be read is yielded with
-// its Err; an error beside it means that the store was not reached, and ends it.
+// Manifests yields the checkpoints, ascending, and reads each: one request more. One that cannot be
+// read is yielded with its Err; an error beside it means that the store was not reached, and ends
+// it.
 func (s *Store) Manifests(ctx context.Context) iter.Seq2[ManifestObject, error] {
 	const op = "list checkpoints"
 	listed := each(ctx, s, op, manifestPrefix, func(i object.Info) (ManifestObject, bool) {
@@ -225,7 +234,13 @@ func (s *Store) readListedManifest(ctx context.Context, o ManifestObject) (Manif
 	}
 	if err = during("read manifest", o.Key, err); err != nil {
 		switch remote.KindOf(err) {
-		case remote.Corrupt, remote.Unsupported, remote.NotExist, remote.Permission, remote.Archived, remote.Invalid, remote.Other:
+		case remote.Corrupt,
+			remote.Unsupported,
+			remote.NotExist,
+			remote.Permission,
+			remote.Archived,
+			remote.Invalid,
+			remote.Other:
 			if err != nil {
 				o.Err = err
 				return o, nil
@@ -240,7 +255,8 @@ func (s *Store) readListedManifest(ctx context.Context, o ManifestObject) (Manif
 	return o, nil
 }
 
-// Parts yields the parts of checkpoints, ascending by key, without reading them. After an error it stops.
+// Parts yields the parts of checkpoints, ascending by key, without reading them. After an error it
+// stops.
 func (s *Store) Parts(ctx context.Context) iter.Seq2[PartObject, error] {
 	return each(ctx, s, "list checkpoint parts", partPrefix, func(i object.Info) (PartObject, bool) {
 		_, ours := parsePartKey(i.Key)
@@ -258,8 +274,9 @@ func (s *Store) StatPart(ctx context.Context, key string) (size int64, there boo
 	return info.Size, there, during(op, key, err)
 }
 
-// Others yields the objects under the library's prefix that have no key of a library's, ascending, and what probes left over. It leaves out
-// content/, where Contents yields everything, without listing it. After an error it stops.
+// Others yields the objects under the library's prefix that have no key of a library's, ascending,
+// and what probes left over. It leaves out content/, where Contents yields everything, without
+// listing it. After an error it stops.
 func (s *Store) Others(ctx context.Context) iter.Seq2[OtherObject, error] {
 	return func(yield func(OtherObject, error) bool) {
 		skipped := false
@@ -292,8 +309,11 @@ func (s *Store) Others(ctx context.Context) iter.Seq2[OtherObject, error] {
 // lastRune comes after everything else that a key can go on with.
 const lastRune = "\U0010ffff"
 
-// each yields what pick makes of the objects whose keys begin with prefix; those that pick does not want are left out.
-func each[T any](ctx context.Context, s *Store, op, prefix string, pick func(object.Info) (T, bool)) iter.Seq2[T, error] {
+// each yields what pick makes of the objects whose keys begin with prefix; those that pick does not
+// want are left out.
+func each[T any](
+	ctx context.Context, s *Store, op, prefix string, pick func(object.Info) (T, bool),
+) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
 		for after := ""; ; {
 			page, more, err := s.list(ctx, prefix, after, 0)

@@ -21,8 +21,10 @@ type ForeignObject struct {
 	Size     int64     // bytes
 	ETag     string    // without quotes
 	Modified time.Time // store's clock
-	Folder   bool      // it is empty and its name ends in a slash: how some tools keep a folder; Name has no slash at its end
-	Err      error     // why no library can refer to it: see object.CheckKey
+	// it is empty and its name ends in a slash: how some tools keep a folder; Name has no slash at
+	// its end
+	Folder bool
+	Err    error // why no library can refer to it: see object.CheckKey
 }
 
 // A ForeignDescription is what a writer noted of an object.
@@ -34,8 +36,10 @@ type ForeignDescription struct {
 // ownFolders are the places of a library: nothing below them is ever imported, whoever wrote it.
 var ownFolders = []string{"checkpoint/", contentPrefix, "log/", probePrefix}
 
-// ForeignObjects yields the objects whose keys in the whole bucket begin with prefix, ascending, but for the library's own and those among them: about one request
-// for a thousand. Of a store that ends where the library ends (a local directory) the whole bucket is that. After an error it stops.
+// ForeignObjects yields the objects whose keys in the whole bucket begin with prefix, ascending,
+// but for the library's own and those among them: about one request for a thousand. Of a store that
+// ends where the library ends (a local directory) the whole bucket is that. After an error it
+// stops.
 func (s *Store) ForeignObjects(ctx context.Context, prefix string) iter.Seq2[ForeignObject, error] {
 	return func(yield func(ForeignObject, error) bool) {
 		for after := ""; ; {
@@ -82,7 +86,8 @@ func (s *Store) listForeign(ctx context.Context, prefix, after string) (page []o
 	return page, more, err
 }
 
-// ownPlace tells whether a name is one of the library's, and behind which key the listing goes on when all of its folder is.
+// ownPlace tells whether a name is one of the library's, and behind which key the listing goes on
+// when all of its folder is.
 func (s *Store) ownPlace(name string) (behind string, own bool) {
 	key, ok := strings.CutPrefix(name, s.prefix)
 	if !ok {
@@ -116,7 +121,8 @@ func (s *Store) foreign(i object.Info) ForeignObject {
 	return o
 }
 
-// DescribeForeign asks for what the listing does not tell of an object: one request. key is as External takes it. A local directory tells nothing more.
+// DescribeForeign asks for what the listing does not tell of an object: one request. key is as
+// External takes it. A local directory tells nothing more.
 func (s *Store) DescribeForeign(ctx context.Context, key string) (ForeignDescription, error) {
 	if s.whole == nil {
 		return ForeignDescription{}, nil
@@ -137,5 +143,6 @@ func (s *Store) DescribeForeign(ctx context.Context, key string) (ForeignDescrip
 	return ForeignDescription{Type: d.Type, Meta: d.Meta}, nil
 }
 
-// Place is where the library lies: the bucket's prefix of it, empty or with a slash at its end, and whether there can be objects beside it.
+// Place is where the library lies: the bucket's prefix of it, empty or with a slash at its end, and
+// whether there can be objects beside it.
 func (s *Store) Place() (prefix string, beside bool) { return s.prefix, s.whole != nil }

@@ -18,8 +18,11 @@ func openS3(t *testing.T, prefix string) *s3.Bucket {
 	t.Helper()
 	srv, err := server()
 	ok(t, err)
-	b, err := s3.Open(t.Context(), s3.Options{Endpoint: srv.Endpoint, Region: srv.Region, Bucket: srv.Bucket, Prefix: prefix, AllowHTTP: true,
-		AccessKey: srv.AccessKey, SecretKey: s3.Secret(srv.SecretKey)})
+	b, err := s3.Open(
+		t.Context(),
+		s3.Options{Endpoint: srv.Endpoint, Region: srv.Region, Bucket: srv.Bucket, Prefix: prefix, AllowHTTP: true,
+			AccessKey: srv.AccessKey, SecretKey: s3.Secret(srv.SecretKey)},
+	)
 	ok(t, err)
 	t.Cleanup(func() { b.Close() })
 	return b
@@ -43,7 +46,8 @@ func foreignOf(t *testing.T, s *Store, prefix string) (names []string, all []For
 	return names, all
 }
 
-// Objects beside the library are found, and read under the keys that they are listed with; the library's own are not.
+// Objects beside the library are found, and read under the keys that they are listed with; the
+// library's own are not.
 func TestForeignObjects(t *testing.T) {
 	area := fmt.Sprintf("foreign %d", prefixes.Add(1))
 	around := openS3(t, area)
@@ -51,10 +55,18 @@ func TestForeignObjects(t *testing.T) {
 	ok(t, err)
 	ok(t, s.Append(t.Context(), 1, []byte("commit")))
 	put(t, s, data(10, 1))
-	lay(t, around, "lib/content/zz/foreign", "lib/log/notes", "lib/probe/x", "lib/checkpoint/x", "lib/format.json.bak", "lib/mine.jpg", "lib2/a.jpg", "a/b.jpg")
+	lay(
+		t, around, "lib/content/zz/foreign", "lib/log/notes", "lib/probe/x", "lib/checkpoint/x", "lib/format.json.bak",
+		"lib/mine.jpg", "lib2/a.jpg", "a/b.jpg",
+	)
 
 	names, all := foreignOf(t, s, area+"/")
-	if want := []string{area + "/a/b.jpg", area + "/lib/format.json.bak", area + "/lib/mine.jpg", area + "/lib2/a.jpg"}; !slices.Equal(names, want) {
+	if want := []string{
+		area + "/a/b.jpg", area + "/lib/format.json.bak", area + "/lib/mine.jpg", area + "/lib2/a.jpg",
+	}; !slices.Equal(
+		names,
+		want,
+	) {
 		t.Errorf("found %q, want %q", names, want)
 	}
 	for _, o := range all {
@@ -102,7 +114,8 @@ func TestForeignObjects(t *testing.T) {
 	want(t, err, remote.NotExist)
 }
 
-// A library whose place is the whole bucket has nothing beside it, and one in a local directory cannot look there.
+// A library whose place is the whole bucket has nothing beside it, and one in a local directory
+// cannot look there.
 func TestForeignObjectsInside(t *testing.T) {
 	local, err := dir.Open(t.TempDir(), dir.Options{})
 	ok(t, err)
@@ -129,7 +142,8 @@ func TestForeignObjectsInside(t *testing.T) {
 	}
 }
 
-// What a listing gives becomes what an import is told: markers of folders, and keys that no library can refer to.
+// What a listing gives becomes what an import is told: markers of folders, and keys that no library
+// can refer to.
 func TestForeignObjectForms(t *testing.T) {
 	s := &Store{prefix: "lib/"}
 	for _, c := range []struct {
@@ -149,7 +163,9 @@ func TestForeignObjectForms(t *testing.T) {
 		{key: "a", want: ForeignObject{Name: "a"}, kind: remote.Unsupported},
 	} {
 		o := s.foreign(object.Info{Key: c.key, ETag: c.etag, Size: c.size})
-		if o.Name != c.want.Name || o.Key != c.want.Key || o.Folder != c.want.Folder || (o.Err == nil) != (c.kind == nil) || o.Err != nil && remote.KindOf(o.Err) != c.kind {
+		if o.Name != c.want.Name || o.Key != c.want.Key || o.Folder != c.want.Folder ||
+			(o.Err == nil) != (c.kind == nil) ||
+			o.Err != nil && remote.KindOf(o.Err) != c.kind {
 			t.Errorf("%q becomes %+v", c.key, o)
 		}
 	}

@@ -47,9 +47,13 @@ func TestInventory(t *testing.T) {
 		ok(t, err)
 		probe := probePrefix + strings.Repeat("0", 32)
 		others := []string{
-			"checkpoint/manifest/2", "checkpoint/part/x", "content0", "dcim/IMG 1.jpg", "log/0/1", "log/1/00000000000000000001", probe, "zoo/x",
+			"checkpoint/manifest/2", "checkpoint/part/x", "content0", "dcim/IMG 1.jpg", "log/0/1",
+			"log/1/00000000000000000001", probe, "zoo/x",
 		}
-		foreign := []string{"content/" + testID, "content/external/x.sum", "content/zz/" + testID, contentKey(testID) + ".txt", "content/\U0010fffe"}
+		foreign := []string{
+			"content/" + testID, "content/external/x.sum", "content/zz/" + testID, contentKey(testID) + ".txt",
+			"content/\U0010fffe",
+		}
 		litter(t, b, append(others, foreign...)...)
 
 		sum, err := SideKey(owned, SuffixSum)

@@ -13,9 +13,10 @@ import (
 	"mediafs/remote"
 )
 
-// A keeping is a local directory with parts of checkpoints, each a file named as its key ends. Nothing
-// in it is trusted: a part is taken from it when its size and all of its checksums are right, and
-// fetched otherwise. So files need no sync, and a file that a crash left in the middle is harmless.
+// A keeping is a local directory with parts of checkpoints, each a file named as its key ends.
+// Nothing in it is trusted: a part is taken from it when its size and all of its checksums are
+// right, and fetched otherwise. So files need no sync, and a file that a crash left in the middle
+// is harmless.
 type keeping struct {
 	dir  string
 	only bool // fetch nothing

@@ -26,7 +26,8 @@ func logKey(seq uint64) string { return fmt.Sprintf("%s%0*d", logPrefix, digits,
 // manifestKey is the key of the checkpoint after commit seq.
 func manifestKey(seq uint64) string { return fmt.Sprintf("%s%0*d", manifestPrefix, digits, seq) }
 
-// numberIn reads the number out of a key that logKey or manifestKey made; ok is false for any other key.
+// numberIn reads the number out of a key that logKey or manifestKey made; ok is false for any other
+// key.
 func numberIn(prefix, key string) (n uint64, ok bool) {
 	s, found := strings.CutPrefix(key, prefix)
 	if !found || len(s) != digits {
@@ -41,7 +42,8 @@ func numberIn(prefix, key string) (n uint64, ok bool) {
 	return n, err == nil
 }
 
-// ownedID reports whether id is the id of a content that a library owns: 128 bits in lower-case hex.
+// ownedID reports whether id is the id of a content that a library owns: 128 bits in lower-case
+// hex.
 func ownedID(id string) bool { return isHex(id, 32) }
 
 // isHex reports whether s is n digits of lower-case hex.
@@ -60,11 +62,12 @@ func isHex(s string, n int) bool {
 // contentKey is the key of an owned content.
 func contentKey(id string) string { return contentPrefix + id[:2] + "/" + id }
 
-// externalSidePrefix begins the keys of side objects of external contents: no content id leads there.
+// externalSidePrefix begins the keys of side objects of external contents: no content id leads
+// there.
 const externalSidePrefix = contentPrefix + "external/"
 
-// parseContentKey reads a key under content/. The id is empty for a key that is none of ours, and, with a side, for a side object of an
-// external content, whose key does not tell which.
+// parseContentKey reads a key under content/. The id is empty for a key that is none of ours, and,
+// with a side, for a side object of an external content, whose key does not tell which.
 func parseContentKey(key string) (id remote.ContentID, side string) {
 	name := key
 	for _, suffix := range []string{SuffixSum, SuffixFacts} {
@@ -84,7 +87,8 @@ func parseContentKey(key string) (id remote.ContentID, side string) {
 	return remote.ContentID{}, ""
 }
 
-// parsePartKey reads the key of a checkpoint's part, as partKey makes it; ok is false for any other key.
+// parsePartKey reads the key of a checkpoint's part, as partKey makes it; ok is false for any other
+// key.
 func parsePartKey(key string) (hash partHash, ok bool) {
 	s, found := strings.CutPrefix(key, partPrefix)
 	f := strings.Split(s, "-")
@@ -101,8 +105,8 @@ func isProbeKey(key string) bool {
 	return found && isHex(s, 32)
 }
 
-// ownKey reports whether key is one that a library needs. Of the keys under content/ it says so of those that
-// parseContentKey knows.
+// ownKey reports whether key is one that a library needs. Of the keys under content/ it says so of
+// those that parseContentKey knows.
 func ownKey(key string) bool {
 	_, commit := numberIn(logPrefix, key)
 	_, manifest := numberIn(manifestPrefix, key)
@@ -111,15 +115,16 @@ func ownKey(key string) bool {
 	return key == formatKey || commit || manifest || part || id.ID != "" || side != ""
 }
 
-// externalPrefix begins the id of a content that was imported in place: the rest of the id is its key.
+// externalPrefix begins the id of a content that was imported in place: the rest of the id is its
+// key.
 const externalPrefix = "key:"
 
-// fromRoot begins the key of an imported object that lies outside of the library's prefix; the rest is its key in the whole bucket. No other key
-// begins with it, since none has an empty segment.
+// fromRoot begins the key of an imported object that lies outside of the library's prefix; the rest
+// is its key in the whole bucket. No other key begins with it, since none has an empty segment.
 const fromRoot = "/"
 
-// External is the id of an object that stays where it is, under a key of its own, as long as it has that etag. A key that begins with a slash counts from the
-// root of the bucket.
+// External is the id of an object that stays where it is, under a key of its own, as long as it has
+// that etag. A key that begins with a slash counts from the root of the bucket.
 func External(key, etag string) remote.ContentID {
 	return remote.ContentID{ID: externalPrefix + key, Validator: etag}
 }

@@ -78,10 +78,15 @@ func parseManifest(body []byte, seq uint64) (m manifest, err error) {
 			return m, corrupt("its part %d has the hash %s and the key %q", i, p.Hash, p.Key)
 		}
 		// Each record has a key of at least one byte.
-		if p.Size < headerSize+footerSize || p.Size > maxPart || p.Records <= 0 || p.Bytes < p.Records || p.Bytes > maxPart {
-			return m, corrupt("its part %d makes no sense: %s, %d bytes, %d records of %d bytes", i, p.Key, p.Size, p.Records, p.Bytes)
+		if p.Size < headerSize+footerSize || p.Size > maxPart || p.Records <= 0 || p.Bytes < p.Records ||
+			p.Bytes > maxPart {
+			return m, corrupt(
+				"its part %d makes no sense: %s, %d bytes, %d records of %d bytes", i, p.Key, p.Size, p.Records,
+				p.Bytes,
+			)
 		}
-		if len(p.First) == 0 || len(p.Last) > maxKey || bytes.Compare(p.First, p.Last) > 0 || (i > 0 && bytes.Compare(m.Parts[i-1].Last, p.First) >= 0) {
+		if len(p.First) == 0 || len(p.Last) > maxKey || bytes.Compare(p.First, p.Last) > 0 ||
+			(i > 0 && bytes.Compare(m.Parts[i-1].Last, p.First) >= 0) {
 			return m, corrupt("its part %d is not in order", i)
 		}
 		records += p.Records

@@ -4,9 +4,9 @@ import (
 	"context"
 )
 
-// Newest is the number of a commit that is in the log, at least after, and less than a hundredth of the
-// way behind the newest: enough to tell how far a reader is. It is a HEAD for each doubling of the
-// distance and about seven more.
+// Newest is the number of a commit that is in the log, at least after, and less than a hundredth of
+// the way behind the newest: enough to tell how far a reader is. It is a HEAD for each doubling of
+// the distance and about seven more.
 func (s *Store) Newest(ctx context.Context, after uint64) (uint64, error) {
 	const op = "look for the end of the log"
 	there := func(n uint64) (bool, error) {

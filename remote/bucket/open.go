@@ -14,10 +14,12 @@ import (
 	"mediafs/remote/object"
 )
 
-// Open opens the library that lies in b, with one request. The Store takes b over when it succeeds: Close closes it.
+// Open opens the library that lies in b, with one request. The Store takes b over when it succeeds:
+// Close closes it.
 //
-// Errors: NotExist when b is empty: Create makes a library. Invalid when b holds objects but no library, Corrupt when it
-// holds parts of a library and no readable format.json, Unsupported when a later version of the program made it.
+// Errors: NotExist when b is empty: Create makes a library. Invalid when b holds objects but no
+// library, Corrupt when it holds parts of a library and no readable format.json, Unsupported when a
+// later version of the program made it.
 func Open(ctx context.Context, b object.Bucket, opt Options) (*Store, error) {
 	const op = "open library"
 	opt, err := opt.withDefaults()
@@ -46,8 +48,9 @@ func Open(ctx context.Context, b object.Bucket, opt Options) (*Store, error) {
 
 // Create makes a new library in b and opens it. It takes b over as Open does.
 //
-// Errors: Exist when there is a library already, also when another machine made it just now; Invalid when b holds other objects
-// and Options.CreateInForeign is not set; Corrupt when it holds parts of a library. Nothing is written then.
+// Errors: Exist when there is a library already, also when another machine made it just now;
+// Invalid when b holds other objects and Options.CreateInForeign is not set; Corrupt when it holds
+// parts of a library. Nothing is written then.
 func Create(ctx context.Context, b object.Bucket, opt Options) (*Store, error) {
 	const op = "create library"
 	opt, err := opt.withDefaults()
@@ -58,7 +61,8 @@ func Create(ctx context.Context, b object.Bucket, opt Options) (*Store, error) {
 	if err := s.writable(op, formatKey); err != nil {
 		return nil, err
 	}
-	taken := remote.E(op, formatKey, remote.Exist, errors.New("there is a library already")).WithHint("open it without --create")
+	taken := remote.E(op, formatKey, remote.Exist, errors.New("there is a library already")).
+		WithHint("open it without --create")
 	switch _, exists, err := s.exists(ctx, formatKey); {
 	case err != nil:
 		return nil, during(op, formatKey, err)
@@ -73,13 +77,17 @@ func Create(ctx context.Context, b object.Bucket, opt Options) (*Store, error) {
 		return nil, during(op, formatKey, err)
 	}
 	err = s.retry(ctx, func() error {
-		_, err := b.Put(ctx, formatKey, bytes.NewReader(file), int64(len(file)), object.PutOptions{IfAbsent: true, Type: "application/json"})
+		_, err := b.Put(
+			ctx, formatKey, bytes.NewReader(file), int64(len(file)),
+			object.PutOptions{IfAbsent: true, Type: "application/json"},
+		)
 		return err
 	})
 	if err != nil && !errors.Is(err, remote.Exist) {
 		return nil, during(op, formatKey, err)
 	}
-	// What is there now may be ours although the answer said otherwise: an earlier attempt's answer was lost.
+	// What is there now may be ours although the answer said otherwise: an earlier attempt's answer
+	// was lost.
 	f, info, err := s.readFormat(ctx)
 	if err != nil {
 		return nil, during(op, formatKey, err)
@@ -101,8 +109,8 @@ func (s *Store) readFormat(ctx context.Context) (format, object.Info, error) {
 	return f, info, err
 }
 
-// vacant fails unless the bucket, which had no format.json, is empty but for what probes left behind. Exist: another machine
-// makes a library there at this moment.
+// vacant fails unless the bucket, which had no format.json, is empty but for what probes left
+// behind. Exist: another machine makes a library there at this moment.
 func (s *Store) vacant(ctx context.Context, op string) error {
 	for _, prefix := range []string{logPrefix, manifestPrefix} {
 		page, _, err := s.list(ctx, prefix, "", 1)
@@ -142,7 +150,8 @@ func (s *Store) vacant(ctx context.Context, op string) error {
 func (s *Store) appeared(ctx context.Context, op string) error {
 	_, ok, err := s.exists(ctx, formatKey)
 	if err == nil && ok {
-		err = remote.E(op, formatKey, remote.Exist, errors.New("another machine made a library just now")).WithHint("open it without --create")
+		err = remote.E(op, formatKey, remote.Exist, errors.New("another machine made a library just now")).
+			WithHint("open it without --create")
 	}
 	return err
 }

@@ -63,7 +63,8 @@ func TestCreateFaults(t *testing.T) {
 	}
 }
 
-// Of many that create at the same time one makes the library, and all others learn that there is one.
+// Of many that create at the same time one makes the library, and all others learn that there is
+// one.
 func TestCreateRace(t *testing.T) {
 	b := mem.New(mem.Options{})
 	var all sync.WaitGroup
@@ -87,7 +88,8 @@ func TestCreateRace(t *testing.T) {
 	}
 }
 
-// A library is made, and written to, between the look for its format.json and the look for anything else.
+// A library is made, and written to, between the look for its format.json and the look for anything
+// else.
 func TestOpenWhileCreated(t *testing.T) {
 	for i, op := range []func(context.Context, object.Bucket, Options) (*Store, error){Open, Create} {
 		m := mem.New(mem.Options{})
@@ -173,7 +175,9 @@ func TestFormat(t *testing.T) {
 // blind is a store that does not know If-None-Match.
 type blind struct{ object.Bucket }
 
-func (b blind) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+func (b blind) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	opt.IfAbsent = false
 	return b.Bucket.Put(ctx, key, body, size, opt)
 }
@@ -184,7 +188,9 @@ type deaf struct {
 	err error
 }
 
-func (b deaf) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+func (b deaf) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	if opt.IfAbsent {
 		return object.Info{}, b.err
 	}

@@ -26,7 +26,8 @@ const (
 	footerSize = 16
 )
 
-// partHash names a part by its records alone: the same records have the same hash whatever compressed them.
+// partHash names a part by its records alone: the same records have the same hash whatever
+// compressed them.
 type partHash [16]byte
 
 func (h partHash) String() string { return hex.EncodeToString(h[:]) }
@@ -69,8 +70,8 @@ func appendField(b, field []byte) []byte {
 	return append(b, field...)
 }
 
-// takeField is the inverse of appendField: it takes no length that is longer than it must be, so that equal records are
-// equal bytes. What it returns cannot grow into what follows.
+// takeField is the inverse of appendField: it takes no length that is longer than it must be, so
+// that equal records are equal bytes. What it returns cannot grow into what follows.
 func takeField(b []byte, limit int) (field, rest []byte, ok bool) {
 	n, k := binary.Uvarint(b)
 	if k <= 0 || (k > 1 && b[k-1] == 0) || n > uint64(limit) || n > uint64(len(b)-k) {
@@ -79,13 +80,13 @@ func takeField(b []byte, limit int) (field, rest []byte, ok bool) {
 	return b[k : k+int(n) : k+int(n)], b[k+int(n):], true
 }
 
-// A cutter decides where parts end. It looks at keys, so that a change moves no boundary but those next to it, and a range of
-// records that did not change makes the same part again.
+// A cutter decides where parts end. It looks at keys, so that a change moves no boundary but those
+// next to it, and a range of records that did not change makes the same part again.
 type cutter struct{ target int }
 
-// ends reports whether a part of size raw bytes ends with a record of n raw bytes and this key: never below a quarter
-// of the target, always from four times the target on, and in between with a chance in proportion to n that makes
-// parts of the target's size on average.
+// ends reports whether a part of size raw bytes ends with a record of n raw bytes and this key:
+// never below a quarter of the target, always from four times the target on, and in between with a
+// chance in proportion to n that makes parts of the target's size on average.
 func (c cutter) ends(size, n int, key []byte) bool {
 	low := c.target / 4
 	switch {
@@ -135,7 +136,8 @@ type block struct {
 	first          []byte
 }
 
-// decodeIndex reads the index and the footer that end a part of size bytes; tail is as much of the part's end as has both.
+// decodeIndex reads the index and the footer that end a part of size bytes; tail is as much of the
+// part's end as has both.
 func decodeIndex(tail []byte, size int64) (blocks []block, records int, err error) {
 	if len(tail) < footerSize || size < headerSize+footerSize || int64(len(tail)) > size {
 		return nil, 0, corrupt("a part of %d bytes is too short", size)
@@ -175,7 +177,8 @@ func decodeIndex(tail []byte, size int64) (blocks []block, records int, err erro
 	return blocks, int(binary.BigEndian.Uint32(foot[8:])), nil
 }
 
-// decodeBlock checks the bytes of a block and returns its records uncompressed, in memory of their own.
+// decodeBlock checks the bytes of a block and returns its records uncompressed, in memory of their
+// own.
 func decodeBlock(z []byte, b block) ([]byte, error) {
 	if sum := crc32.Checksum(z, castagnoli); sum != b.crc {
 		return nil, corrupt("the checksum of the block at %d is wrong", b.off)
@@ -206,7 +209,8 @@ func decodeRecords(raw []byte, recs []remote.Record) ([]remote.Record, error) {
 	return recs, nil
 }
 
-// decodePart checks a whole part, every checksum and the order of its keys, and returns its records.
+// decodePart checks a whole part, every checksum and the order of its keys, and returns its
+// records.
 func decodePart(lib uuid.UUID, hash partHash, obj []byte) ([]remote.Record, error) {
 	if _, err := unseal(obj, lib, kindPart, hash.number()); err != nil {
 		return nil, err
@@ -245,17 +249,25 @@ func decodePart(lib uuid.UUID, hash partHash, obj []byte) ([]remote.Record, erro
 	return recs, nil
 }
 
-// checkRecord refuses what may not be in a checkpoint, after the record with key last (nil: the first).
+// checkRecord refuses what may not be in a checkpoint, after the record with key last (nil: the
+// first).
 func checkRecord(rec remote.Record, last []byte) error {
 	switch {
 	case len(rec.Key) == 0:
 		return remote.E("", "", remote.Invalid, errors.New("a record has an empty key"))
 	case len(rec.Key) > maxKey:
-		return remote.E("", "", remote.TooLarge, fmt.Errorf("a key has %d bytes, at most %d are allowed", len(rec.Key), maxKey))
+		return remote.E(
+			"", "", remote.TooLarge, fmt.Errorf("a key has %d bytes, at most %d are allowed", len(rec.Key), maxKey),
+		)
 	case len(rec.Value) > maxValue:
-		return remote.E("", "", remote.TooLarge, fmt.Errorf("the value of %.64q has %d bytes, at most %d are allowed", rec.Key, len(rec.Value), maxValue))
+		return remote.E(
+			"", "", remote.TooLarge,
+			fmt.Errorf("the value of %.64q has %d bytes, at most %d are allowed", rec.Key, len(rec.Value), maxValue),
+		)
 	case last != nil && bytes.Compare(last, rec.Key) >= 0:
-		return remote.E("", "", remote.Invalid, fmt.Errorf("the key %.64q comes after %.64q: records must ascend", rec.Key, last))
+		return remote.E(
+			"", "", remote.Invalid, fmt.Errorf("the key %.64q comes after %.64q: records must ascend", rec.Key, last),
+		)
 	}
 	return nil
 }

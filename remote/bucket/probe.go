@@ -13,9 +13,11 @@ import (
 )
 
 const (
-	// racers is how many puts of one key compete in a probe. Two can miss a store that checks and then writes.
+	// racers is how many puts of one key compete in a probe. Two can miss a store that checks and
+	// then writes.
 	racers = 8
-	// cleanLimit is how long the probe's object may take to be deleted after the probe's context has ended.
+	// cleanLimit is how long the probe's object may take to be deleted after the probe's context
+	// has ended.
 	cleanLimit = 10 * time.Second
 )
 
@@ -24,7 +26,8 @@ const probeHint = "use a store that supports If-None-Match on PUT with strong co
 // Habits are what the last probe found out of the store, or what SetHabits was given.
 func (s *Store) Habits() object.Habits { return s.habits }
 
-// SetHabits has the store keep to what an earlier probe found out of it. It must not run while others use the store.
+// SetHabits has the store keep to what an earlier probe found out of it. It must not run while
+// others use the store.
 func (s *Store) SetHabits(h object.Habits) {
 	s.habits = h
 	if l, ok := s.bucket.(object.Learner); ok {
@@ -34,14 +37,15 @@ func (s *Store) SetHabits(h object.Habits) {
 
 // Probe finds out whether the store keeps its word, and keeps to what was found out of it.
 //
-//   - On put-if-absent, on which the log rests: of eight puts at the same time one must win, and its bytes must be what is then
-//     read and listed.
+//   - On put-if-absent, on which the log rests: of eight puts at the same time one must win, and
+//     its bytes must be what is then read and listed.
 //   - On checksums: which it takes with what is put, and what its answers prove (object.Learner).
-//   - On bytes: an upload of two parts, and one that has a part of the other copied, must come back as they were sent, whole and in
-//     ranges, and be listed with their size. In a bucket that moves about three times its smallest part, 5 MiB with S3.
+//   - On bytes: an upload of two parts, and one that has a part of the other copied, must come back
+//     as they were sent, whole and in ranges, and be listed with their size. In a bucket that moves
+//     about three times its smallest part, 5 MiB with S3.
 //
-// It takes about forty requests and must not run while others use the store. The caller keeps Habits, and that it was done, for
-// neither changes as long as the endpoint stays the same.
+// It takes about forty requests and must not run while others use the store. The caller keeps
+// Habits, and that it was done, for neither changes as long as the endpoint stays the same.
 //
 // Unsupported, Corrupt: the store must not be written to. Any other error says nothing about it.
 func (s *Store) Probe(ctx context.Context) error {
@@ -104,7 +108,9 @@ func (t *trial) race(ctx context.Context) error {
 		all.Go(func() {
 			<-ready
 			errs[i] = s.retry(ctx, func() error {
-				_, err := s.bucket.Put(ctx, key, bytes.NewReader(bodies[i]), int64(len(bodies[i])), object.PutOptions{IfAbsent: true})
+				_, err := s.bucket.Put(
+					ctx, key, bytes.NewReader(bodies[i]), int64(len(bodies[i])), object.PutOptions{IfAbsent: true},
+				)
 				return err
 			})
 		})
@@ -152,8 +158,8 @@ func (t *trial) race(ctx context.Context) error {
 	return nil
 }
 
-// list lists one object that is there. One listing proves nothing: it may be made beside others' puts and have a hole. So what
-// it lacks is listed again, as often as a request that fails is sent.
+// list lists one object that is there. One listing proves nothing: it may be made beside others'
+// puts and have a hole. So what it lacks is listed again, as often as a request that fails is sent.
 func (t *trial) list(ctx context.Context, key string) (page []object.Info, err error) {
 	for n := 1; ; n++ {
 		page, _, err = t.s.list(ctx, key, "", 1)

@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	// tailPart is the last part of a probe's upload, in bytes: no multiple of anything that a store may count in.
+	// tailPart is the last part of a probe's upload, in bytes: no multiple of anything that a store
+	// may count in.
 	tailPart = 70_001
 	// leastPart is the first where the store takes parts of any size.
 	leastPart = 64 << 10
@@ -21,7 +22,8 @@ const (
 	bytesHint = "the store, or a proxy before it, changes what it stores or gives: use another one, or mount read-only"
 )
 
-// bytes sends two uploads round and compares: one of two parts, and one whose first part is copied out of the other.
+// bytes sends two uploads round and compares: one of two parts, and one whose first part is copied
+// out of the other.
 func (t *trial) bytes(ctx context.Context) error {
 	first := max(t.s.bucket.Facts().MinPart, leastPart)
 	body := make([]byte, first+tailPart)
@@ -43,7 +45,9 @@ func (t *trial) bytes(ctx context.Context) error {
 			return err
 		})
 		switch remote.KindOf(err) {
-		case remote.Unsupported, remote.Invalid, remote.Other: // a store that does not know copies has many words for that
+		case remote.Unsupported,
+			remote.Invalid,
+			remote.Other: // a store that does not know copies has many words for that
 			if err != nil {
 				err = errNoCopy
 			}
@@ -62,8 +66,12 @@ func (t *trial) bytes(ctx context.Context) error {
 // errNoCopy is why an upload with a copied part is not tried.
 var errNoCopy = errors.New("the store copies no parts")
 
-// upload makes key of two parts, the first of which has n bytes and is made by makeFirst, and reads it back.
-func (t *trial) upload(ctx context.Context, key string, body []byte, n int64, makeFirst func(ctx context.Context, id string) (object.Part, error)) error {
+// upload makes key of two parts, the first of which has n bytes and is made by makeFirst, and reads
+// it back.
+func (t *trial) upload(
+	ctx context.Context, key string, body []byte, n int64,
+	makeFirst func(ctx context.Context, id string) (object.Part, error),
+) error {
 	const op = "probe uploads"
 	s := t.s
 	no := func(format string, args ...any) error {
@@ -89,7 +97,8 @@ func (t *trial) upload(ctx context.Context, key string, body []byte, n int64, ma
 	}
 	defer func() {
 		if id != "" {
-			_ = s.bucket.AbortMultipart(context.WithoutCancel(ctx), key, id) // one that stays is swept like any that was abandoned
+			// one that stays is swept like any that was abandoned
+			_ = s.bucket.AbortMultipart(context.WithoutCancel(ctx), key, id)
 		}
 	}()
 	p1, err := makeFirst(ctx, id)
@@ -139,7 +148,10 @@ func (t *trial) upload(ctx context.Context, key string, body []byte, n int64, ma
 		}
 		want := body[r.off:min(r.off+r.n, int64(len(body)))]
 		if i := difference(got, want); i >= 0 {
-			return no("of its %d bytes at %d, of which %d came, that at %d is not what was sent", len(want), r.off, len(got), r.off+int64(i))
+			return no(
+				"of its %d bytes at %d, of which %d came, that at %d is not what was sent", len(want), r.off, len(got),
+				r.off+int64(i),
+			)
 		}
 	}
 	return nil

@@ -21,7 +21,10 @@ import (
 func onFake(t *testing.T, h fakes3.Habits) (*fakes3.Server, *Store) {
 	t.Helper()
 	srv := fakes3.Start(t, h)
-	b, err := s3.Open(t.Context(), s3.Options{Endpoint: srv.URL, Bucket: fakes3.Bucket, AllowHTTP: true, AccessKey: "id", SecretKey: "secret"})
+	b, err := s3.Open(
+		t.Context(),
+		s3.Options{Endpoint: srv.URL, Bucket: fakes3.Bucket, AllowHTTP: true, AccessKey: "id", SecretKey: "secret"},
+	)
 	ok(t, err)
 	opt := quick(new(fakeBoot))
 	opt.ChunkSize = 5 << 20
@@ -35,12 +38,22 @@ func opaque(body []byte) string { return fmt.Sprintf("tag%d", len(body)) }
 
 // framed is what a store keeps that takes the framing of signed chunks for data.
 func framed(body []byte) []byte {
-	return slices.Concat(fmt.Appendf(nil, "%x;chunk-signature=0\r\n", len(body)), body, []byte("\r\n0;chunk-signature=0\r\n\r\n"))
+	return slices.Concat(
+		fmt.Appendf(nil, "%x;chunk-signature=0\r\n", len(body)), body, []byte("\r\n0;chunk-signature=0\r\n\r\n"),
+	)
 }
 
 // What a store does is found out, and a store that cannot be trusted is refused with the reason.
 func TestProbeOfServers(t *testing.T) {
-	crc, md5, verified := object.Checks{Sum: object.SumCRC32C, Verified: true}, object.Checks{Sum: object.SumMD5}, object.Checks{Sum: object.SumMD5, Verified: true}
+	crc, md5, verified := object.Checks{
+		Sum:      object.SumCRC32C,
+		Verified: true,
+	}, object.Checks{
+		Sum: object.SumMD5,
+	}, object.Checks{
+		Sum:      object.SumMD5,
+		Verified: true,
+	}
 	month := object.Lock{On: true, Mode: "GOVERNANCE", Days: 30}
 	for name, c := range map[string]struct {
 		habits fakes3.Habits
@@ -96,7 +109,10 @@ func TestProbeOfServers(t *testing.T) {
 			srv, s := onFake(t, c.habits)
 			err := s.Probe(t.Context())
 			if c.why != "" {
-				if kind := remote.KindOf(err); kind != remote.Unsupported && kind != remote.Corrupt || !strings.Contains(err.Error(), c.why) || hintOf(err) == "" {
+				if kind := remote.KindOf(
+					err,
+				); kind != remote.Unsupported && kind != remote.Corrupt || !strings.Contains(err.Error(), c.why) ||
+					hintOf(err) == "" {
 					t.Errorf("got %v, want a refusal with a hint and %q", err, c.why)
 				}
 				return
@@ -105,7 +121,8 @@ func TestProbeOfServers(t *testing.T) {
 				t.Errorf("got %+v, %v; want %+v", s.Habits(), err, c.want)
 			}
 			for _, r := range srv.Requests() {
-				if r.Method == "PUT" && r.Header.Get("X-Amz-Copy-Source") == "" && r.Header.Get("Content-Md5") == "" && r.Header.Get("X-Amz-Checksum-Crc32c") == "" {
+				if r.Method == "PUT" && r.Header.Get("X-Amz-Copy-Source") == "" && r.Header.Get("Content-Md5") == "" &&
+					r.Header.Get("X-Amz-Checksum-Crc32c") == "" {
 					t.Errorf("a put of %s has no checksum", r.Key)
 				}
 				if v := r.Header.Get("X-Amz-Content-Sha256"); strings.HasPrefix(v, "STREAMING") {
@@ -122,7 +139,14 @@ func TestProbeOfServers(t *testing.T) {
 // What is found out once is enough for the next opening.
 func TestHabitsAreKeptTo(t *testing.T) {
 	srv, s := onFake(t, fakes3.Habits{})
-	s.SetHabits(object.Habits{Put: object.Checks{Sum: object.SumCRC32C, Verified: true}, MD5Tags: true, NoCopy: true, Known: true})
+	s.SetHabits(
+		object.Habits{
+			Put:     object.Checks{Sum: object.SumCRC32C, Verified: true},
+			MD5Tags: true,
+			NoCopy:  true,
+			Known:   true,
+		},
+	)
 	srv.Requests()
 	sendBytes(t, s, make([]byte, 100))
 	rs := srv.Requests()
@@ -141,14 +165,17 @@ func sendBytes(t *testing.T, s *Store, b []byte) (remote.ContentID, error) {
 	chunk, n := int(up.Needs().ChunkSize), 0
 	for ; n*chunk < len(b); n++ {
 		part := b[n*chunk : min((n+1)*chunk, len(b))]
-		if err := up.PutChunk(t.Context(), n, io.NewSectionReader(bytes.NewReader(part), 0, int64(len(part)))); err != nil {
+		if err := up.PutChunk(
+			t.Context(), n, io.NewSectionReader(bytes.NewReader(part), 0, int64(len(part))),
+		); err != nil {
 			return remote.ContentID{}, err
 		}
 	}
 	return up.Commit(t.Context(), n, int64(len(b)))
 }
 
-// A store that was sound and begins to keep other bytes than it is given is not believed: by its checksum, its etag, or the size.
+// A store that was sound and begins to keep other bytes than it is given is not believed: by its
+// checksum, its etag, or the size.
 func TestStoreThatBeginsToLie(t *testing.T) {
 	cut := func(b []byte) []byte { return b[:len(b)-1] }
 	flip := func(b []byte) []byte { b[0] ^= 1; return b }
@@ -200,7 +227,8 @@ func TestStoreThatBeginsToLie(t *testing.T) {
 	}
 }
 
-// A listing with a hole is made again before anything is concluded from it; a store that never lists what it has is refused.
+// A listing with a hole is made again before anything is concluded from it; a store that never
+// lists what it has is refused.
 func TestProbeBesideHolesOfListings(t *testing.T) {
 	for _, holes := range []int64{2, 1 << 40} {
 		srv, s := onFake(t, fakes3.Habits{})
@@ -210,7 +238,9 @@ func TestProbeBesideHolesOfListings(t *testing.T) {
 				if r.URL.Query().Get("list-type") == "" || listed.Add(1)%(holes+1) == 0 {
 					return false
 				}
-				fmt.Fprint(w, `<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>`)
+				fmt.Fprint(
+					w, `<?xml version="1.0"?><ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>`,
+				)
 				return true
 			}
 		})

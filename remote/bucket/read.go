@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	// stepwise is how many commits Read fetches one after the other before it asks for a list: a follower is mostly none or
-	// one behind, and a request each is then the cheapest.
+	// stepwise is how many commits Read fetches one after the other before it asks for a list: a
+	// follower is mostly none or one behind, and a request each is then the cheapest.
 	stepwise = 4
 	// commitsAhead and bytesAhead bound how many commits are fetched at the same time when many are
 	// missing: enough small ones for a store that answers after a tenth of a second, and as few
@@ -22,15 +22,20 @@ const (
 	bytesAhead   = 8 << 20
 )
 
-// Read yields the commits from first on; see remote.Log. When there is nothing new it is one request when commit first-1 was
-// seen a short while ago, otherwise a LIST, which sees it again, and one more.
+// Read yields the commits from first on; see remote.Log. When there is nothing new it is one
+// request when commit first-1 was seen a short while ago, otherwise a LIST, which sees it again,
+// and one more.
 //
-// A listing is not of one moment: beside appends it may show commit n+1 and not n. So it only says how far there is
-// something to read. That a commit is missing, and where the log ends, is what a request for that very commit says.
+// A listing is not of one moment: beside appends it may show commit n+1 and not n. So it only says
+// how far there is something to read. That a commit is missing, and where the log ends, is what a
+// request for that very commit says.
 func (s *Store) Read(ctx context.Context, first uint64) iter.Seq2[remote.LogEntry, error] {
 	return func(yield func(remote.LogEntry, error) bool) {
 		if first == 0 || first == math.MaxUint64 {
-			yield(remote.LogEntry{}, remote.E("read log", logKey(first), remote.Invalid, errors.New("commits are numbered from 1")))
+			yield(
+				remote.LogEntry{},
+				remote.E("read log", logKey(first), remote.Invalid, errors.New("commits are numbered from 1")),
+			)
 			return
 		}
 		r := reader{s: s, next: first, yield: yield}
@@ -70,7 +75,8 @@ func (r *reader) fetch(ctx context.Context, seq uint64, sent time.Duration) (rem
 	return e, during("read log", logKey(seq), err)
 }
 
-// steps reads a few commits one after the other. It is over at the end of the log; otherwise a listing must tell more.
+// steps reads a few commits one after the other. It is over at the end of the log; otherwise a
+// listing must tell more.
 func (r *reader) steps(ctx context.Context) {
 	for range stepwise {
 		sent := r.s.opt.Boot()
@@ -79,8 +85,9 @@ func (r *reader) steps(ctx context.Context) {
 		}
 		e, err := r.fetch(ctx, r.next, sent)
 		if errors.Is(err, remote.NotExist) {
-			// It is the end, and not a hole, when nothing was trimmed meanwhile. Where there was an object that
-			// could not be read, others may have built on it: a listing must show that they have not.
+			// It is the end, and not a hole, when nothing was trimmed meanwhile. Where there was an
+			// object that could not be read, others may have built on it: a listing must show that
+			// they have not.
 			r.over = r.s.seen.fresh(r.next-1, r.s.opt.Boot()) && (r.looked || r.s.unreadable.Load() != r.next)
 			if r.over && r.looked {
 				r.s.unreadable.CompareAndSwap(r.next, 0)
@@ -93,8 +100,8 @@ func (r *reader) steps(ctx context.Context) {
 	}
 }
 
-// listed reads from next on up to the last commit that a listing shows, and makes sure that there is no hole before or
-// between them.
+// listed reads from next on up to the last commit that a listing shows, and makes sure that there
+// is no hole before or between them.
 func (r *reader) listed(ctx context.Context) {
 	s := r.s
 	after := ""
@@ -144,13 +151,14 @@ func (r *reader) listed(ctx context.Context) {
 	}
 }
 
-// upTo reads up to commit last, which was listed, several at a time; sizes are those of the listed commits as they are
-// stored. What is missing before it was trimmed, or lost.
+// upTo reads up to commit last, which was listed, several at a time; sizes are those of the listed
+// commits as they are stored. What is missing before it was trimmed, or lost.
 func (r *reader) upTo(ctx context.Context, last uint64, sizes map[uint64]int64) {
 	first := r.next
 	// Compressed, they are a quarter or less.
 	w := window{calls: commitsAhead, bytes: bytesAhead, size: func(i int) int64 { return 4 * sizes[first+uint64(i)] }}
-	n := int(min(last-first+1, math.MaxInt)) // it may be anything in an object that is not ours: the first commit that is missing ends this
+	// it may be anything in an object that is not ours: the first commit that is missing ends this
+	n := int(min(last-first+1, math.MaxInt))
 	for e, err := range ahead(ctx, n, w, func(ctx context.Context, i int) (remote.LogEntry, error) {
 		seq := first + uint64(i)
 		e, err := r.fetch(ctx, seq, r.s.opt.Boot())
@@ -166,8 +174,8 @@ func (r *reader) upTo(ctx context.Context, last uint64, sizes map[uint64]int64) 
 	}
 }
 
-// noteEnd records what the end of a listing proves: last is the newest commit. With last 0 the log is empty, and there must
-// be no checkpoint.
+// noteEnd records what the end of a listing proves: last is the newest commit. With last 0 the log
+// is empty, and there must be no checkpoint.
 func (s *Store) noteEnd(ctx context.Context, last uint64, sent time.Duration) error {
 	if last == 0 {
 		there, err := s.predecessor(ctx, 1)
@@ -207,7 +215,8 @@ func (s *Store) readCommit(ctx context.Context, seq uint64, sent time.Duration) 
 
 // trimmed is the error of a reader that must start again.
 func trimmed(seq uint64, why string) error {
-	return remote.E("read log", logKey(seq), remote.Stale, errors.New(why)).WithHint("start again from the newest checkpoint")
+	return remote.E("read log", logKey(seq), remote.Stale, errors.New(why)).
+		WithHint("start again from the newest checkpoint")
 }
 
 // numbers are those in the keys of a page; keys that are not ours are passed over.
@@ -223,8 +232,9 @@ func numbers(prefix string, page []object.Info) []uint64 {
 
 // Horizon is the oldest number in the log; see remote.Log. It is two or three requests.
 //
-// A commit that was written into the trimmed past, and whose author died before deleting it, stands apart from the log. So
-// the log begins after the last hole of the first page. A hole is one when the commit above it is asked for and not there.
+// A commit that was written into the trimmed past, and whose author died before deleting it, stands
+// apart from the log. So the log begins after the last hole of the first page. A hole is one when
+// the commit above it is asked for and not there.
 func (s *Store) Horizon(ctx context.Context) (uint64, error) {
 	const op = "find the horizon of the log"
 	page, _, err := s.list(ctx, logPrefix, "", 0)

@@ -110,7 +110,8 @@ func TestReadLong(t *testing.T) {
 	}
 }
 
-// A store that says no dates cannot show that a commit is young: listings do instead, and everything works.
+// A store that says no dates cannot show that a commit is young: listings do instead, and
+// everything works.
 func TestReadWithoutDates(t *testing.T) {
 	b := storetest.New(mem.New(mem.Options{NoDate: true}))
 	boot := new(fakeBoot)
@@ -188,7 +189,8 @@ func TestReadStale(t *testing.T) {
 	})
 }
 
-// The end of the log was believed, and then it was trimmed and written on while the reader waited for its answer.
+// The end of the log was believed, and then it was trimmed and written on while the reader waited
+// for its answer.
 func TestReadSlowAnswer(t *testing.T) {
 	r := newRig(t)
 	r.fill(1, 5)

@@ -18,8 +18,9 @@ func again(err error) bool {
 	return false
 }
 
-// retry calls op until it succeeds, fails for good, has been called Attempts times, or ctx ends. It returns op's last
-// error, which says more than that ctx ended. A Conflict that lasts is Unavailable: nothing of ours stands in the way, the store does not get on.
+// retry calls op until it succeeds, fails for good, has been called Attempts times, or ctx ends. It
+// returns op's last error, which says more than that ctx ended. A Conflict that lasts is
+// Unavailable: nothing of ours stands in the way, the store does not get on.
 func (s *Store) retry(ctx context.Context, op func() error) error {
 	for n := 1; ; n++ {
 		err := op()
@@ -32,8 +33,8 @@ func (s *Store) retry(ctx context.Context, op func() error) error {
 	}
 }
 
-// pause waits before attempt n+1, or fails with ctx's error when that ends first. Half of the time is random, so that
-// clients that collided do not meet again.
+// pause waits before attempt n+1, or fails with ctx's error when that ends first. Half of the time
+// is random, so that clients that collided do not meet again.
 func (s *Store) pause(ctx context.Context, n int) error {
 	d := s.opt.MaxPause
 	if n < 30 && s.opt.FirstPause<<(n-1) < d {

@@ -20,7 +20,8 @@ type fakeBoot struct{ d atomic.Int64 }
 func (b *fakeBoot) now() time.Duration      { return time.Duration(b.d.Load()) }
 func (b *fakeBoot) advance(d time.Duration) { b.d.Add(int64(d)) }
 
-// rig is a library in memory: its bucket, the wrapper that makes it fail, its clock and a store on it.
+// rig is a library in memory: its bucket, the wrapper that makes it fail, its clock and a store on
+// it.
 type rig struct {
 	t    *testing.T
 	mem  *mem.Bucket

@@ -7,16 +7,18 @@ import (
 	"mediafs/remote/object"
 )
 
-// youth is the age below which a commit cannot be trimmed for days to come: no commit is deleted in the first 7 days.
+// youth is the age below which a commit cannot be trimmed for days to come: no commit is deleted in
+// the first 7 days.
 const youth = 24 * time.Hour
 
-// sightings remembers which commits were in the store, and when. It answers one question: can the log have been
-// trimmed past this number without our noticing?
+// sightings remembers which commits were in the store, and when. It answers one question: can the
+// log have been trimmed past this number without our noticing?
 //
-// A commit counts as seen when the answer proves that its successor, if it is not there, was never deleted. That is so
-// for a commit that is younger than youth, and for the last one of a listing, since trimming leaves the newest
-// commits alone. The bare sight of an old commit proves nothing: it and its successor may be deleted in the next
-// second. Number 0 is seen when there is neither a checkpoint nor a log.
+// A commit counts as seen when the answer proves that its successor, if it is not there, was never
+// deleted. That is so for a commit that is younger than youth, and for the last one of a listing,
+// since trimming leaves the newest commits alone. The bare sight of an old commit proves nothing:
+// it and its successor may be deleted in the next second. Number 0 is seen when there is neither a
+// checkpoint nor a log.
 //
 // Times are those at which the request was sent: the commit was there then or later.
 type sightings struct {

@@ -21,8 +21,9 @@ const (
 // maxSide is the longest side object, in bytes: the checksums of the largest content have 80 MiB.
 const maxSide = 128 << 20
 
-// side is the key, kind and own number of a side object. That of an imported content cannot lie beside it, among
-// other people's objects: it lies where no content id leads, named by a hash of key and etag.
+// side is the key, kind and own number of a side object. That of an imported content cannot lie
+// beside it, among other people's objects: it lies where no content id leads, named by a hash of
+// key and etag.
 func side(id remote.ContentID, suffix string) (key string, k kind, number uint64, err error) {
 	switch suffix {
 	case SuffixSum:
@@ -49,14 +50,15 @@ func side(id remote.ContentID, suffix string) (key string, k kind, number uint64
 	return key + suffix, k, binary.BigEndian.Uint64(b), nil
 }
 
-// SideKey is the key of a side object of a content, whether there is one or not. Invalid: no such content or suffix can be.
+// SideKey is the key of a side object of a content, whether there is one or not. Invalid: no such
+// content or suffix can be.
 func SideKey(id remote.ContentID, suffix string) (string, error) {
 	key, _, _, err := side(id, suffix)
 	return key, during("name side object", id.ID+suffix, err)
 }
 
-// PutSide stores a side object of a content, replacing one that is there: it can be made anew from the content, and the
-// catalog knows which bytes are meant. TooLarge above 128 MiB.
+// PutSide stores a side object of a content, replacing one that is there: it can be made anew from
+// the content, and the catalog knows which bytes are meant. TooLarge above 128 MiB.
 func (s *Store) PutSide(ctx context.Context, id remote.ContentID, suffix string, body []byte) error {
 	const op = "put side object"
 	key, k, number, err := side(id, suffix)
@@ -67,7 +69,9 @@ func (s *Store) PutSide(ctx context.Context, id remote.ContentID, suffix string,
 		return err
 	}
 	if len(body) > maxSide {
-		return remote.E(op, key, remote.TooLarge, fmt.Errorf("it has %d bytes, at most %d are allowed", len(body), maxSide))
+		return remote.E(
+			op, key, remote.TooLarge, fmt.Errorf("it has %d bytes, at most %d are allowed", len(body), maxSide),
+		)
 	}
 	return during(op, key, s.put(ctx, key, seal(s.lib, k, number, body), object.PutOptions{}))
 }

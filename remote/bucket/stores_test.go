@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// stores opens a library on each kind of object storage: on a real server too, where chunks have 5 MiB.
+// stores opens a library on each kind of object storage: on a real server too, where chunks have 5
+// MiB.
 func stores(t *testing.T, test func(t *testing.T, s *Store, bad *storetest.Faulty)) {
 	run := func(name string, open func(t *testing.T) object.Bucket) {
 		t.Run(name, func(t *testing.T) {
@@ -54,8 +55,13 @@ func stores(t *testing.T, test func(t *testing.T, s *Store, bad *storetest.Fault
 		srv, err := server()
 		ok(t, err)
 		b, err := s3.Open(t.Context(), s3.Options{
-			Endpoint: srv.Endpoint, Region: srv.Region, Bucket: srv.Bucket, Prefix: fmt.Sprintf("library %d", n), AllowHTTP: true,
-			AccessKey: srv.AccessKey, SecretKey: s3.Secret(srv.SecretKey),
+			Endpoint:  srv.Endpoint,
+			Region:    srv.Region,
+			Bucket:    srv.Bucket,
+			Prefix:    fmt.Sprintf("library %d", n),
+			AllowHTTP: true,
+			AccessKey: srv.AccessKey,
+			SecretKey: s3.Secret(srv.SecretKey),
 		})
 		ok(t, err)
 		t.Cleanup(func() { b.Close() })

@@ -49,8 +49,8 @@ func (f neverRead) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// An object that is no commit is told as such, by its key, to readers and to who wants its number, and
-// what comes before it is read.
+// An object that is no commit is told as such, by its key, to readers and to who wants its number,
+// and what comes before it is read.
 func TestObjectsThatAreNoCommit(t *testing.T) {
 	for name := range newRig(t).filled(3).notCommits() {
 		t.Run(name, func(t *testing.T) {
@@ -68,7 +68,8 @@ func TestObjectsThatAreNoCommit(t *testing.T) {
 			if !strings.Contains(err.Error(), logKey(4)) {
 				t.Error(err)
 			}
-			// The same where the object may be this commit: no timer, and no want of answers, ends that.
+			// The same where the object may be this commit: no timer, and no want of answers, ends
+			// that.
 			r.bad.Fail(storetest.Fault{Op: storetest.Put, Action: storetest.FailAfter})
 			want(t, r.Append(t.Context(), 4, body(4)), remote.Corrupt)
 		})
@@ -158,7 +159,8 @@ func TestDamagedManifests(t *testing.T) {
 	before(3, 2)
 	c, err := r.OpenCheckpoint(t.Context())
 	ok(t, err)
-	if err := c.(remote.Substitute).InsteadOf(); !errors.Is(err, remote.Corrupt) || !strings.Contains(err.Error(), manifestKey(3)) {
+	if err := c.(remote.Substitute).InsteadOf(); !errors.Is(err, remote.Corrupt) ||
+		!strings.Contains(err.Error(), manifestKey(3)) {
 		t.Errorf("it stands in for one with %v", err)
 	}
 	r.overwrite(manifestKey(1), []byte("damaged"))

@@ -15,9 +15,10 @@ import (
 // maxParts is S3's limit on the parts of a multipart upload.
 const maxParts = 10_000
 
-// chunkSize is the chunk size of an upload of size bytes (-1: not known), which stays the same for all of it: the
-// smallest multiple of Options.ChunkSize with which it fits into the parts that the bucket allows. When the size is not
-// known it is twice Options.ChunkSize: 32 MiB, up to 312 GiB a content; more than that is put in the end with its size known.
+// chunkSize is the chunk size of an upload of size bytes (-1: not known), which stays the same for
+// all of it: the smallest multiple of Options.ChunkSize with which it fits into the parts that the
+// bucket allows. When the size is not known it is twice Options.ChunkSize: 32 MiB, up to 312 GiB a
+// content; more than that is put in the end with its size known.
 func (s *Store) chunkSize(size int64) (int64, error) {
 	f := s.bucket.Facts()
 	unit := max(s.opt.ChunkSize, f.MinPart)
@@ -39,13 +40,14 @@ func (s *Store) maxParts() int64 {
 	return maxParts
 }
 
-// StartUpload begins a content; see remote.Store. A content of known size above one chunk is a multipart upload from
-// the start, so that it has a Token at once; one request, two when spec.ID is given. One of unknown size becomes a multipart upload with
-// its first full chunk, or the first that is not chunk 0. With Resume it is two requests, to learn which chunks
-// are there already.
+// StartUpload begins a content; see remote.Store. A content of known size above one chunk is a
+// multipart upload from the start, so that it has a Token at once; one request, two when spec.ID is
+// given. One of unknown size becomes a multipart upload with its first full chunk, or the first
+// that is not chunk 0. With Resume it is two requests, to learn which chunks are there already.
 //
-// Errors: Exist when spec.ID is taken: choose another id. Stale when the upload to resume was aborted: start anew.
-// TooLarge when spec.Size does not fit into the chunks of the upload to resume: start anew.
+// Errors: Exist when spec.ID is taken: choose another id. Stale when the upload to resume was
+// aborted: start anew. TooLarge when spec.Size does not fit into the chunks of the upload to
+// resume: start anew.
 func (s *Store) StartUpload(ctx context.Context, spec remote.UploadSpec) (remote.Upload, error) {
 	const op = "start upload"
 	if err := s.writable(op, spec.ID); err != nil {
@@ -77,27 +79,38 @@ func (s *Store) newUpload(spec remote.UploadSpec) (*upload, error) {
 		spec.ID = randomHex(16)
 	}
 	if !ownedID(spec.ID) {
-		return nil, remote.E("", "", remote.Invalid, fmt.Errorf("%q is no content id: 32 lower-case hex digits are", spec.ID))
+		return nil, remote.E(
+			"", "", remote.Invalid, fmt.Errorf("%q is no content id: 32 lower-case hex digits are", spec.ID),
+		)
 	}
 	chunk, err := s.chunkSize(spec.Size)
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{s: s, id: spec.ID, chosen: chosen, key: contentKey(spec.ID), size: max(spec.Size, -1), chunk: chunk, mediaType: spec.Type}
+	u := &upload{
+		s:         s,
+		id:        spec.ID,
+		chosen:    chosen,
+		key:       contentKey(spec.ID),
+		size:      max(spec.Size, -1),
+		chunk:     chunk,
+		mediaType: spec.Type,
+	}
 	u.mu.parts, u.mu.putting = map[int]object.Part{}, map[int]chan struct{}{}
 	return u, nil
 }
 
-// upload is one content on its way into the bucket: one object put whole when it is a single chunk, otherwise the parts
-// of a multipart upload. Chunk i is part i+1.
+// upload is one content on its way into the bucket: one object put whole when it is a single chunk,
+// otherwise the parts of a multipart upload. Chunk i is part i+1.
 //
 //	new ──PutChunk (the only chunk)──▶ whole ──Commit──▶ done
 //	new ──begin──▶ multipart ──PutChunk…──▶ multipart ──Commit──▶ done
 //	whole ──PutChunk (again, or another)──▶ multipart
 //	any but done ──Abort──▶ aborted
 //
-// An object that was put whole is never put again with other bytes: a late copy of either request would decide which
-// stay. The multipart upload takes its place when it is completed, and its parts are told apart by their etags.
+// An object that was put whole is never put again with other bytes: a late copy of either request
+// would decide which stay. The multipart upload takes its place when it is completed, and its parts
+// are told apart by their etags.
 type upload struct {
 	s         *Store
 	id, key   string
@@ -115,10 +128,11 @@ type upload struct {
 		putting  map[int]chan struct{} // chunks that a PutChunk is busy with; closed when it is not any more
 		whole    int64                 // size of the only chunk plus 1; 0: not put
 		created  bool                  // the object under key is certainly of this upload's making
-		etag     string                // of an object that lay under key before the multipart upload is completed; empty: none
-		final    int64                 // size of the content once done
-		done     bool
-		aborted  bool
+		// of an object that lay under key before the multipart upload is completed; empty: none
+		etag    string
+		final   int64 // size of the content once done
+		done    bool
+		aborted bool
 	}
 }
 
@@ -198,7 +212,8 @@ func (u *upload) Has(index int) bool {
 	return ok
 }
 
-// take waits until no other call puts the chunk, and forgets what was put: until release nobody else touches it.
+// take waits until no other call puts the chunk, and forgets what was put: until release nobody
+// else touches it.
 func (u *upload) take(ctx context.Context, index int) error {
 	for {
 		u.mu.Lock()
@@ -228,8 +243,9 @@ func (u *upload) release(index int) {
 	delete(u.mu.putting, index)
 }
 
-// PutChunk stores a chunk; see remote.Upload. It tries a bounded number of times. The only chunk of a content is put as the
-// object itself: nobody knows its key yet. A chunk of a content that is whole already is compared with it.
+// PutChunk stores a chunk; see remote.Upload. It tries a bounded number of times. The only chunk of
+// a content is put as the object itself: nobody knows its key yet. A chunk of a content that is
+// whole already is compared with it.
 func (u *upload) PutChunk(ctx context.Context, index int, r *io.SectionReader) error {
 	return during("put chunk "+strconv.Itoa(index), u.key, u.putChunk(ctx, index, r))
 }
@@ -283,7 +299,8 @@ func (u *upload) keepPart(index int, p object.Part, err error) error {
 	return nil
 }
 
-// checkChunk refuses a chunk that cannot be part of the content. Whether a short one is the last shows at Commit.
+// checkChunk refuses a chunk that cannot be part of the content. Whether a short one is the last
+// shows at Commit.
 func (u *upload) checkChunk(index int, n int64) error {
 	bad := func(format string, args ...any) error {
 		return remote.E("", "", remote.Invalid, fmt.Errorf(format, args...))
@@ -308,9 +325,9 @@ func (u *upload) tooMany() error {
 		WithHint("start again and give the size, the chunks are larger then")
 }
 
-// putWhole puts the object in one request. When the key is taken, by an earlier attempt or before a crash, the
-// bytes there must be the same. put is false, and nothing was done, when the content is to be a multipart upload: it has begun, or
-// this is another state of a chunk that was put whole.
+// putWhole puts the object in one request. When the key is taken, by an earlier attempt or before a
+// crash, the bytes there must be the same. put is false, and nothing was done, when the content is
+// to be a multipart upload: it has begun, or this is another state of a chunk that was put whole.
 func (u *upload) putWhole(ctx context.Context, r *io.SectionReader) (put bool, err error) {
 	u.starting.Lock()
 	defer u.starting.Unlock()
@@ -330,7 +347,10 @@ func (u *upload) putObject(ctx context.Context, r *io.SectionReader) error {
 	clean := true // no attempt is in doubt
 	var info object.Info
 	err := u.s.retry(ctx, func() (err error) {
-		info, err = u.s.bucket.Put(ctx, u.key, io.NewSectionReader(r, 0, r.Size()), r.Size(), object.PutOptions{IfAbsent: true, Type: u.mediaType})
+		info, err = u.s.bucket.Put(
+			ctx, u.key, io.NewSectionReader(r, 0, r.Size()), r.Size(),
+			object.PutOptions{IfAbsent: true, Type: u.mediaType},
+		)
 		clean = clean && (err == nil || errors.Is(err, remote.Conflict))
 		return err
 	})

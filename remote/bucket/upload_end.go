@@ -11,7 +11,8 @@ import (
 	"mediafs/remote/object"
 )
 
-// Commit completes the content; see remote.Upload. It is no request for a single chunk, one for more.
+// Commit completes the content; see remote.Upload. It is no request for a single chunk, one for
+// more.
 func (u *upload) Commit(ctx context.Context, chunks int, size int64) (remote.ContentID, error) {
 	id := remote.ContentID{ID: u.id}
 	if err := u.commit(ctx, chunks, size); err != nil {
@@ -83,8 +84,8 @@ func (u *upload) commit(ctx context.Context, chunks int, size int64) error {
 	case err != nil:
 		return err
 	}
-	// An upload that somebody dropped looks as if it had been completed when the object that was there has the right size, and
-	// some servers (VersityGW) say so themselves.
+	// An upload that somebody dropped looks as if it had been completed when the object that was
+	// there has the right size, and some servers (VersityGW) say so themselves.
 	if before != "" && info.ETag == before {
 		return aborted(u.key)
 	}
@@ -97,7 +98,8 @@ func (u *upload) commit(ctx context.Context, chunks int, size int64) error {
 	return nil
 }
 
-// commitEmpty completes a content without bytes, whatever chunks were put. Only an object that was put whole is in its way: Exist.
+// commitEmpty completes a content without bytes, whatever chunks were put. Only an object that was
+// put whole is in its way: Exist.
 func (u *upload) commitEmpty(ctx context.Context) error {
 	if err := u.putObject(ctx, io.NewSectionReader(bytes.NewReader(nil), 0, 0)); err != nil {
 		return err
@@ -110,8 +112,9 @@ func (u *upload) commitEmpty(ctx context.Context) error {
 	return nil
 }
 
-// replaced fails with Stale when the store has other parts than those that were put here: a late copy of a put, or another
-// process that resumed the same upload, replaced one. Those count as absent from then on.
+// replaced fails with Stale when the store has other parts than those that were put here: a late
+// copy of a put, or another process that resumed the same upload, replaced one. Those count as
+// absent from then on.
 func (u *upload) replaced(ctx context.Context, parts []object.Part) error {
 	var there []object.Part
 	err := u.s.retry(ctx, func() (err error) {
@@ -148,8 +151,9 @@ func (u *upload) finish(size int64) {
 	u.mu.done, u.mu.final = true, size
 }
 
-// Abort drops the upload; after Commit succeeded it does nothing. An object that was put whole is deleted only when this
-// upload certainly made it: otherwise an earlier upload of the same id did, which the catalog may refer to.
+// Abort drops the upload; after Commit succeeded it does nothing. An object that was put whole is
+// deleted only when this upload certainly made it: otherwise an earlier upload of the same id did,
+// which the catalog may refer to.
 func (u *upload) Abort(ctx context.Context) error {
 	u.starting.Lock()
 	defer u.starting.Unlock()

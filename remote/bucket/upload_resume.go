@@ -13,8 +13,8 @@ import (
 	"mediafs/remote/object"
 )
 
-// Token holds the id, the chunk size and the store's name for the multipart upload. A content of one chunk has none: there is
-// nothing to resume.
+// Token holds the id, the chunk size and the store's name for the multipart upload. A content of
+// one chunk has none: there is nothing to resume.
 func (u *upload) Token() string {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -38,8 +38,8 @@ func parseToken(token string) (id string, chunk int64, uploadID string, err erro
 	return "", 0, "", remote.E("", "", remote.Invalid, fmt.Errorf("%.100q is no token of an upload", token))
 }
 
-// resume continues a multipart upload. When the store knows it no longer, it was completed or aborted; which, the object
-// tells.
+// resume continues a multipart upload. When the store knows it no longer, it was completed or
+// aborted; which, the object tells.
 func (s *Store) resume(ctx context.Context, spec remote.UploadSpec) (*upload, error) {
 	id, chunk, uploadID, err := parseToken(spec.Resume)
 	if err != nil {
@@ -63,7 +63,8 @@ func (s *Store) resume(ctx context.Context, spec remote.UploadSpec) (*upload, er
 		parts, err = s.bucket.ListParts(ctx, u.key, uploadID)
 		return err
 	})
-	gone := errors.Is(err, remote.NotExist) || errors.Is(err, remote.Unsupported) // the latter: the store does not list parts
+	// the latter: the store does not list parts
+	gone := errors.Is(err, remote.NotExist) || errors.Is(err, remote.Unsupported)
 	if err != nil && !gone {
 		return nil, err
 	}
@@ -99,8 +100,8 @@ func aborted(key string) error {
 		WithHint("start it again from the local file")
 }
 
-// sameBytes fails with Exist unless the object has the bytes of r from off on. With off 0, and for a last chunk, it must also
-// end there; a content that was completed has a known size.
+// sameBytes fails with Exist unless the object has the bytes of r from off on. With off 0, and for
+// a last chunk, it must also end there; a content that was completed has a known size.
 func (u *upload) sameBytes(ctx context.Context, off int64, r *io.SectionReader) error {
 	u.mu.Lock()
 	done, final := u.mu.done, u.mu.final

@@ -21,8 +21,8 @@ func stream(t *testing.T, r *rig) (u remote.Upload, chunkSize int64) {
 	return u, u.Needs().ChunkSize
 }
 
-// A file that is written while it is uploaded: chunks in any order, again and again, cut off and grown, through crashes. What is
-// committed is what was put last.
+// A file that is written while it is uploaded: chunks in any order, again and again, cut off and
+// grown, through crashes. What is committed is what was put last.
 func TestStreamRandom(t *testing.T) {
 	for seed := range uint64(60) {
 		rnd := rand.New(rand.NewPCG(seed, 11))
@@ -62,7 +62,8 @@ func TestStreamRandom(t *testing.T) {
 				}
 			}
 		}
-		// At the end everything that is not known to be there with these bytes is put. The test does not keep track: all is.
+		// At the end everything that is not known to be there with these bytes is put. The test
+		// does not keep track: all is.
 		if len(file) == 0 {
 			file = data(1, seed) // TestStreamEmptied has the other case
 		}
@@ -103,7 +104,8 @@ func TestHas(t *testing.T) {
 	has(u, false, true, false)
 	ok(t, u.PutChunk(t.Context(), 0, chunk(b, c, 0)))
 	has(u, true, true, false)
-	// After a failure it is in doubt, whether it was refused, never arrived, or its answer was lost.
+	// After a failure it is in doubt, whether it was refused, never arrived, or its answer was
+	// lost.
 	remove := r.bad.Fail(storetest.Fault{Op: storetest.PutPart, Times: -1, Action: storetest.FailAfter})
 	want(t, u.PutChunk(t.Context(), 1, chunk(b, c, 2)), remote.Unavailable)
 	remove()
@@ -182,7 +184,8 @@ func TestWholeReplaced(t *testing.T) {
 				ok(t, u.PutChunk(t.Context(), 0, chunk(data(50, 1), 50, 0)))
 				ok(t, u.PutChunk(t.Context(), 0, chunk(data(50, 2), 50, 0)))
 				if lost {
-					// Somebody takes the upload for abandoned. What lies there has the right size and the wrong bytes.
+					// Somebody takes the upload for abandoned. What lies there has the right size
+					// and the wrong bytes.
 					ups, _ := r.mem.ListMultiparts(t.Context(), "")
 					ok(t, r.mem.AbortMultipart(t.Context(), ups[0].Key, ups[0].ID))
 					_, err = u.Commit(t.Context(), 1, 50)
@@ -252,7 +255,8 @@ func TestStreamEmptied(t *testing.T) {
 	}
 }
 
-// A multipart upload that was begun with the size unknown is resumed with a size that one chunk would hold.
+// A multipart upload that was begun with the size unknown is resumed with a size that one chunk
+// would hold.
 func TestResumeSmall(t *testing.T) {
 	r := newRig(t)
 	u, c := stream(t, r)
@@ -269,8 +273,8 @@ func TestResumeSmall(t *testing.T) {
 	}
 }
 
-// The upload was completed, and the file was written to before anybody noticed: its new bytes are not taken for those
-// that are there.
+// The upload was completed, and the file was written to before anybody noticed: its new bytes are
+// not taken for those that are there.
 func TestResumeCompleted(t *testing.T) {
 	r := newRig(t)
 	u, c := stream(t, r)
@@ -297,7 +301,8 @@ func TestResumeCompleted(t *testing.T) {
 	}
 }
 
-// Two processes have the same upload, which locks of the spool prevent: neither commits what it did not put.
+// Two processes have the same upload, which locks of the spool prevent: neither commits what it did
+// not put.
 func TestTwoProcesses(t *testing.T) {
 	r := newRig(t)
 	u, c := stream(t, r)
@@ -329,7 +334,14 @@ func TestLatePut(t *testing.T) {
 	u, c := stream(t, r)
 	ok(t, u.PutChunk(t.Context(), 1, chunk(data(1000, 1), c, 1))) // begins it
 	release := make(chan struct{})
-	r.bad.Fail(storetest.Fault{Op: storetest.PutPart, Action: storetest.Hold, Release: release, Err: remote.E("put part", "", remote.Quota, nil)})
+	r.bad.Fail(
+		storetest.Fault{
+			Op:      storetest.PutPart,
+			Action:  storetest.Hold,
+			Release: release,
+			Err:     remote.E("put part", "", remote.Quota, nil),
+		},
+	)
 	want(t, u.PutChunk(t.Context(), 0, chunk(data(1000, 2), c, 0)), remote.Quota)
 	ok(t, u.PutChunk(t.Context(), 0, chunk(data(1000, 3), c, 0)))
 	close(release)
@@ -372,7 +384,8 @@ func TestStreamTaken(t *testing.T) {
 	}
 }
 
-// The same on every object storage, in one life of a file: short, longer, written again, continued after a crash, cut off.
+// The same on every object storage, in one life of a file: short, longer, written again, continued
+// after a crash, cut off.
 func TestStreamEverywhere(t *testing.T) {
 	stores(t, func(t *testing.T, s *Store, bad *storetest.Faulty) {
 		spec := remote.UploadSpec{ID: testID, Size: -1, Type: "video/mp4"}

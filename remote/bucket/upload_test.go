@@ -34,7 +34,8 @@ func chunk(b []byte, size int64, i int) *io.SectionReader {
 	return io.NewSectionReader(bytes.NewReader(b), off, min(size, int64(len(b))-off))
 }
 
-// send puts all chunks of b that are not there yet, some at the same time and the last first, and commits.
+// send puts all chunks of b that are not there yet, some at the same time and the last first, and
+// commits.
 func send(ctx context.Context, u remote.Upload, b []byte) (remote.ContentID, error) {
 	size := u.Needs().ChunkSize
 	n := int((int64(len(b)) + size - 1) / size)
@@ -193,7 +194,9 @@ func TestUploadResume(t *testing.T) {
 			ok(t, err)
 			_, err = send(t.Context(), u3, b)
 			ok(t, err)
-			if r.bad.Count(storetest.PutPart, "")+r.bad.Count(storetest.Put, "")+r.bad.Count(storetest.Complete, "") != 0 {
+			if r.bad.Count(storetest.PutPart, "")+r.bad.Count(
+				storetest.Put, "",
+			)+r.bad.Count(storetest.Complete, "") != 0 {
 				t.Errorf("it was uploaded again: %v", r.bad.Counts())
 			}
 			_, err = u3.Commit(t.Context(), 4, 299)
@@ -435,7 +438,8 @@ func TestUploadFile(t *testing.T) {
 	want(t, err, remote.Exist)
 	_, err = s.UploadFile(t.Context(), remote.UploadSpec{ID: "x"}, path)
 	want(t, err, remote.Invalid)
-	if _, err = s.UploadFile(t.Context(), remote.UploadSpec{}, path+".gone"); err == nil || remote.KindOf(err) != remote.Other {
+	if _, err = s.UploadFile(t.Context(), remote.UploadSpec{}, path+".gone"); err == nil ||
+		remote.KindOf(err) != remote.Other {
 		t.Errorf("a file of this machine that is not there: %v", err) // NotExist is about objects
 	}
 	// The whole store works on a directory as it does in memory.

@@ -11,7 +11,9 @@ import (
 // none is the answer of requests that only succeed or fail.
 type none = struct{}
 
-func (f *Faulty) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+func (f *Faulty) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	return do(f, ctx, Call{Op: Put, Key: key}, keep(&body, size), func(ctx context.Context) (object.Info, error) {
 		return f.bucket.Put(ctx, key, body, size, opt)
 	})
@@ -103,13 +105,17 @@ func (f *Faulty) CreateMultipart(ctx context.Context, key, mediaType string) (st
 	})
 }
 
-func (f *Faulty) PutPart(ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64) (object.Part, error) {
+func (f *Faulty) PutPart(
+	ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64,
+) (object.Part, error) {
 	return do(f, ctx, Call{Op: PutPart, Key: key}, keep(&body, size), func(ctx context.Context) (object.Part, error) {
 		return f.bucket.PutPart(ctx, key, uploadID, number, body, size)
 	})
 }
 
-func (f *Faulty) CopyPart(ctx context.Context, key, uploadID string, number int, source string, off, n int64) (object.Part, error) {
+func (f *Faulty) CopyPart(
+	ctx context.Context, key, uploadID string, number int, source string, off, n int64,
+) (object.Part, error) {
 	return do(f, ctx, Call{Op: CopyPart, Key: key}, nil, func(ctx context.Context) (object.Part, error) {
 		return f.bucket.CopyPart(ctx, key, uploadID, number, source, off, n)
 	})
@@ -121,7 +127,9 @@ func (f *Faulty) ListParts(ctx context.Context, key, uploadID string) ([]object.
 	})
 }
 
-func (f *Faulty) CompleteMultipart(ctx context.Context, key, uploadID string, parts []object.Part) (object.Info, error) {
+func (f *Faulty) CompleteMultipart(
+	ctx context.Context, key, uploadID string, parts []object.Part,
+) (object.Info, error) {
 	parts = append([]object.Part(nil), parts...)
 	return do(f, ctx, Call{Op: Complete, Key: key}, nil, func(ctx context.Context) (object.Info, error) {
 		return f.bucket.CompleteMultipart(ctx, key, uploadID, parts)

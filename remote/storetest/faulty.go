@@ -1,6 +1,7 @@
-// Package storetest makes stores fail on purpose: Faulty wraps object storage so that a test decides which request
-// fails, before or after its effect, which answer comes late, which bytes are cut or altered, and can count what was
-// asked. It is for tests only and decides nothing by chance that a test has not seeded.
+// Package storetest makes stores fail on purpose: Faulty wraps object storage so that a test
+// decides which request fails, before or after its effect, which answer comes late, which bytes are
+// cut or altered, and can count what was asked. It is for tests only and decides nothing by chance
+// that a test has not seeded.
 package storetest
 
 import (
@@ -55,8 +56,9 @@ const (
 	FailBefore Action = iota
 	// FailAfter does what was asked and then answers with the error: the answer was lost.
 	FailAfter
-	// Hold keeps the request back until Release is closed or Wait is over and does it then, even when the caller has gone
-	// away meanwhile. With Err set the caller is answered with it at once, and the request still happens later.
+	// Hold keeps the request back until Release is closed or Wait is over and does it then, even
+	// when the caller has gone away meanwhile. With Err set the caller is answered with it at once,
+	// and the request still happens later.
 	Hold
 	// Cut lets the reader of a Get give At bytes and then fail with the error.
 	Cut
@@ -64,11 +66,14 @@ const (
 	Alter
 )
 
-// A Fault says which requests go wrong, and how. The zero value fails the next request, whatever it is.
+// A Fault says which requests go wrong, and how. The zero value fails the next request, whatever it
+// is.
 type Fault struct {
-	Op      Op              // only this operation; empty: any. Cut and Alter are for Get, whatever it says
-	Prefix  string          // only keys that begin with it
-	Nth     int             // the first request to hit, counted from 1 among those that match since the fault was added; 0 is 1
+	Op     Op     // only this operation; empty: any. Cut and Alter are for Get, whatever it says
+	Prefix string // only keys that begin with it
+	// the first request to hit, counted from 1 among those that match since the fault was added; 0
+	// is 1
+	Nth     int
 	Times   int             // how many in a row; 0 is 1, negative is all from the Nth on
 	Action  Action          //
 	Err     error           // what the caller gets; nil: an error of kind Unavailable
@@ -77,8 +82,9 @@ type Fault struct {
 	Wait    time.Duration   // for Hold
 }
 
-// Faulty is an object.Bucket that does what another does, except where it was told otherwise. It is safe for
-// concurrent use. It is an object.Mover too; over a bucket that is none, PutFile is Unsupported and not counted.
+// Faulty is an object.Bucket that does what another does, except where it was told otherwise. It is
+// safe for concurrent use. It is an object.Mover too; over a bucket that is none, PutFile is
+// Unsupported and not counted.
 type Faulty struct {
 	bucket object.Bucket
 	ctx    context.Context // ends at Close: drops what is held
@@ -126,7 +132,8 @@ func firstSegment(key string) string {
 	return s
 }
 
-// Fail adds a fault; several may be in force, and the first that matches a request decides. remove takes it away again.
+// Fail adds a fault; several may be in force, and the first that matches a request decides. remove
+// takes it away again.
 func (f *Faulty) Fail(ft Fault) (remove func()) {
 	ft.Nth = max(ft.Nth, 1)
 	if ft.Times == 0 {
@@ -151,23 +158,26 @@ func (f *Faulty) Fail(ft Fault) (remove func()) {
 	}
 }
 
-// Hook sets a function that sees every request before it is done and fails it by returning an error, or holds it up by
-// not returning. It is called without a lock, concurrently. nil removes it.
+// Hook sets a function that sees every request before it is done and fails it by returning an
+// error, or holds it up by not returning. It is called without a lock, concurrently. nil removes
+// it.
 func (f *Faulty) Hook(h func(Call) error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.hook = h
 }
 
-// SetHoles sets which objects the listings leave out, as stores do with those that come while the listing is made; nil: none. The
-// last object of a page that is not the last one stays: the listing goes on after it.
+// SetHoles sets which objects the listings leave out, as stores do with those that come while the
+// listing is made; nil: none. The last object of a page that is not the last one stays: the listing
+// goes on after it.
 func (f *Faulty) SetHoles(holes func(object.Info) bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.mu.holes = holes
 }
 
-// RecentAtRandom is for SetHoles: every listing leaves out about half of the objects below the prefixes that are younger than age.
+// RecentAtRandom is for SetHoles: every listing leaves out about half of the objects below the
+// prefixes that are younger than age.
 func RecentAtRandom(seed uint64, age time.Duration, prefixes ...string) func(object.Info) bool {
 	var mu sync.Mutex
 	chance := rand.New(rand.NewPCG(seed, 0))
@@ -179,8 +189,9 @@ func RecentAtRandom(seed uint64, age time.Duration, prefixes ...string) func(obj
 	}
 }
 
-// SetDown makes the store unreachable, or reachable again: while it is down every request, and every read of a body that
-// was opened before, fails with Unavailable and has no effect. Requests that are held still happen.
+// SetDown makes the store unreachable, or reachable again: while it is down every request, and
+// every read of a body that was opened before, fails with Unavailable and has no effect. Requests
+// that are held still happen.
 func (f *Faulty) SetDown(down bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -194,7 +205,8 @@ func (f *Faulty) SetLatency(d time.Duration) {
 	f.mu.latency = d
 }
 
-// SetClass sets how keys are put into classes for counting; it begins with the first segment of the key.
+// SetClass sets how keys are put into classes for counting; it begins with the first segment of the
+// key.
 func (f *Faulty) SetClass(class func(key string) string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -208,7 +220,8 @@ func (f *Faulty) Calls() []Call {
 	return append([]Call(nil), f.mu.calls...)
 }
 
-// Count is how many requests of op there were on keys of class; an empty op or class counts all. Those that failed count.
+// Count is how many requests of op there were on keys of class; an empty op or class counts all.
+// Those that failed count.
 func (f *Faulty) Count(op Op, class string) (n int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -264,7 +277,8 @@ func unavailable(c Call) error {
 	return remote.E(string(c.Op), c.Key, remote.Unavailable, ErrInjected)
 }
 
-// enter counts a request and finds what shall happen to it: err fails it right away, ft (maybe nil) is the fault that hits.
+// enter counts a request and finds what shall happen to it: err fails it right away, ft (maybe nil)
+// is the fault that hits.
 func (f *Faulty) enter(ctx context.Context, c Call) (ft *Fault, err error) {
 	f.mu.Lock()
 	f.mu.calls = append(f.mu.calls, c)
@@ -305,7 +319,8 @@ func (f *Faulty) enter(ctx context.Context, c Call) (ft *Fault, err error) {
 	return ft, nil
 }
 
-// wait returns when release is closed, d is over or ctx ends; a nil release with d = 0 does not wait.
+// wait returns when release is closed, d is over or ctx ends; a nil release with d = 0 does not
+// wait.
 func wait(ctx context.Context, release <-chan struct{}, d time.Duration) {
 	if release == nil && d == 0 {
 		return
@@ -323,9 +338,11 @@ func wait(ctx context.Context, release <-chan struct{}, d time.Duration) {
 	}
 }
 
-// do carries one request through the faults. buffer, if there is one, makes request independent of the caller's memory
-// before it is held.
-func do[T any](f *Faulty, ctx context.Context, c Call, buffer func() error, request func(context.Context) (T, error)) (T, error) {
+// do carries one request through the faults. buffer, if there is one, makes request independent of
+// the caller's memory before it is held.
+func do[T any](
+	f *Faulty, ctx context.Context, c Call, buffer func() error, request func(context.Context) (T, error),
+) (T, error) {
 	ft, err := f.enter(ctx, c)
 	if err != nil {
 		var zero T
@@ -335,7 +352,9 @@ func do[T any](f *Faulty, ctx context.Context, c Call, buffer func() error, requ
 }
 
 // carry does a request as the fault says that hits it; ft is nil when none does.
-func carry[T any](f *Faulty, ctx context.Context, c Call, ft *Fault, buffer func() error, request func(context.Context) (T, error)) (T, error) {
+func carry[T any](
+	f *Faulty, ctx context.Context, c Call, ft *Fault, buffer func() error, request func(context.Context) (T, error),
+) (T, error) {
 	var zero T
 	if ft == nil || ft.Action == Cut || ft.Action == Alter {
 		return request(ctx)
@@ -365,7 +384,9 @@ func carry[T any](f *Faulty, ctx context.Context, c Call, ft *Fault, buffer func
 }
 
 // hold does a request later, in a goroutine that Settle and Close wait for.
-func hold[T any](f *Faulty, ctx context.Context, c Call, ft *Fault, request func(context.Context) (T, error)) (T, error) {
+func hold[T any](
+	f *Faulty, ctx context.Context, c Call, ft *Fault, request func(context.Context) (T, error),
+) (T, error) {
 	type answer struct {
 		value T
 		err   error

@@ -1,17 +1,21 @@
-// Package terms is what the media of a library are found by: kinds of terms, and how texts, numbers, times and places become
-// terms. Who keeps an index (cache/catalog/index) and who asks it (fs/query) both go by it, so that they mean the same.
+// Package terms is what the media of a library are found by: kinds of terms, and how texts,
+// numbers, times and places become terms. Who keeps an index (cache/catalog/index) and who asks it
+// (fs/query) both go by it, so that they mean the same.
 //
-// An index may say too much and never too little: whoever asks it looks at each media afterwards. So a term may be coarser than
-// the value (a size is known to a fifth, a place to a tenth of a degree), and must never be finer.
+// An index may say too much and never too little: whoever asks it looks at each media afterwards.
+// So a term may be coarser than the value (a size is known to a fifth, a place to a tenth of a
+// degree), and must never be finer.
 //
 // # Texts
 //
-// Texts are compared folded: compatibility forms become plain ones (full-width letters, ligatures), accents and other
-// marks that do not take room are dropped, case is folded. A folded text falls into words at whatever is neither letter, digit nor
-// spacing mark: IMG_1234.jpg is img, 1234 and jpg. Scripts that write no spaces (Han, kana, Thai, Lao, Khmer, Burmese) become pairs of
-// neighbours and the last sign alone: 東京都 is 東京, 京都 and 都, so that each part of it of one or more signs is the beginning of a run of
-// words. Only the first words of a text count (MaxWords, or LongWords of a long text), and of a word its first MaxWord bytes, for who asks as for
-// who is asked.
+// Texts are compared folded: compatibility forms become plain ones (full-width letters, ligatures),
+// accents and other marks that do not take room are dropped, case is folded. A folded text falls
+// into words at whatever is neither letter, digit nor spacing mark: IMG_1234.jpg is img, 1234 and
+// jpg. Scripts that write no spaces (Han, kana, Thai, Lao, Khmer, Burmese) become pairs of
+// neighbours and the last sign alone: 東京都 is 東京, 京都 and 都, so that each part of it of one or more
+// signs is the beginning of a run of words. Only the first words of a text count (MaxWords, or
+// LongWords of a long text), and of a word its first MaxWord bytes, for who asks as for who is
+// asked.
 //
 // The package does no I/O and keeps no state.
 package terms
@@ -28,7 +32,9 @@ type Kind byte
 
 // The kinds of terms. What is said nowhere has no term, unless it says so.
 const (
-	Word       Kind = 'w' // a word of a name, title, description, tag, creator, album, camera, place, genre, comment in the bytes
+	// a word of a name, title, description, tag, creator, album, camera, place, genre, comment in
+	// the bytes
+	Word       Kind = 'w'
 	Comment    Kind = 'c' // a word of what somebody said about the media
 	Tag        Kind = 't' // a tag or keyword, as it is written
 	Type       Kind = 'y' // media type: image/jpeg
@@ -50,10 +56,13 @@ const (
 	Moderation Kind = 'M' // Small: the moderation that people or services said, 0 too
 	Hidden     Kind = 'h' // no value: it is hidden
 	Cell       Kind = 'o' // Place: the tenth of a degree where it was made
-	Pending    Kind = 'q' // no value: its bytes were not read for facts yet, so type, class and all that comes from facts may be said otherwise
+	// no value: its bytes were not read for facts yet, so type, class and all that comes from facts
+	// may be said otherwise
+	Pending Kind = 'q'
 )
 
-// AnyClass is the Class of a media whose type people have said, or whose facts know none: its class is then guessed from its type, by rules that an index does not know.
+// AnyClass is the Class of a media whose type people have said, or whose facts know none: its class
+// is then guessed from its type, by rules that an index does not know.
 const AnyClass = "*"
 
 // MaxText is how many bytes of a text that is kept as it is written are in its term.
@@ -74,7 +83,8 @@ func (k Kind) Width() int {
 	return 0
 }
 
-// Text is the term of a text that is kept as it is written: its first MaxText bytes, up to a zero byte.
+// Text is the term of a text that is kept as it is written: its first MaxText bytes, up to a zero
+// byte.
 func Text(s string) string {
 	for i := range min(len(s), MaxText) {
 		if s[i] == 0 {
@@ -84,7 +94,8 @@ func Text(s string) string {
 	return s[:min(len(s), MaxText)]
 }
 
-// Time is the term of a time, in whole seconds; the order of terms is that of times. 17,000 years before and after 1970 are told apart.
+// Time is the term of a time, in whole seconds; the order of terms is that of times. 17,000 years
+// before and after 1970 are told apart.
 func Time(seconds int64) string {
 	const half = 1 << 39
 	n := uint64(min(max(seconds, -half), half-1) + half)
@@ -105,13 +116,15 @@ func Wall(t time.Time) int64 {
 	return t.Unix() + int64(offset)
 }
 
-// Small is the term of a small number; what is beyond 16 bits counts as the last one. The order of terms is that of numbers.
+// Small is the term of a small number; what is beyond 16 bits counts as the last one. The order of
+// terms is that of numbers.
 func Small(n int64) string {
 	n = min(max(n, math.MinInt16), math.MaxInt16) - math.MinInt16
 	return string([]byte{byte(n >> 8), byte(n)})
 }
 
-// Magnitude is the term of a large number that is not negative: four steps for each doubling. The order of terms is that of numbers, and numbers of one term are equal.
+// Magnitude is the term of a large number that is not negative: four steps for each doubling. The
+// order of terms is that of numbers, and numbers of one term are equal.
 func Magnitude(n uint64) string {
 	if n < 8 {
 		return string([]byte{byte(n)})
@@ -120,7 +133,8 @@ func Magnitude(n uint64) string {
 	return string([]byte{byte(8 + (l-4)*4 + int(n>>(l-3)&3))})
 }
 
-// Seconds is the term of a length of time: the Magnitude of its milliseconds. What is below 0 counts as 0.
+// Seconds is the term of a length of time: the Magnitude of its milliseconds. What is below 0
+// counts as 0.
 func Seconds(n float64) string {
 	if !(n > 0) { // also NaN
 		n = 0
@@ -135,7 +149,8 @@ const (
 	lastColumn    = 360 * cellsOfDegree
 )
 
-// Place is the term of a place, by degrees: its band from south to north, then its column from west to east, a tenth of a degree each.
+// Place is the term of a place, by degrees: its band from south to north, then its column from west
+// to east, a tenth of a degree each.
 func Place(latitude, longitude float64) string { return cell(band(latitude), column(longitude)) }
 
 func cell(band, column int) string {
@@ -160,10 +175,12 @@ type Span struct {
 	From, To string
 }
 
-// degreeKm is the least length of a degree of latitude, in kilometres: with less a circle would be cut.
+// degreeKm is the least length of a degree of latitude, in kilometres: with less a circle would be
+// cut.
 const degreeKm = 110.5
 
-// Near gives the spans of Cell in which everything lies that is at most so many kilometres from a place; ok is false when they are too many to be of use.
+// Near gives the spans of Cell in which everything lies that is at most so many kilometres from a
+// place; ok is false when they are too many to be of use.
 func Near(latitude, longitude, km float64) (spans []Span, ok bool) {
 	const tooMany = 400 // bands: 4,400 km across
 	d := km/degreeKm + 1e-6
@@ -174,7 +191,9 @@ func Near(latitude, longitude, km float64) (spans []Span, ok bool) {
 	}
 	// Near a pole the circle has all longitudes.
 	if widest := math.Max(math.Abs(south), math.Abs(north)); widest < 89 {
-		w := math.Asin(math.Min(1, math.Sin(math.Min(d, 90)*math.Pi/180)/math.Cos(latitude*math.Pi/180)))*180/math.Pi + 0.1
+		w := math.Asin(
+			math.Min(1, math.Sin(math.Min(d, 90)*math.Pi/180)/math.Cos(latitude*math.Pi/180)),
+		)*180/math.Pi + 0.1
 		for b := first; b <= last; b++ {
 			west, east := longitude-w, longitude+w
 			add := func(west, east float64) {

@@ -42,7 +42,8 @@ func TestWords(t *testing.T) {
 	}
 }
 
-// Words are folded whatever the text is, never longer than they may be, and folding again changes nothing that matters.
+// Words are folded whatever the text is, never longer than they may be, and folding again changes
+// nothing that matters.
 func FuzzWords(f *testing.F) {
 	for _, s := range []string{"IMG_1.jpg", "Été", "東京都", "ŉ ﬀ ẞ İ", "\xff\xfe", "ǅ", "가\u1100"} {
 		f.Add(s)
@@ -62,7 +63,10 @@ func FuzzWords(f *testing.F) {
 
 // The order of terms is the order of what they are of.
 func TestOrder(t *testing.T) {
-	numbers := []int64{math.MinInt64, -1 << 39, -40000, -32768, -1, 0, 1, 7, 8, 9, 10, 255, 32767, 40000, 1.7e9, 1<<39 - 1, math.MaxInt64}
+	numbers := []int64{
+		math.MinInt64, -1 << 39, -40000, -32768, -1, 0, 1, 7, 8, 9, 10, 255, 32767, 40000, 1.7e9, 1<<39 - 1,
+		math.MaxInt64,
+	}
 	for i, a := range numbers {
 		for _, b := range numbers[i:] {
 			if Time(a) > Time(b) || Small(a) > Small(b) || a >= 0 && Magnitude(uint64(a)) > Magnitude(uint64(b)) {
@@ -82,7 +86,9 @@ func TestOrder(t *testing.T) {
 			t.Errorf("%d and %d are one term", a, b)
 		}
 	}
-	if Magnitude(math.MaxUint64) != "\xfb" || Magnitude(8) != "\x08" || Magnitude(7) != "\x07" || Seconds(math.NaN()) != "\x00" || Seconds(math.Inf(1)) <= Seconds(1e9) {
+	if Magnitude(math.MaxUint64) != "\xfb" || Magnitude(8) != "\x08" || Magnitude(7) != "\x07" ||
+		Seconds(math.NaN()) != "\x00" ||
+		Seconds(math.Inf(1)) <= Seconds(1e9) {
 		t.Error("ends of magnitudes")
 	}
 	for k, term := range map[Kind]string{Taken: Time(1), Added: Time(1), Year: Small(1), Rating: Small(1), Status: Small(1), Moderation: Small(1), Size: Magnitude(9), Duration: Seconds(9), Cell: Place(1, 2)} {
@@ -117,7 +123,9 @@ func TestNear(t *testing.T) {
 		// A place near it: a step on the ball.
 		d, dir := rnd.Float64()*km/radius, rnd.Float64()*2*math.Pi
 		lat2 := math.Asin(math.Sin(lat*rad)*math.Cos(d) + math.Cos(lat*rad)*math.Sin(d)*math.Cos(dir))
-		lon2 := lon*rad + math.Atan2(math.Sin(dir)*math.Sin(d)*math.Cos(lat*rad), math.Cos(d)-math.Sin(lat*rad)*math.Sin(lat2))
+		lon2 := lon*rad + math.Atan2(
+			math.Sin(dir)*math.Sin(d)*math.Cos(lat*rad), math.Cos(d)-math.Sin(lat*rad)*math.Sin(lat2),
+		)
 		lat2, lon2 = lat2/rad, math.Mod(lon2/rad+540, 360)-180
 		term, in := Place(lat2, lon2), false
 		for _, s := range spans {

@@ -39,7 +39,9 @@ func Fold(s string) string {
 }
 
 // unspaced are the scripts that put no spaces between words.
-var unspaced = []*unicode.RangeTable{unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar}
+var unspaced = []*unicode.RangeTable{
+	unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar,
+}
 
 // Words gives the folded words of a text in their order, at most limit of them.
 func Words(text string, limit int) (words []string) {
@@ -69,8 +71,8 @@ func Words(text string, limit int) (words []string) {
 	return words
 }
 
-// Open tells that a word stands for all words that begin with it, also where whole words are meant: a single sign of a script without spaces is
-// the beginning of a pair wherever another follows it.
+// Open tells that a word stands for all words that begin with it, also where whole words are meant:
+// a single sign of a script without spaces is the beginning of a pair wherever another follows it.
 func Open(word string) bool {
 	r, n := utf8.DecodeRuneInString(word)
 	return n == len(word) && isUnspaced(r)

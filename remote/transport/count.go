@@ -21,7 +21,8 @@ func (c *Count) add(d Count) {
 	c.Received += d.Received
 }
 
-// A Counter counts requests by method and class. Its zero value is ready; several chains may share one.
+// A Counter counts requests by method and class. Its zero value is ready; several chains may share
+// one.
 type Counter struct {
 	mu struct {
 		sync.Mutex
@@ -31,7 +32,8 @@ type Counter struct {
 
 type countKey struct{ method, class string }
 
-// Get returns what was counted for a method and class; an empty method, and the class "*", stand for all.
+// Get returns what was counted for a method and class; an empty method, and the class "*", stand
+// for all.
 func (c *Counter) Get(method, class string) (sum Count) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

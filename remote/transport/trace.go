@@ -10,17 +10,17 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// shownHeaders and shownQuery are all that a trace ever shows of headers and query values. Lists of what may be shown
-// cannot miss a secret that a service invents; lists of secrets can.
+// shownHeaders and shownQuery are all that a trace ever shows of headers and query values. Lists of
+// what may be shown cannot miss a secret that a service invents; lists of secrets can.
 var (
 	shownHeaders = []string{
 		"Range", "If-Match", "If-None-Match", "Content-Length", "Content-Range", "Content-Type", "Etag",
 		"Last-Modified", "Date", "Retry-After", "X-Amz-Request-Id", "X-Amz-Copy-Source-Range",
 	}
 	shownQuery = []string{
-		"list-type", "prefix", "delimiter", "start-after", "max-keys", "encoding-type", "fetch-owner", "uploads", "max-uploads",
-		"key-marker", "part-number-marker", "max-parts", "partNumber", "delete", "location", "versioning",
-		"page", "limit", "offset", "sort", "order",
+		"list-type", "prefix", "delimiter", "start-after", "max-keys", "encoding-type", "fetch-owner", "uploads",
+		"max-uploads", "key-marker", "part-number-marker", "max-parts", "partNumber", "delete", "location",
+		"versioning", "page", "limit", "offset", "sort", "order",
 	}
 )
 
@@ -37,7 +37,10 @@ func (t *tracer) RoundTrip(req *http.Request) (*http.Response, error) {
 	began := time.Now()
 	res, err := t.next.RoundTrip(req)
 	log := t.log.WithFields(logrus.Fields{
-		"method": req.Method, "url": RedactURL(req.URL), "request": shown(req.Header), "took": time.Since(began).Round(time.Microsecond),
+		"method":  req.Method,
+		"url":     RedactURL(req.URL),
+		"request": shown(req.Header),
+		"took":    time.Since(began).Round(time.Microsecond),
 	})
 	if err != nil {
 		log.WithError(withoutURL(err)).Trace("request failed")
@@ -69,8 +72,8 @@ func shown(h http.Header) string {
 	return b.String()
 }
 
-// RedactURL writes down a URL for people: without user and password, and with *** for every query value but those known to be
-// harmless.
+// RedactURL writes down a URL for people: without user and password, and with *** for every query
+// value but those known to be harmless.
 func RedactURL(u *url.URL) string {
 	c := url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path, RawPath: u.RawPath}
 	query := u.Query()

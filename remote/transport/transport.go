@@ -1,6 +1,7 @@
-// Package transport is the chain of http.RoundTrippers that every store with an HTTP API sends its requests through. From
-// the outside in: plain HTTP is refused unless allowed, the user agent is set, requests and bytes are counted, requests are traced without
-// their secrets, and a watchdog ends what makes no progress.
+// Package transport is the chain of http.RoundTrippers that every store with an HTTP API sends its
+// requests through. From the outside in: plain HTTP is refused unless allowed, the user agent is
+// set, requests and bytes are counted, requests are traced without their secrets, and a watchdog
+// ends what makes no progress.
 //
 // It never retries, never changes a body, and knows nothing of any service.
 package transport
@@ -23,15 +24,16 @@ const (
 	// defaultStall is twice what TCP needs to notice a lost path and try again several times.
 	defaultStall = time.Minute
 
-	// defaultHeader is longer, because a server that copies a part of 5 GiB says nothing until it is done.
+	// defaultHeader is longer, because a server that copies a part of 5 GiB says nothing until it
+	// is done.
 	defaultHeader = 2 * time.Minute
 
 	// dialTimeout and tlsTimeout bound the phases before the watchdog has anything to see.
 	dialTimeout = 15 * time.Second
 	tlsTimeout  = 15 * time.Second
 
-	// idleConnections is how many connections to one host are kept for the next request: as many as transfers
-	// run at a time at most.
+	// idleConnections is how many connections to one host are kept for the next request: as many as
+	// transfers run at a time at most.
 	idleConnections = 64
 )
 
@@ -41,11 +43,13 @@ type Options struct {
 	AllowHTTP bool   // requests may go out without encryption
 	CAFile    string // PEM certificates that are trusted beside those of the system
 
-	// Stall is how long a transfer may make no progress, in either direction, before it is cancelled; 0: a minute, negative: for ever.
-	// Time in which the caller does not read, or does not give bytes to send, does not count.
+	// Stall is how long a transfer may make no progress, in either direction, before it is
+	// cancelled; 0: a minute, negative: for ever. Time in which the caller does not read, or does
+	// not give bytes to send, does not count.
 	Stall time.Duration
 
-	// HeaderTimeout is how long the answer may take to begin after the request was sent; 0: two minutes, negative: for ever.
+	// HeaderTimeout is how long the answer may take to begin after the request was sent; 0: two
+	// minutes, negative: for ever.
 	HeaderTimeout time.Duration
 
 	Counter  *Counter                   // counts requests; nil: nobody does
@@ -54,8 +58,8 @@ type Options struct {
 	Base     http.RoundTripper          // sends the requests; nil: an http.Transport of its own. CAFile is not for it
 }
 
-// New makes a chain. Errors: NotExist, Permission or Invalid for the CA file. The chain has a method CloseIdleConnections,
-// as http.Client expects.
+// New makes a chain. Errors: NotExist, Permission or Invalid for the CA file. The chain has a
+// method CloseIdleConnections, as http.Client expects.
 func New(opt Options) (http.RoundTripper, error) {
 	base := opt.Base
 	if base == nil {
@@ -82,7 +86,8 @@ func New(opt Options) (http.RoundTripper, error) {
 	return &front{next: next, base: base, agent: opt.UserAgent, allowHTTP: opt.AllowHTTP}, nil
 }
 
-// orDefault gives the time of an option: 0 means the default and a negative one no limit, which is 0 from here on.
+// orDefault gives the time of an option: 0 means the default and a negative one no limit, which is
+// 0 from here on.
 func orDefault(d, def time.Duration) time.Duration {
 	switch {
 	case d == 0:
@@ -153,7 +158,8 @@ func (f *front) RoundTrip(req *http.Request) (*http.Response, error) {
 	return f.next.RoundTrip(req)
 }
 
-// closeBody keeps the promise that a RoundTripper closes the body of a request that it does not send.
+// closeBody keeps the promise that a RoundTripper closes the body of a request that it does not
+// send.
 func closeBody(req *http.Request) {
 	if req.Body != nil {
 		req.Body.Close()

@@ -77,7 +77,10 @@ func TestCounter(t *testing.T) {
 		fmt.Fprint(w, "1234567")
 	})
 	var n transport.Counter
-	c := client(t, transport.Options{AllowHTTP: true, Counter: &n, Classify: func(r *http.Request) string { return r.URL.Path }})
+	c := client(
+		t,
+		transport.Options{AllowHTTP: true, Counter: &n, Classify: func(r *http.Request) string { return r.URL.Path }},
+	)
 	for range 2 {
 		res, err := c.Post(url+"/a", "", strings.NewReader("12345"))
 		if err != nil {
@@ -117,7 +120,11 @@ func TestTraceShowsNoSecret(t *testing.T) {
 	c := client(t, transport.Options{AllowHTTP: true, Log: logrus.NewEntry(l)})
 	u := strings.Replace(base, "http://", "http://user:SECRET@", 1)
 	for _, where := range []string{u, "http://user:SECRET@127.0.0.1:1"} {
-		req, _ := http.NewRequest("GET", where+"/path?prefix=log%2F0&X-Amz-Signature=SECRET&token=SECRET&uploadId=SECRET&sig=SECRET&list-type=2", nil)
+		req, _ := http.NewRequest(
+			"GET",
+			where+"/path?prefix=log%2F0&X-Amz-Signature=SECRET&token=SECRET&uploadId=SECRET&sig=SECRET&list-type=2",
+			nil,
+		)
 		for _, h := range []string{"Authorization", "X-Amz-Security-Token", "X-Amz-Content-Sha256", "Cookie", "X-Api-Key", "Session-Token"} {
 			req.Header.Set(h, "SECRET")
 		}
@@ -202,7 +209,8 @@ func TestSendingStalls(t *testing.T) {
 	stalled(t, err)
 }
 
-// callerTakes is longer than the watchdog of TestSlowCaller waits for the other side, which is long enough for a busy machine.
+// callerTakes is longer than the watchdog of TestSlowCaller waits for the other side, which is long
+// enough for a busy machine.
 const (
 	callerTakes   = 600 * time.Millisecond
 	othersMayTake = 400 * time.Millisecond

@@ -12,8 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// A watchdog ends requests that make no progress. Each request has one timer, which runs only while it is the other
-// side's turn:
+// A watchdog ends requests that make no progress. Each request has one timer, which runs only while
+// it is the other side's turn:
 //
 //	sending ──body sent──▶ waiting ──headers──▶ (stopped) ⇄ reading
 //

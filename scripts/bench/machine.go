@@ -16,10 +16,11 @@ import (
 )
 
 const (
-	// mountTimeout is how long a daemon may take until its mount is there, and how long it may take to end: generous, it ends a hang.
+	// mountTimeout is how long a daemon may take until its mount is there, and how long it may take
+	// to end: generous, it ends a hang.
 	mountTimeout = 5 * time.Minute
-	// sampleEvery is how often a daemon's memory is looked at. The kernel keeps a peak of the whole (VmHWM), and none of the
-	// anonymous part, which leaves mapped files out.
+	// sampleEvery is how often a daemon's memory is looked at. The kernel keeps a peak of the whole
+	// (VmHWM), and none of the anonymous part, which leaves mapped files out.
 	sampleEvery = 20 * time.Millisecond
 )
 
@@ -45,11 +46,19 @@ type machine struct {
 
 // mount mounts a store on a machine that has nothing of it.
 func (b *bench) mount(ctx context.Context, name, store string) (*machine, error) {
-	m := &machine{home: filepath.Join(b.dir, name), program: b.program, ended: make(chan struct{}), stop: make(chan struct{}), sampled: make(chan memory, 1)}
+	m := &machine{
+		home:    filepath.Join(b.dir, name),
+		program: b.program,
+		ended:   make(chan struct{}),
+		stop:    make(chan struct{}),
+		sampled: make(chan memory, 1),
+	}
 	if err := os.MkdirAll(m.path("mnt"), 0o700); err != nil {
 		return nil, err
 	}
-	m.env = append(os.Environ(), "HOME="+m.home, "XDG_STATE_HOME=", "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=")
+	m.env = append(
+		os.Environ(), "HOME="+m.home, "XDG_STATE_HOME=", "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=",
+	)
 	args := append([]string{"mount", "--foreground", store, m.path("mnt")}, b.flags...)
 	m.daemon = exec.CommandContext(ctx, m.program, args...)
 	m.daemon.Cancel = func() error { return m.daemon.Process.Signal(syscall.SIGTERM) }

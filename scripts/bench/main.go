@@ -1,9 +1,11 @@
-// Command bench measures how fast one large file goes through a mount, beside what the same object store takes and gives without one.
+// Command bench measures how fast one large file goes through a mount, beside what the same object
+// store takes and gives without one.
 //
-// It copies a pseudo-random file to a mount (the close included), reads it back on a second machine that has nothing of the library, and sends and
-// fetches the same bytes through remote/object alone: parts of 16 MiB, four at a time. Every copy is compared by SHA-256, outside
-// of the time. It prints medians, and the most memory that a daemon held. Run scripts/bench-large, which builds what is measured. It is a measurement and no
-// test: nothing fails because something is slow.
+// It copies a pseudo-random file to a mount (the close included), reads it back on a second machine
+// that has nothing of the library, and sends and fetches the same bytes through remote/object
+// alone: parts of 16 MiB, four at a time. Every copy is compared by SHA-256, outside of the time.
+// It prints medians, and the most memory that a daemon held. Run scripts/bench-large, which builds
+// what is measured. It is a measurement and no test: nothing fails because something is slow.
 package main
 
 import (
@@ -147,7 +149,9 @@ func (b *bench) server(ctx context.Context, kind string) (map[string]*result, er
 }
 
 // round measures everything once.
-func (b *bench) round(ctx context.Context, name string, server *s3server.Server, bucket object.Bucket, results map[string]*result) error {
+func (b *bench) round(
+	ctx context.Context, name string, server *s3server.Server, bucket object.Bucket, results map[string]*result,
+) error {
 	key, copied := name+"/raw", filepath.Join(b.dir, "copied")
 	measure := func(what string, do func() error) error {
 		unix.Sync() // what was written before is not on this one's account
@@ -229,7 +233,10 @@ func (b *bench) print(kind string, results map[string]*result) {
 			fmt.Fprintln(w, "\t\t\t")
 			continue
 		}
-		fmt.Fprintf(w, "%.2f\t%d\t%d\t\n", took.Seconds()/median(results[row[1]].times).Seconds(), r.memory.anon>>10, r.memory.peak>>10)
+		fmt.Fprintf(
+			w, "%.2f\t%d\t%d\t\n", took.Seconds()/median(results[row[1]].times).Seconds(), r.memory.anon>>10,
+			r.memory.peak>>10,
+		)
 	}
 	w.Flush()
 	fmt.Println()

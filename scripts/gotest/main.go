@@ -1,14 +1,17 @@
-// Command gotest runs go test and closes with one line that counts tests: "N passed, N failed, N skipped".
+// Command gotest runs go test and closes with one line that counts tests: "N passed, N failed, N
+// skipped".
 //
 //	gotest ARGUMENTS [-- ARGUMENTS]...
 //
-// Every group of arguments is one call of "go test -json", one after the other; the last line counts all of them, so
-// that one run can have packages with the race detector and packages without it. It shows a line a package, all that a failed test
-// printed, and each skipped test with its reason. Exit status 1: a test failed, a package did not build or ended
-// before its time, or no test ran at all. It never hides a failure of go itself.
+// Every group of arguments is one call of "go test -json", one after the other; the last line
+// counts all of them, so that one run can have packages with the race detector and packages without
+// it. It shows a line a package, all that a failed test printed, and each skipped test with its
+// reason. Exit status 1: a test failed, a package did not build or ended before its time, or no
+// test ran at all. It never hides a failure of go itself.
 //
-// Counted are tests without subtests, and subtests in their place where there are some. A package that
-// fails without a failed test (it does not build, it ran out of time, it called os.Exit) counts as one failed.
+// Counted are tests without subtests, and subtests in their place where there are some. A package
+// that fails without a failed test (it does not build, it ran out of time, it called os.Exit)
+// counts as one failed.
 package main
 
 import (
@@ -55,7 +58,8 @@ func split(args []string) (groups [][]string) {
 	return groups
 }
 
-// run calls go test once and feeds its events to t. An exit status of go that t has a failure for is no error.
+// run calls go test once and feeds its events to t. An exit status of go that t has a failure for
+// is no error.
 func run(args []string, t *tally) error {
 	cmd := exec.Command("go", append([]string{"test", "-json"}, args...)...)
 	cmd.Stderr = os.Stderr

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// outputLines is how much of one test's output is kept, in lines: a failing test of a daemon may log for minutes, and the
-// reason stands at the end.
+// outputLines is how much of one test's output is kept, in lines: a failing test of a daemon may
+// log for minutes, and the reason stands at the end.
 const outputLines = 500
 
 // event is one line of go test -json; see "go doc test2json" and "go help buildjson".
@@ -53,7 +53,8 @@ func newTally(w io.Writer) *tally {
 	return &tally{w: w, packages: map[string]*packageRun{}, builds: map[string][]string{}}
 }
 
-// line takes one line of go test -json. What is no event (go prints some errors as they are) is shown as it is.
+// line takes one line of go test -json. What is no event (go prints some errors as they are) is
+// shown as it is.
 func (t *tally) line(line []byte) {
 	var e event
 	if json.Unmarshal(line, &e) != nil || e.Action == "" {
@@ -103,7 +104,10 @@ func (t *tally) packageEvent(p *packageRun, e event) {
 		if e.Action == "fail" {
 			word = "FAIL"
 		}
-		fmt.Fprintf(t.w, "%s  %s  %.1fs  %d passed, %d failed, %d skipped.\n", word, e.Package, e.Elapsed, p.passed, p.failed, p.skipped)
+		fmt.Fprintf(
+			t.w, "%s  %s  %.1fs  %d passed, %d failed, %d skipped.\n", word, e.Package, e.Elapsed, p.passed, p.failed,
+			p.skipped,
+		)
 	}
 }
 
@@ -157,7 +161,8 @@ func (t *tally) show(word, name string, output []string) {
 	}
 }
 
-// summary prints the skipped and the failed tests and, as the last line, the counts. A package that go never finished is a failure.
+// summary prints the skipped and the failed tests and, as the last line, the counts. A package that
+// go never finished is a failure.
 func (t *tally) summary() {
 	for name, p := range t.packages {
 		t.failed += p.failed + 1
@@ -176,7 +181,8 @@ func (t *tally) summary() {
 	fmt.Fprintf(t.w, "%d passed, %d failed, %d skipped\n", t.passed, t.failed, t.skipped)
 }
 
-// unfinished names the tests without a result that have no subtest without one: those that ran when the package ended.
+// unfinished names the tests without a result that have no subtest without one: those that ran when
+// the package ended.
 func (p *packageRun) unfinished() (names []string) {
 	for name, r := range p.tests {
 		if r.done {
@@ -214,7 +220,8 @@ func keep(lines []string, line string) []string {
 	return append(lines, line)
 }
 
-// parentOf is the test that a subtest belongs to. A slash in a subtest's own name gives one that never ran, which nobody counts.
+// parentOf is the test that a subtest belongs to. A slash in a subtest's own name gives one that
+// never ran, which nobody counts.
 func parentOf(name string) (parent string, ok bool) {
 	i := strings.LastIndexByte(name, '/')
 	if i < 0 {

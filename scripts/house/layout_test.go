@@ -7,6 +7,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxLines is the longest a Go file that people write may be: past it, it does more than one job.
@@ -30,7 +31,13 @@ func checkTopLevel(files tree) (complaints []string) {
 			continue
 		}
 		seen[top] = true
-		complaints = append(complaints, fmt.Sprintf("%s: not one of the names at the top level; move it below one of %s", top, strings.Join(topLevel[:6], ", ")))
+		complaints = append(
+			complaints,
+			fmt.Sprintf(
+				"%s: not one of the names at the top level; move it below one of %s", top,
+				strings.Join(topLevel[:6], ", "),
+			),
+		)
 	}
 	return complaints
 }
@@ -46,7 +53,10 @@ func checkPackageDocs(files []goFile) (complaints []string) {
 	}
 	for pkg, ok := range documented {
 		if !ok {
-			complaints = append(complaints, pkg+": no doc comment on the package; write one in the file that a newcomer should read first: what it is for, what it never does")
+			complaints = append(
+				complaints,
+				pkg+": no doc comment on the package; write one in the file that a newcomer should read first: what it is for, what it never does",
+			)
 		}
 	}
 	return complaints
@@ -59,7 +69,55 @@ func checkLength(files []goFile) (complaints []string) {
 		if f.generated || lines <= maxLines || mayBeLonger[f.path] != "" {
 			continue
 		}
-		complaints = append(complaints, fmt.Sprintf("%s: %d lines, at most %d; split it by job", f.path, lines, maxLines))
+		complaints = append(
+			complaints, fmt.Sprintf("%s: %d lines, at most %d; split it by job", f.path, lines, maxLines),
+		)
+	}
+	return complaints
+}
+
+// maxColumns is the longest that a line of a comment or of Markdown may be; a tab counts as four.
+const maxColumns = 100
+
+// tooLong reports whether a line of prose is too long. What is laid out in columns, and addresses,
+// cannot be broken.
+func tooLong(line, prose string) bool {
+	laidOut := strings.HasPrefix(prose, "  ") || strings.HasPrefix(prose, "\t") || strings.HasPrefix(prose, " \t") ||
+		strings.HasPrefix(prose, "|") || strings.Contains(prose, "://")
+	return !laidOut && utf8.RuneCountInString(strings.ReplaceAll(line, "\t", "    ")) > maxColumns
+}
+
+// checkCommentWidth: comments can be read beside each other.
+func checkCommentWidth(files []goFile) (complaints []string) {
+	for _, f := range files {
+		if f.generated {
+			continue
+		}
+		for i, line := range strings.Split(string(f.src), "\n") {
+			prose, comment := strings.CutPrefix(strings.TrimLeft(line, "\t "), "//")
+			if comment && tooLong(line, prose) {
+				complaints = append(complaints, fmt.Sprintf("%s:%d: a comment over %d columns; wrap it", f.path, i+1, maxColumns))
+			}
+		}
+	}
+	return complaints
+}
+
+// checkTextWidth: the same of documents.
+func checkTextWidth(files tree) (complaints []string) {
+	for name, src := range files {
+		if path.Ext(name) != ".md" || strings.HasPrefix(name, "testdata/") {
+			continue
+		}
+		fenced := false
+		for i, line := range strings.Split(string(src), "\n") {
+			if strings.HasPrefix(line, "```") {
+				fenced = !fenced
+			}
+			if !fenced && !strings.HasPrefix(line, "    ") && tooLong(line, line) {
+				complaints = append(complaints, fmt.Sprintf("%s:%d: over %d columns; wrap it", name, i+1, maxColumns))
+			}
+		}
 	}
 	return complaints
 }
@@ -99,14 +157,20 @@ func checkForeignPaths(files tree) (complaints []string) {
 		}
 		for i, line := range strings.Split(string(b), "\n") {
 			if m := foreignPath.FindString(line); m != "" {
-				complaints = append(complaints, fmt.Sprintf("%s:%d: mentions %q, a path of one workplace; say it without", name, i+1, strings.TrimSpace(m)))
+				complaints = append(
+					complaints,
+					fmt.Sprintf(
+						"%s:%d: mentions %q, a path of one workplace; say it without", name, i+1, strings.TrimSpace(m),
+					),
+				)
 			}
 		}
 	}
 	return complaints
 }
 
-// leftover matches marks of unfinished work. They are put together so that this file does not match itself.
+// leftover matches marks of unfinished work. They are put together so that this file does not match
+// itself.
 var leftover = regexp.MustCompile(`\b(TO` + `DO|FIX` + `ME|XX` + `X)\b`)
 
 // checkLeftovers: what is committed is finished; what is missing is an issue, not a comment.
@@ -117,7 +181,9 @@ func checkLeftovers(files []goFile) (complaints []string) {
 		}
 		for i, line := range strings.Split(string(f.src), "\n") {
 			if m := leftover.FindString(line); m != "" {
-				complaints = append(complaints, fmt.Sprintf("%s:%d: %s; finish it, or take it out and file it", f.path, i+1, m))
+				complaints = append(
+					complaints, fmt.Sprintf("%s:%d: %s; finish it, or take it out and file it", f.path, i+1, m),
+				)
 			}
 		}
 	}

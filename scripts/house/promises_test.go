@@ -11,8 +11,8 @@ var (
 	namedTest    = regexp.MustCompile("`(?:([a-z]+)\\.)?(Test\\w+)`")
 )
 
-// checkPromises wants every test that ARCHITECTURE.md names as showing something to be there, in the package that it names; without one, in the
-// command's.
+// checkPromises wants every test that ARCHITECTURE.md names as showing something to be there, in
+// the package that it names; without one, in the command's.
 func checkPromises(files tree, parsed []goFile) (complaints []string) {
 	declared := map[string]bool{}
 	for _, f := range parsed {

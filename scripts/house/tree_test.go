@@ -48,8 +48,8 @@ func (f goFile) imports() (paths []string) {
 	return paths
 }
 
-// readTree reads the checkout that the test runs in: what git has or would take; all files but dot folders when
-// there is no git.
+// readTree reads the checkout that the test runs in: what git has or would take; all files but dot
+// folders when there is no git.
 func readTree(t *testing.T) tree {
 	t.Helper()
 	root, err := filepath.Abs("../..")

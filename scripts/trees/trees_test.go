@@ -104,11 +104,15 @@ func checkPromises(t *testing.T, root string) {
 			t.Errorf("sizes/%s: %v, %v", name, fi, err)
 		}
 	}
-	if target, err := os.Readlink(filepath.Join(root, "symlinks/target-of-4095-bytes")); err != nil || len(target) != 4095 {
+	if target, err := os.Readlink(
+		filepath.Join(root, "symlinks/target-of-4095-bytes"),
+	); err != nil ||
+		len(target) != 4095 {
 		t.Errorf("the longest symlink has a target of %d bytes: %v", len(target), err)
 	}
 	var st unix.Stat_t
-	if err := unix.Stat(filepath.Join(root, "sparse/three-islands"), &st); err != nil || st.Size != 64<<20 || st.Blocks*512 > 1<<20 {
+	if err := unix.Stat(filepath.Join(root, "sparse/three-islands"), &st); err != nil || st.Size != 64<<20 ||
+		st.Blocks*512 > 1<<20 {
 		t.Errorf("sparse/three-islands: %d bytes in %d blocks: %v", st.Size, st.Blocks, err)
 	}
 	if err := unix.Stat(filepath.Join(root, "links/b/c/everywhere"), &st); err != nil || st.Nlink != 3 {
@@ -156,13 +160,41 @@ func TestComparisonSees(t *testing.T) {
 		says  string
 	}{
 		{name: "nothing"},
-		{name: "bytes of the same length", last: func(d string) { ok(t, os.WriteFile(at(d, "sub/three"), []byte("BYTES of sub/three"), 0o644)) }, says: "rsync: >fc"},
-		{name: "a size", last: func(d string) { ok(t, os.Truncate(at(d, "sub/three"), 3)) }, says: "sub/three: size 18 | 3"},
-		{name: "a mode", last: func(d string) { ok(t, os.Chmod(at(d, "sub/three"), 0o755|os.ModeSetuid)) }, says: "sub/three: mode 644 | 4755"},
-		{name: "a folder's mode", last: func(d string) { ok(t, os.Chmod(at(d, "sub"), 0o700)) }, says: "sub: mode 755 | 700"},
-		{name: "a missing file", last: func(d string) { ok(t, os.Remove(at(d, "sub/three"))) }, says: "sub/three: only in"},
-		{name: "an additional file", last: func(d string) { ok(t, os.WriteFile(at(d, "more"), nil, 0o644)) }, says: "more: only in"},
-		{name: "a name with a newline", last: func(d string) { ok(t, os.Remove(at(d, "line\nbreak"))) }, says: `line\x0abreak: only in`},
+		{
+			name: "bytes of the same length",
+			last: func(d string) { ok(t, os.WriteFile(at(d, "sub/three"), []byte("BYTES of sub/three"), 0o644)) },
+			says: "rsync: >fc",
+		},
+		{
+			name: "a size",
+			last: func(d string) { ok(t, os.Truncate(at(d, "sub/three"), 3)) },
+			says: "sub/three: size 18 | 3",
+		},
+		{
+			name: "a mode",
+			last: func(d string) { ok(t, os.Chmod(at(d, "sub/three"), 0o755|os.ModeSetuid)) },
+			says: "sub/three: mode 644 | 4755",
+		},
+		{
+			name: "a folder's mode",
+			last: func(d string) { ok(t, os.Chmod(at(d, "sub"), 0o700)) },
+			says: "sub: mode 755 | 700",
+		},
+		{
+			name: "a missing file",
+			last: func(d string) { ok(t, os.Remove(at(d, "sub/three"))) },
+			says: "sub/three: only in",
+		},
+		{
+			name: "an additional file",
+			last: func(d string) { ok(t, os.WriteFile(at(d, "more"), nil, 0o644)) },
+			says: "more: only in",
+		},
+		{
+			name: "a name with a newline",
+			last: func(d string) { ok(t, os.Remove(at(d, "line\nbreak"))) },
+			says: `line\x0abreak: only in`,
+		},
 		{name: "a copy in place of a hard link", last: func(d string) {
 			ok(t, os.Remove(at(d, "sub/one too")))
 			ok(t, os.WriteFile(at(d, "sub/one too"), []byte("bytes of one"), 0o644))
@@ -189,8 +221,18 @@ func TestComparisonSees(t *testing.T) {
 			ts := unix.NsecToTimespec(when.UnixNano() + 1)
 			ok(t, unix.UtimesNanoAt(unix.AT_FDCWD, at(d, "symlink"), []unix.Timespec{ts, ts}, unix.AT_SYMLINK_NOFOLLOW))
 		}, says: "symlink: mtime"},
-		{name: "an attribute", root: true, last: func(d string) { ok(t, unix.Setxattr(at(d, "sub/three"), "trusted.mark", []byte{0, 1}, 0)) }, says: "rsync: .f........x"},
-		{name: "an owner", root: true, last: func(d string) { ok(t, os.Chown(at(d, "sub/three"), 1000, 0)) }, says: "sub/three: uid 0 | 1000"},
+		{
+			name: "an attribute",
+			root: true,
+			last: func(d string) { ok(t, unix.Setxattr(at(d, "sub/three"), "trusted.mark", []byte{0, 1}, 0)) },
+			says: "rsync: .f........x",
+		},
+		{
+			name: "an owner",
+			root: true,
+			last: func(d string) { ok(t, os.Chown(at(d, "sub/three"), 1000, 0)) },
+			says: "sub/three: uid 0 | 1000",
+		},
 		{name: "a device's number", root: true, last: func(d string) {
 			ok(t, os.Remove(at(d, "device")))
 			ok(t, unix.Mknod(at(d, "device"), unix.S_IFCHR|0o644, int(unix.Mkdev(1, 5))))

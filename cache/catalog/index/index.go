@@ -1,15 +1,19 @@
-// Package index says under which terms a library's media are found: the postings of each record, and the keys under which a catalog
-// keeps them.
+// Package index says under which terms a library's media are found: the postings of each record,
+// and the keys under which a catalog keeps them.
 //
-// A posting is a kind of term, a term and a node, and the record it comes from, its source. A record alone owns its postings: they are a function of
-// the record's value, and a change of the record changes them from those of the old value to those of the new, whatever else changes and in which
-// order. What is said of a media id (people's words, what is attached) is posted for every node that has this media id, which the map of media
-// ids to nodes tells; the map's entries belong to the nodes' records. One kind follows from two records: Pending from a node and its facts.
+// A posting is a kind of term, a term and a node, and the record it comes from, its source. A
+// record alone owns its postings: they are a function of the record's value, and a change of the
+// record changes them from those of the old value to those of the new, whatever else changes and in
+// which order. What is said of a media id (people's words, what is attached) is posted for every
+// node that has this media id, which the map of media ids to nodes tells; the map's entries belong
+// to the nodes' records. One kind follows from two records: Pending from a node and its facts.
 //
-// What is posted, and what it costs. A media that was just made has a posting for each word of its name, one each for when it
-// came, its size and that its facts are pending, and its entry in the map: eight or nine for IMG_1234.jpg. Words of comments that people wrote are a kind of their own: a plain
-// word does not find a media by what others said about it. Not posted is what nobody would look for alone (pixels, exposure, bit rates), what changes
-// all the time (mtime), and folders' names: whoever asks for those looks at the media themselves.
+// What is posted, and what it costs. A media that was just made has a posting for each word of its
+// name, one each for when it came, its size and that its facts are pending, and its entry in the
+// map: eight or nine for IMG_1234.jpg. Words of comments that people wrote are a kind of their own:
+// a plain word does not find a media by what others said about it. Not posted is what nobody would
+// look for alone (pixels, exposure, bit rates), what changes all the time (mtime), and folders'
+// names: whoever asks for those looks at the media themselves.
 //
 // The keys, below a letter that the catalog gives them:
 //
@@ -34,7 +38,8 @@ import (
 	"mediafs/remote/terms"
 )
 
-// Version is the version of all that this package posts. Whoever has postings of another version makes them anew.
+// Version is the version of all that this package posts. Whoever has postings of another version
+// makes them anew.
 const Version = 1
 
 // Letters of the two sorts of keys.
@@ -61,7 +66,8 @@ const (
 	FromPending  Source = "q"
 )
 
-// FromName is the source of a name in a folder. A node may have many names: six bytes of a hash tell them apart.
+// FromName is the source of a name in a folder. A node may have many names: six bytes of a hash
+// tell them apart.
 func FromName(folder uint64, name string) Source {
 	d := xxhash.New()
 	d.Write(binary.BigEndian.AppendUint64(nil, folder))
@@ -187,7 +193,11 @@ func OfPending(n *record.Node, f *record.Facts) []Posting {
 
 // HeadSum tells of which bytes facts are: record.Facts.head.
 func HeadSum(h *record.Head) []byte {
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&record.Head{Size: h.GetSize(), Extents: h.GetExtents()})
+	b, err := proto.MarshalOptions{
+		Deterministic: true,
+	}.Marshal(
+		&record.Head{Size: h.GetSize(), Extents: h.GetExtents()},
+	)
 	if err != nil {
 		return nil
 	}
@@ -201,7 +211,10 @@ func OfFacts(f *record.Facts) []Posting {
 		return nil
 	}
 	var p postings
-	p.words(terms.Word, terms.MaxWords, f.Title, f.Creator, f.Album, f.AlbumArtist, f.Composer, f.Genre, f.Make, f.Model, f.Lens, f.City, f.Country, f.Label)
+	p.words(
+		terms.Word, terms.MaxWords, f.Title, f.Creator, f.Album, f.AlbumArtist, f.Composer, f.Genre, f.Make, f.Model,
+		f.Lens, f.City, f.Country, f.Label,
+	)
 	p.words(terms.Word, terms.LongWords, f.Description, f.Comment)
 	p.tags(f.Keywords)
 	p.text(terms.Type, f.Type)
@@ -261,7 +274,8 @@ func OfMedia(m *record.Media) []Posting {
 	return p.list()
 }
 
-// OfAttached are the postings of something that is attached to a media, and their source. value nil: none.
+// OfAttached are the postings of something that is attached to a media, and their source. value
+// nil: none.
 func OfAttached(kind byte, which, value []byte) ([]Posting, Source) {
 	if value == nil {
 		return nil, ""

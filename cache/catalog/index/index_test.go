@@ -79,11 +79,13 @@ func TestKeys(t *testing.T) {
 	for _, a := range all {
 		key := Key(nil, a.p, a.node, FromNode)
 		kind, term, node, ok := Parse(key)
-		if !ok || kind != a.p.Kind || string(term) != a.p.Term || node != a.node || !bytes.HasPrefix(key, Prefix(nil, kind, a.p.Term)) {
+		if !ok || kind != a.p.Kind || string(term) != a.p.Term || node != a.node ||
+			!bytes.HasPrefix(key, Prefix(nil, kind, a.p.Term)) {
 			t.Fatalf("%+v comes back as %c %q %d, %v", a, kind, term, node, ok)
 		}
 		for _, b := range all {
-			less := a.p.Kind < b.p.Kind || a.p.Kind == b.p.Kind && (a.p.Term < b.p.Term || a.p.Term == b.p.Term && a.node < b.node)
+			less := a.p.Kind < b.p.Kind ||
+				a.p.Kind == b.p.Kind && (a.p.Term < b.p.Term || a.p.Term == b.p.Term && a.node < b.node)
 			if less && bytes.Compare(key, Key(nil, b.p, b.node, FromFacts)) >= 0 {
 				t.Fatalf("%+v is not before %+v", a, b)
 			}

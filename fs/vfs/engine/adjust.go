@@ -20,7 +20,8 @@ type adjustable struct {
 	uploadTimeout atomic.Int64 // time.Duration
 }
 
-// Adjust changes options for everything that begins after it. A cache that is too large by then is smaller when it returns, as far as its blocks are not in use.
+// Adjust changes options for everything that begins after it. A cache that is too large by then is
+// smaller when it returns, as far as its blocks are not in use.
 func (fs *FS) Adjust(a Adjustment) {
 	if a.Background != nil {
 		fs.now.background.Store(*a.Background)

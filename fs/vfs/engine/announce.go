@@ -64,8 +64,8 @@ func (fs *FS) announcePages(id vfs.ID) {
 	}
 }
 
-// Reloaded is told that anything may have changed; it is the catalog's Options.Reloaded. What the kernel knows of names ends by itself, with
-// its timeout.
+// Reloaded is told that anything may have changed; it is the catalog's Options.Reloaded. What the
+// kernel knows of names ends by itself, with its timeout.
 func (fs *FS) Reloaded() {
 	fs.mu.Lock()
 	a := fs.announcer
@@ -78,7 +78,8 @@ func (fs *FS) Reloaded() {
 	}
 }
 
-// pagesStale tells whether the kernel's pages of an inode are no longer what the media holds, and notes that they are being dropped.
+// pagesStale tells whether the kernel's pages of an inode are no longer what the media holds, and
+// notes that they are being dropped.
 func (fs *FS) pagesStale(ino *inode) bool {
 	head := ""
 	err := fs.cat.View(func(tx *catalog.Tx) error {
@@ -96,7 +97,8 @@ func (fs *FS) pagesStale(ino *inode) bool {
 	return true
 }
 
-// Changed is told which replicated keys changed other than by this kernel's own calls; it is the catalog's Options.Changed.
+// Changed is told which replicated keys changed other than by this kernel's own calls; it is the
+// catalog's Options.Changed.
 func (fs *FS) Changed(keys [][]byte) {
 	for _, k := range keys {
 		fs.announceKey(k)

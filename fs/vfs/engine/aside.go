@@ -9,13 +9,17 @@ import (
 	"mediafs/fs/vfs/operation"
 )
 
-// Many programs save by setting the old file aside: they rename it, or link it, to the name of a backup, and put a new file in its place. vim and
-// emacs do so, exiftool unless told otherwise, rsync and cp with --backup, sed -i.bak, and GLib when it makes a backup. The media is what has the name
-// that people know: the new file takes over its identity and the old bytes as a version, and the backup becomes a new media, a copy.
+// Many programs save by setting the old file aside: they rename it, or link it, to the name of a
+// backup, and put a new file in its place. vim and emacs do so, exiftool unless told otherwise,
+// rsync and cp with --backup, sed -i.bak, and GLib when it makes a backup. The media is what has
+// the name that people know: the new file takes over its identity and the old bytes as a version,
+// and the backup becomes a new media, a copy.
 //
-// What was set aside is remembered by this process alone, and not for long. When it is forgotten the backup keeps the identity, as after any rename.
+// What was set aside is remembered by this process alone, and not for long. When it is forgotten
+// the backup keeps the identity, as after any rename.
 
-// asideTime is how long after a file was set aside one of its name replaces it: programs do both in one go.
+// asideTime is how long after a file was set aside one of its name replaces it: programs do both in
+// one go.
 const asideTime = time.Minute
 
 // maxAside is how many are remembered.

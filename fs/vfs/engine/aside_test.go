@@ -10,7 +10,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// The ways in which programs put the old file aside and a new one in its place: the media is what has the name, the backup is a copy of it.
+// The ways in which programs put the old file aside and a new one in its place: the media is what
+// has the name, the backup is a copy of it.
 func TestBackupKeepsIdentityWithTheName(t *testing.T) {
 	ways := []struct {
 		name   string
@@ -25,7 +26,10 @@ func TestBackupKeepsIdentityWithTheName(t *testing.T) {
 			s.rename("doc", "doc_original")
 			s.rename("doc_exiftool_tmp", "doc")
 		}, true},
-		{"cp --backup=numbered", "doc.~1~", func(s steps) { s.rename("doc", "doc.~1~"); s.write("doc", "second") }, true},
+		{
+			"cp --backup=numbered", "doc.~1~", func(s steps) { s.rename("doc", "doc.~1~"); s.write("doc", "second") },
+			true,
+		},
 		{"GLib", "doc~", func(s steps) {
 			s.write(".goutputstream", "second")
 			a, err := s.Link(bg, me, s.stat("doc").ID, vfs.Root, "doc~")
@@ -52,7 +56,10 @@ func TestBackupKeepsIdentityWithTheName(t *testing.T) {
 			if v, err := s.GetXattr(bg, id, "user.media.title"); string(v) != "A title" {
 				t.Errorf("title %q, %v", v, err)
 			}
-			if vs := s.versions(old.MediaId); len(vs) != 1 || s.bytesOf(b, vs[0].Head) != "first" || s.read("doc") != "second" || len(s.trash()) != 0 {
+			if vs := s.versions(
+				old.MediaId,
+			); len(vs) != 1 || s.bytesOf(b, vs[0].Head) != "first" || s.read("doc") != "second" ||
+				len(s.trash()) != 0 {
 				t.Errorf("versions %v, holds %q, trash %v", vs, s.read("doc"), s.trash())
 			}
 			if w.kept {

@@ -36,7 +36,8 @@ func (fs *FS) Lookup(_ context.Context, parent vfs.ID, name string) (a vfs.Attr,
 			return operation.Missing(tx, "lookup", d.Node)
 		}
 		a = fs.overlay(operation.AttrOf(tx, d.Node, n))
-		// Inside the view: an operation that takes the last name runs before or after, and then knows of the reference.
+		// Inside the view: an operation that takes the last name runs before or after, and then
+		// knows of the reference.
 		fs.lookedUp(fs.hold(d.Node))
 		return nil
 	})
@@ -111,8 +112,8 @@ func errReadOnly(op string) error {
 	return remote.E(op, "", remote.ReadOnly, errors.New("the library is mounted read-only"))
 }
 
-// StatFS tells what statfs tells, and waits for nothing. Free is what can be written; a store that does not say
-// is shown with a terabyte.
+// StatFS tells what statfs tells, and waits for nothing. Free is what can be written; a store that
+// does not say is shown with a terabyte.
 func (fs *FS) StatFS(context.Context) (vfs.StatFS, error) {
 	u := fs.cat.Status().Usage
 	s := vfs.StatFS{Nodes: u.Nodes, MaxName: record.MaxName, FreeBytes: 1 << 40}
@@ -125,13 +126,13 @@ func (fs *FS) StatFS(context.Context) (vfs.StatFS, error) {
 	return s, nil
 }
 
-// used is what the store holds for this library, in bytes, each content once: of what is there now, of
-// versions, of the trash, and of what garbage collection has not deleted yet. What waits for its upload
-// is added.
+// used is what the store holds for this library, in bytes, each content once: of what is there now,
+// of versions, of the trash, and of what garbage collection has not deleted yet. What waits for its
+// upload is added.
 func (fs *FS) used(u record.Usage) int64 { return int64(u.Contents) + max(fs.unsent.Load(), 0) }
 
-// writable is how much of the room in a store can be written: on the spool's own disk that is what the
-// spool takes.
+// writable is how much of the room in a store can be written: on the spool's own disk that is what
+// the spool takes.
 func (fs *FS) writable(s remote.Space) int64 {
 	if s.Device == 0 || s.Device != fs.spool.Device() {
 		return s.Free

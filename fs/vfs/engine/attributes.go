@@ -16,8 +16,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// Attributes of media: names of the model (fs/media) are not stored as attributes but read from, and written to, the media's record. On anything but a media, and
-// for all other names, extended attributes are just kept.
+// Attributes of media: names of the model (fs/media) are not stored as attributes but read from,
+// and written to, the media's record. On anything but a media, and for all other names, extended
+// attributes are just kept.
 
 // desktopNames are the names of the model that do not begin with media.AttributePrefix.
 var desktopNames = func() map[string]bool {
@@ -35,7 +36,8 @@ func modelled(name string) bool {
 	return strings.HasPrefix(name, media.AttributePrefix) || desktopNames[name]
 }
 
-// mediaAttribute reads an attribute of the model. known is false when it is none, or the node is no media.
+// mediaAttribute reads an attribute of the model. known is false when it is none, or the node is no
+// media.
 func (fs *FS) mediaAttribute(ctx context.Context, id vfs.ID, name string) (value []byte, known bool, err error) {
 	if name == media.AttributeError {
 		c, _ := vfs.CallerOf(ctx)
@@ -80,8 +82,11 @@ func listAttributes(tx *catalog.Tx, id vfs.ID) []string {
 	return media.Listed(m)
 }
 
-// setMediaAttribute sets an attribute of the model, or takes it away. known is false when it is none, or the node is no media.
-func (fs *FS) setMediaAttribute(ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32, remove bool) (known bool, err error) {
+// setMediaAttribute sets an attribute of the model, or takes it away. known is false when it is
+// none, or the node is no media.
+func (fs *FS) setMediaAttribute(
+	ctx context.Context, c vfs.Caller, id vfs.ID, name string, value []byte, flags uint32, remove bool,
+) (known bool, err error) {
 	if name == media.AttributeError {
 		return true, remote.E("setxattr", name, remote.Permission, errors.New("it only tells why another was refused"))
 	}
@@ -113,11 +118,17 @@ func (fs *FS) setMediaAttribute(ctx context.Context, c vfs.Caller, id vfs.ID, na
 	default:
 		ch := vfs.MediaChange{Edits: edits}
 		if len(requests) > 0 && c.UID == vfs.NoID {
-			err = remote.E("setxattr", name, remote.Permission, errors.New("on a mount with the option idmap the kernel does not tell who asks"))
+			err = remote.E(
+				"setxattr", name, remote.Permission,
+				errors.New("on a mount with the option idmap the kernel does not tell who asks"),
+			)
 		}
 		for _, r := range requests {
 			if r.User != "" && r.User != UserName(c.UID) && c.UID != 0 {
-				err = errors.Join(err, remote.E("setxattr", name, remote.Permission, errors.New("only root likes and votes for others")))
+				err = errors.Join(
+					err,
+					remote.E("setxattr", name, remote.Permission, errors.New("only root likes and votes for others")),
+				)
 			}
 			a, aerr := r.Attachment(UserName(c.UID), stamp(vfs.TimeOf(fs.opt.Now())))
 			err = errors.Join(err, aerr)
@@ -135,8 +146,8 @@ func (fs *FS) setMediaAttribute(ctx context.Context, c vfs.Caller, id vfs.ID, na
 	return true, err
 }
 
-// setAttribute is EditMedia for an attribute that is set or removed: a program that copies a file sets
-// those of the model as any other.
+// setAttribute is EditMedia for an attribute that is set or removed: a program that copies a file
+// sets those of the model as any other.
 func (fs *FS) setAttribute(ctx context.Context, c vfs.Caller, id vfs.ID, ch vfs.MediaChange, flags uint32) error {
 	if flags != 0 || len(ch.Attached) > 0 {
 		return fs.EditMedia(ctx, c, id, ch)

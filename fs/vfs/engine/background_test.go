@@ -13,8 +13,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// With uploads behind, a close returns without the store; what it confirmed is the head after a loss of power and the death of the process, as a
-// new media and as an edit of an old one.
+// With uploads behind, a close returns without the store; what it confirmed is the head after a
+// loss of power and the death of the process, as a new media and as an edit of an old one.
 func TestBackground(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
@@ -59,7 +59,9 @@ func TestBackground(t *testing.T) {
 		s.ok(err)
 		s.ok(os.WriteFile(m, regexp.MustCompile(`"boot":"[^"]*"`).ReplaceAll(j, []byte(`"boot":"another"`)), 0o600))
 	}
-	again := openMachine(t, b, dead, behind, func(o *engine.Options) { o.Catalog.Machine, o.Catalog.BootID = []byte(d), "another" }).with(t)
+	again := openMachine(
+		t, b, dead, behind, func(o *engine.Options) { o.Catalog.Machine, o.Catalog.BootID = []byte(d), "another" },
+	).with(t)
 	again.ok(again.Flush(bg))
 	again.ok(again.Close())
 	other := openMachine(t, b, t.TempDir()).with(t)

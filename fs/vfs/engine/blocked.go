@@ -6,10 +6,10 @@ import (
 	"mediafs/remote"
 )
 
-// While the log is blocked (catalog.Blocked), the library is read as it was at the last commit that could be
-// read, and refuses changes. Bytes that were written before stay in the spool, and so do those of files that
-// were open for writing by then: they are uploaded afterwards. What an earlier process left in the spool is
-// judged by the catalog, which may be an old one: that waits as well.
+// While the log is blocked (catalog.Blocked), the library is read as it was at the last commit that
+// could be read, and refuses changes. Bytes that were written before stay in the spool, and so do
+// those of files that were open for writing by then: they are uploaded afterwards. What an earlier
+// process left in the spool is judged by the catalog, which may be an old one: that waits as well.
 
 // changeable fails with the reason while nothing of the library can be changed.
 func (fs *FS) changeable(op string) error {
@@ -28,8 +28,8 @@ func (fs *FS) awaitLog() bool {
 	return fs.ctx.Err() == nil
 }
 
-// mended is told that the log is read to its end, before anything can be changed again; it is the catalog's
-// Options.Mended.
+// mended is told that the log is read to its end, before anything can be changed again; it is the
+// catalog's Options.Mended.
 func (fs *FS) mended() error {
 	select {
 	case <-fs.ready:
@@ -39,8 +39,8 @@ func (fs *FS) mended() error {
 	return fs.takeOver()
 }
 
-// takeOver takes up what an earlier process left, once. Nobody writes to it by then. A failure stays: the
-// next mount looks again.
+// takeOver takes up what an earlier process left, once. Nobody writes to it by then. A failure
+// stays: the next mount looks again.
 func (fs *FS) takeOver() error {
 	fs.takenOver.Do(func() {
 		if !fs.opt.ReadOnly {

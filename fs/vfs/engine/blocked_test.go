@@ -135,8 +135,9 @@ func TestBlockedLog(t *testing.T) {
 	}
 }
 
-// What an earlier process left waits until the log can be read: judged by an old catalog, bytes would take the
-// place of newer ones, or come back from the dead. Then it is taken up below the kernel's eyes.
+// What an earlier process left waits until the log can be read: judged by an old catalog, bytes
+// would take the place of newer ones, or come back from the dead. Then it is taken up below the
+// kernel's eyes.
 func TestSpoolBelowABlockedLog(t *testing.T) {
 	b, d := mem.New(mem.Options{}), t.TempDir()
 	opt := func(o *engine.Options) { o.Background, o.Catalog.Machine = true, []byte(d) }

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// After its upload was cancelled a file is not changed through who had it open: neither cut nor made longer.
+// After its upload was cancelled a file is not changed through who had it open: neither cut nor
+// made longer.
 func TestCancelledFileIsNotCut(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
 	defer s.Close()

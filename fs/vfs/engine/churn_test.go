@@ -19,8 +19,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// A churned media has pages whose every word tells media, page and generation, so that a reader can tell a word of now from one of before
-// and from one that belongs elsewhere.
+// A churned media has pages whose every word tells media, page and generation, so that a reader can
+// tell a word of now from one of before and from one that belongs elsewhere.
 type churned struct {
 	number int
 	// Generations by page: begun is raised before a page is written and done after it.
@@ -35,7 +35,8 @@ func (c *churned) fill(p []byte, page int, generation uint32) {
 	}
 }
 
-// check tells what is wrong with a page that was read while its generation went from lo to hi at most. uniform: all of it must be of one.
+// check tells what is wrong with a page that was read while its generation went from lo to hi at
+// most. uniform: all of it must be of one.
 func (c *churned) check(p []byte, page int, lo, hi uint32, uniform bool) error {
 	first := binary.BigEndian.Uint64(p) >> 32
 	for i := 0; i < len(p); i += 8 {
@@ -45,7 +46,10 @@ func (c *churned) check(p []byte, page int, lo, hi uint32, uniform bool) error {
 		case uint32(w) != uint32(c.number)<<24|uint32(page)<<8|uint32(i>>3&0xff):
 			return fmt.Errorf("word %d of media %d, page %d is %#x", i>>3, c.number, page, w)
 		case g < uint64(lo) || g > uint64(hi):
-			return fmt.Errorf("media %d, page %d is of generation %d; %d was written before it was read, %d is the last begun", c.number, page, g, lo, hi)
+			return fmt.Errorf(
+				"media %d, page %d is of generation %d; %d was written before it was read, %d is the last begun",
+				c.number, page, g, lo, hi,
+			)
 		case uniform && g != first:
 			return fmt.Errorf("media %d, page %d is of generations %d and %d", c.number, page, first, g)
 		}
@@ -70,7 +74,8 @@ func (c *churned) write(f vfs.File, page, n int) error {
 	return nil
 }
 
-// read reads a run of pages and looks at each. here: on the machine that writes, which shows what was written at once.
+// read reads a run of pages and looks at each. here: on the machine that writes, which shows what
+// was written at once.
 func (c *churned) read(f vfs.File, page, n int, here bool) error {
 	var lo [churnPages]uint32
 	for i := range n {
@@ -92,8 +97,9 @@ func (c *churned) read(f vfs.File, page, n int, here bool) error {
 	return nil
 }
 
-// Readers, writers, a cache that is too small, rewriting behind and another machine are at the same media: none of them is ever refused,
-// and every word that is read is one that was written there and is not older than what was there before.
+// Readers, writers, a cache that is too small, rewriting behind and another machine are at the same
+// media: none of them is ever refused, and every word that is read is one that was written there
+// and is not older than what was there before.
 func TestChurn(t *testing.T) {
 	const media, edits, reads = 3, 120, 250
 	b := mem.New(mem.Options{})
@@ -180,10 +186,19 @@ func TestChurn(t *testing.T) {
 				steps
 				here bool
 			}{{s, true}, {o, false}} {
-				start(m.steps, fmt.Sprintf("a reader, here: %v", m.here), i, os.O_RDONLY, 2+seed, reads, release, func(rnd *rand.Rand, f vfs.File) error {
-					page := rnd.IntN(churnPages)
-					return c.read(f, page, 1+rnd.IntN(min(70, churnPages-page)), m.here)
-				})
+				start(
+					m.steps,
+					fmt.Sprintf("a reader, here: %v", m.here),
+					i,
+					os.O_RDONLY,
+					2+seed,
+					reads,
+					release,
+					func(rnd *rand.Rand, f vfs.File) error {
+						page := rnd.IntN(churnPages)
+						return c.read(f, page, 1+rnd.IntN(min(70, churnPages-page)), m.here)
+					},
+				)
 			}
 		}
 	}

@@ -63,7 +63,10 @@ func (fs *FS) layoutOf(tx *catalog.Tx, head *record.Head, off, n int64) (layout,
 			if tx.Err() != nil {
 				return layout{}, tx.Err()
 			}
-			return layout{}, remote.E("read", hex.EncodeToString(e.Content), remote.Corrupt, errors.New("the catalog does not know this content"))
+			return layout{}, remote.E(
+				"read", hex.EncodeToString(e.Content), remote.Corrupt,
+				errors.New("the catalog does not know this content"),
+			)
 		}
 		if c.Codec != 0 || c.Cipher != nil || c.Location != "" {
 			return layout{}, remote.E("read", hex.EncodeToString(e.Content), remote.Unsupported, errors.New("the content is encoded in a way this version does not know")).
@@ -105,7 +108,9 @@ func (fs *FS) loadSums(ctx context.Context, id remote.ContentID, want []byte) ([
 		return nil, err
 	}
 	if got := sha256.Sum256(b); string(got[:]) != string(want) {
-		return nil, remote.E("read checksums", id.ID, remote.Corrupt, errors.New("they are not those that the catalog knows"))
+		return nil, remote.E(
+			"read checksums", id.ID, remote.Corrupt, errors.New("they are not those that the catalog knows"),
+		)
 	}
 	return decodeSums(b), nil
 }
@@ -158,8 +163,10 @@ func (r *readers) read(ctx context.Context, c block.Content, p []byte, off int64
 	r.mu.Unlock()
 	n, err := rd.ReadAt(ctx, p, off)
 	if remote.KindOf(err) == remote.NotExist {
-		// It is the object that is not there, and not the file: no program is to see the one for the other.
-		err = remote.E("read what the store has of it", "", remote.Corrupt, err).WithHint("mediafs check tells what is lost")
+		// It is the object that is not there, and not the file: no program is to see the one for
+		// the other.
+		err = remote.E("read what the store has of it", "", remote.Corrupt, err).
+			WithHint("mediafs check tells what is lost")
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -238,7 +245,9 @@ func (x *extent) read(ctx context.Context, r *readers, p []byte) error {
 	n, err := r.read(ctx, x.content, p, x.from)
 	if n < len(p) {
 		if err == nil || err == io.EOF {
-			err = remote.E("read", x.content.ID.ID, remote.Corrupt, fmt.Errorf("the content ends at %d", x.from+int64(n)))
+			err = remote.E(
+				"read", x.content.ID.ID, remote.Corrupt, fmt.Errorf("the content ends at %d", x.from+int64(n)),
+			)
 		}
 		return err
 	}

@@ -14,13 +14,13 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// copyBelow is how many bytes are copied as bytes: what refers to less of another media costs more in every later read than it saves. It is
-// also how much one call copies so.
+// copyBelow is how many bytes are copied as bytes: what refers to less of another media costs more
+// in every later read than it saves. It is also how much one call copies so.
 const copyBelow = 1 << 20
 
-// CopyRange makes [off, off+n) of this file what another has from fromOff on, and tells how much was copied: less at that one's end, and where the
-// caller is to ask again. No bytes move when it is a large range and the other's bytes are in the store: the new head
-// refers to them.
+// CopyRange makes [off, off+n) of this file what another has from fromOff on, and tells how much
+// was copied: less at that one's end, and where the caller is to ask again. No bytes move when it
+// is a large range and the other's bytes are in the store: the new head refers to them.
 func (f *file) CopyRange(ctx context.Context, from vfs.File, fromOff, off, n int64) (int64, error) {
 	src, ok := from.(*file)
 	if !ok || src.fs != f.fs {
@@ -124,7 +124,8 @@ func (f *file) refer(ctx context.Context, src *file, fromOff, off, n int64) (int
 	return n, fs.splice(ino, head, fromOff, off, n)
 }
 
-// splice makes [off, off+n) of a media being written refer to what another head has from fromOff on. inode.up is held.
+// splice makes [off, off+n) of a media being written refer to what another head has from fromOff
+// on. inode.up is held.
 func (fs *FS) splice(ino *inode, from *record.Head, fromOff, off, n int64) error {
 	w, size := ino.w, ino.size
 	head := &record.Head{Size: uint64(max(size, off+n))}

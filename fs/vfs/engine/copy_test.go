@@ -140,7 +140,9 @@ func TestRandomCopies(t *testing.T) {
 				}
 				for i := range files {
 					if got := s.readFile(files[i]); got != string(want[i]) {
-						t.Fatalf("step %d: file %d holds something else (%d bytes of %d)", step, i, len(got), len(want[i]))
+						t.Fatalf(
+							"step %d: file %d holds something else (%d bytes of %d)", step, i, len(got), len(want[i]),
+						)
 					}
 				}
 			}

@@ -17,7 +17,8 @@ import (
 
 // The tests of this file have many programs want the room of one full disk.
 
-// Programs that write large files at the same time to a full disk wait for each other's bytes and not for each other.
+// Programs that write large files at the same time to a full disk wait for each other's bytes and
+// not for each other.
 func TestWritersOnAFullSpool(t *testing.T) {
 	notWithRace(t)
 	const size = 60 << 20
@@ -65,7 +66,9 @@ func TestRoomIsMadePastWaitingUploads(t *testing.T) {
 	const writers, slots, each = 24, 4, 64 << 10
 	line := storetest.New(mem.New(mem.Options{}))
 	disk := smallDisk(t, smallest)
-	s := openMachine(t, line, disk, processes, cacheElsewhere(t), func(o *engine.Options) { o.FlushDelay = time.Hour }).with(t)
+	s := openMachine(
+		t, line, disk, processes, cacheElsewhere(t), func(o *engine.Options) { o.FlushDelay = time.Hour },
+	).with(t)
 	defer s.Close()
 	full := func(name string, size int64) vfs.File {
 		f := s.open(name, os.O_RDWR)

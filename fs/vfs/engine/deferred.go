@@ -18,9 +18,9 @@ import (
 // Changes of attributes that are deferred (catalog.Defer). A program that copies a file sets its
 // times, owner, mode and attributes one by one, before the close or right after it. Each of them on
 // its own would wait for a commit. They are about a node that this machine has just made, so that
-// nobody else knows it yet, and decide no race; so they show here at once and go to the log with the
-// head that the close sets, with any other change that is waited for, or a second later. close and
-// fsync wait for them, and tell when one of them could not be made.
+// nobody else knows it yet, and decide no race; so they show here at once and go to the log with
+// the head that the close sets, with any other change that is waited for, or a second later. close
+// and fsync wait for them, and tell when one of them could not be made.
 
 // deferFor is how long after a node was made here, or its bytes came into the store, its attributes
 // are deferred: archivers set those of a folder when all is in it.
@@ -33,7 +33,8 @@ type orphans interface {
 }
 
 // doAttributes runs an intent that changes attributes of a node, deferred when the node is being
-// written or has just been made. orphan does the same for a node without a name; nil: it is an error.
+// written or has just been made. orphan does the same for a node without a name; nil: it is an
+// error.
 func (fs *FS) doAttributes(ctx context.Context, in *intent.Intent, orphan func(o orphans) error) error {
 	ino := fs.hold(in.Node)
 	defer fs.release(ino)
@@ -44,8 +45,10 @@ func (fs *FS) doAttributes(ctx context.Context, in *intent.Intent, orphan func(o
 	if err != nil {
 		return remote.E("encode operation", "", remote.Invalid, err)
 	}
-	number, err := fs.cat.Defer(ctx, b, func(tx *catalog.Tx) error { return operation.Run(tx, in, new(operation.Result)) },
-		func(tx *catalog.Tx, why error) error { return fs.notMade(tx, in, orphan, why) })
+	number, err := fs.cat.Defer(
+		ctx, b, func(tx *catalog.Tx) error { return operation.Run(tx, in, new(operation.Result)) },
+		func(tx *catalog.Tx, why error) error { return fs.notMade(tx, in, orphan, why) },
+	)
 	if number > 0 {
 		ino.mu.Lock()
 		ino.owed = max(ino.owed, number)
@@ -69,8 +72,8 @@ func (fs *FS) doNow(ctx context.Context, in *intent.Intent, orphan func(o orphan
 // notMade decides what is told of a deferred change that cannot be made any more, and gives what
 // people are to know of it. It is called in the catalog's transaction, under its lock.
 //
-// A node that another machine has deleted goes on with the change for who has it open. What
-// another machine has set to another value since came after this change, and wins as on any disk: the
+// A node that another machine has deleted goes on with the change for who has it open. What another
+// machine has set to another value since came after this change, and wins as on any disk: the
 // status lists it, as of each late change. All else is an error of the next close or fsync as well.
 func (fs *FS) notMade(tx *catalog.Tx, in *intent.Intent, orphan func(o orphans) error, why error) error {
 	switch {
@@ -93,8 +96,8 @@ func (fs *FS) notMade(tx *catalog.Tx, in *intent.Intent, orphan func(o orphans) 
 }
 
 // defers reports whether a change of attributes is deferred. One that depends on what there is
-// (XATTR_CREATE and the like) is not, and none of who may run a program as whom: what takes that away
-// comes before any bytes, and nothing that another machine does may keep it from being made.
+// (XATTR_CREATE and the like) is not, and none of who may run a program as whom: what takes that
+// away comes before any bytes, and nothing that another machine does may keep it from being made.
 func (fs *FS) defers(ino *inode, in *intent.Intent) bool {
 	fs.mu.Lock()
 	writers := ino.writers
@@ -124,8 +127,8 @@ func (ino *inode) fresh() {
 	ino.mu.Unlock()
 }
 
-// owesAttributes reports whether changes of an inode's attributes were deferred, or were not made, since a
-// close or fsync last told.
+// owesAttributes reports whether changes of an inode's attributes were deferred, or were not made,
+// since a close or fsync last told.
 func (ino *inode) owesAttributes() bool {
 	ino.mu.Lock()
 	defer ino.mu.Unlock()
@@ -154,8 +157,8 @@ func (fs *FS) awaitAttributes(ctx context.Context, ino *inode) error {
 	return ino.told(owed)
 }
 
-// keepAttributes is awaitAttributes for a close that returns when what was changed survives a loss of
-// power here.
+// keepAttributes is awaitAttributes for a close that returns when what was changed survives a loss
+// of power here.
 func (fs *FS) keepAttributes(ino *inode) error {
 	if !ino.owesAttributes() {
 		return nil

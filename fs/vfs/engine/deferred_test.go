@@ -74,10 +74,12 @@ func (c *copier) settled() vfs.CatalogStatus {
 	return c.Status().Catalog
 }
 
-// What programs do to copy a file costs a commit for each change of names and one for the head, with
-// all attributes that are set before and after it.
+// What programs do to copy a file costs a commit for each change of names and one for the head,
+// with all attributes that are set before and after it.
 func TestCommitsOfACopy(t *testing.T) {
-	list := []byte("\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x04\x00\x04\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff")
+	list := []byte(
+		"\x02\x00\x00\x00\x01\x00\x06\x00\xff\xff\xff\xff\x04\x00\x04\x00\xff\xff\xff\xff\x20\x00\x00\x00\xff\xff\xff\xff",
+	)
 	const files = 5
 	for _, prog := range []struct {
 		name  string
@@ -278,7 +280,8 @@ func TestDeferredAndAnotherProcess(t *testing.T) {
 	f.Release()
 }
 
-// Another machine has set something else since: that stays, as what came last, and the status says so.
+// Another machine has set something else since: that stays, as what came last, and the status says
+// so.
 func TestDeferredMeetsAnotherMachine(t *testing.T) {
 	b := mem.New(mem.Options{})
 	quiet := func(o *engine.Options) { o.Catalog.PollInterval = time.Hour }
@@ -318,7 +321,11 @@ func TestDeferredMeetsAnotherMachine(t *testing.T) {
 // have confirmed it, once, and in the status.
 func TestDeferredThatFails(t *testing.T) {
 	b := mem.New(mem.Options{})
-	c := &copier{steps: openMachine(t, b, t.TempDir(), companionable, func(o *engine.Options) { o.Catalog.PollInterval = time.Hour }).with(t)}
+	c := &copier{
+		steps: openMachine(
+			t, b, t.TempDir(), companionable, func(o *engine.Options) { o.Catalog.PollInterval = time.Hour },
+		).with(t),
+	}
 	defer c.Close()
 	c.write("f", "bytes")
 	other := openMachine(t, b, t.TempDir()).with(t)
@@ -409,12 +416,17 @@ func TestDeferredAfterAKill(t *testing.T) {
 	}
 }
 
-// While the store is away a close says so also when it has only attributes, and they are set when it
-// is back.
+// While the store is away a close says so also when it has only attributes, and they are set when
+// it is back.
 func TestDeferredWithoutStore(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
-	c := &copier{steps: openMachine(t, line, t.TempDir(), impatient, companionable, func(o *engine.Options) { o.Catalog.PollInterval = time.Hour }).with(t)}
+	c := &copier{
+		steps: openMachine(
+			t, line, t.TempDir(), impatient, companionable,
+			func(o *engine.Options) { o.Catalog.PollInterval = time.Hour },
+		).with(t),
+	}
 	defer c.Close()
 	id, f := c.open("f", "")
 	line.SetDown(true)
@@ -430,8 +442,8 @@ func TestDeferredWithoutStore(t *testing.T) {
 	wantMode(t, fresh, "f", 0o640)
 }
 
-// What is not being written and was not made lately waits for its commit, and so does what takes the
-// right away to run a file as somebody else, and what depends on what there is.
+// What is not being written and was not made lately waits for its commit, and so does what takes
+// the right away to run a file as somebody else, and what depends on what there is.
 func TestNotDeferred(t *testing.T) {
 	b := mem.New(mem.Options{})
 	made(t, b, "old", "bytes")

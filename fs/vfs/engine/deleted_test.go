@@ -10,8 +10,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// What is written to a file after its deletion, or was in the spool when it was deleted or replaced, is wanted by nobody once the process has died: nothing
-// comes back, whenever that was.
+// What is written to a file after its deletion, or was in the spool when it was deleted or
+// replaced, is wanted by nobody once the process has died: nothing comes back, whenever that was.
 func TestDeletedMediaStayDeleted(t *testing.T) {
 	die := func(t *testing.T, do func(s steps), at string) []string {
 		b := mem.New(mem.Options{})

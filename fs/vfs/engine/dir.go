@@ -57,8 +57,8 @@ const (
 	cookieParent = 2
 )
 
-// Read lists what comes after a cookie. Each entry that was there all the time is listed once, whatever is added and removed meanwhile: its place
-// is a hash of its name.
+// Read lists what comes after a cookie. Each entry that was there all the time is listed once,
+// whatever is added and removed meanwhile: its place is a hash of its name.
 func (d *dir) Read(_ context.Context, cookie uint64, attrs bool, emit func([]vfs.DirEntry) bool) error {
 	return d.fs.cat.View(func(tx *catalog.Tx) error {
 		self := tx.Node(d.ino.id)
@@ -68,7 +68,8 @@ func (d *dir) Read(_ context.Context, cookie uint64, attrs bool, emit func([]vfs
 		if cookie < cookieSelf && !emit([]vfs.DirEntry{d.fs.entry(tx, ".", d.ino.id, cookieSelf, attrs)}) {
 			return tx.Err()
 		}
-		if cookie < cookieParent && !emit([]vfs.DirEntry{d.fs.entry(tx, "..", parentOf(tx, d.ino.id), cookieParent, attrs)}) {
+		if cookie < cookieParent &&
+			!emit([]vfs.DirEntry{d.fs.entry(tx, "..", parentOf(tx, d.ino.id), cookieParent, attrs)}) {
 			return tx.Err()
 		}
 		if tx.Orphan(d.ino.id) {
@@ -112,8 +113,9 @@ func (d *dir) Read(_ context.Context, cookie uint64, attrs bool, emit func([]vfs
 	})
 }
 
-// possible tells whether a name can be in a folder, and a node under it. A log can say what it likes; what no operation makes is not shown: the
-// kernel would refuse the whole listing, or programs take it for another file.
+// possible tells whether a name can be in a folder, and a node under it. A log can say what it
+// likes; what no operation makes is not shown: the kernel would refuse the whole listing, or
+// programs take it for another file.
 func (fs *FS) possible(folder vfs.ID, name string, node vfs.ID) bool {
 	return fs.checkName("list", folder, name) == nil && node > vfs.Root && node < record.ViewBit
 }

@@ -54,7 +54,8 @@ func free(t *testing.T, dir string) int64 {
 	return int64(st.Bavail) * st.Bsize
 }
 
-// fillDisk is another program that takes what a disk has left, down to the last block. A file that it has filled before grows.
+// fillDisk is another program that takes what a disk has left, down to the last block. A file that
+// it has filled before grows.
 func fillDisk(t *testing.T, name string) {
 	t.Helper()
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
@@ -106,7 +107,8 @@ var filmBlock = sync.OnceValue(func() []byte { return []byte(noise(99, 1<<20)) }
 
 const filmPage = 4096
 
-// film fills p with the bytes that a film with a number has from off on; off and len(p) are whole pages.
+// film fills p with the bytes that a film with a number has from off on; off and len(p) are whole
+// pages.
 func film(p []byte, number uint64, off int64) {
 	b := filmBlock()
 	for n := 0; n < len(p); {
@@ -125,14 +127,17 @@ func notFilm(p []byte, number uint64, off int64) string {
 	for n := range p {
 		if p[n] != want[n] {
 			page := n / filmPage * filmPage
-			return fmt.Sprintf("byte %d is %#x and not %#x; its page says film %d, offset %d", off+int64(n), p[n], want[n],
-				binary.BigEndian.Uint64(p[page:]), binary.BigEndian.Uint64(p[page+8:]))
+			return fmt.Sprintf(
+				"byte %d is %#x and not %#x; its page says film %d, offset %d", off+int64(n), p[n], want[n],
+				binary.BigEndian.Uint64(p[page:]), binary.BigEndian.Uint64(p[page+8:]),
+			)
 		}
 	}
 	return ""
 }
 
-// shoot appends to a film until it has size bytes, in writes as the kernel makes them. It returns how much of it was accepted.
+// shoot appends to a film until it has size bytes, in writes as the kernel makes them. It returns
+// how much of it was accepted.
 func (s steps) shoot(f vfs.File, number uint64, from, size int64) (int64, error) {
 	p := make([]byte, 128<<10)
 	for off := from; off < size; {

@@ -24,7 +24,9 @@ func (fs *FS) EditMedia(ctx context.Context, c vfs.Caller, id vfs.ID, ch vfs.Med
 }
 
 // editMedia is EditMedia with the function that runs the operation.
-func (fs *FS) editMedia(ctx context.Context, c vfs.Caller, id vfs.ID, ch vfs.MediaChange, do func(*intent.Intent) error) error {
+func (fs *FS) editMedia(
+	ctx context.Context, c vfs.Caller, id vfs.ID, ch vfs.MediaChange, do func(*intent.Intent) error,
+) error {
 	if len(ch.Edits) == 0 && len(ch.Attached) == 0 {
 		return nil
 	}
@@ -49,7 +51,9 @@ func (fs *FS) editMedia(ctx context.Context, c vfs.Caller, id vfs.ID, ch vfs.Med
 		in.Edits = append(in.Edits, &intent.Edit{Field: e.Field, Do: uint32(e.Do), Value: e.Value})
 	}
 	for _, a := range ch.Attached {
-		in.Attached = append(in.Attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove})
+		in.Attached = append(
+			in.Attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove},
+		)
 	}
 	if err = do(in); err == nil {
 		fs.announceNode(id)
@@ -69,18 +73,21 @@ func (fs *FS) mayEdit(c vfs.Caller, id vfs.ID, edits []media.Edit) error {
 		}
 		for _, e := range edits {
 			if media.OwnerOnly(e.Field) && n.Uid != c.UID {
-				return remote.E("edit", e.Field, remote.Permission, errors.New("only the owner of the file and root may set it"))
+				return remote.E(
+					"edit", e.Field, remote.Permission, errors.New("only the owner of the file and root may set it"),
+				)
 			}
 		}
 		return nil
 	})
 }
 
-// userNames has the names that were asked for: a directory service may be asked for each, and searches name the owner of every media.
+// userNames has the names that were asked for: a directory service may be asked for each, and
+// searches name the owner of every media.
 var userNames sync.Map
 
-// UserName is how favourites, votes and comments name a user of this machine: the login name, or the number when there is none. It stays the same for as long as the
-// process runs.
+// UserName is how favourites, votes and comments name a user of this machine: the login name, or
+// the number when there is none. It stays the same for as long as the process runs.
 func UserName(uid uint32) string {
 	if name, ok := userNames.Load(uid); ok {
 		return name.(string)

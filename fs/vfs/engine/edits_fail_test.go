@@ -48,7 +48,8 @@ func fullJournals(t *testing.T) (back func()) {
 	}
 }
 
-// A truncation of an edit fails since the disk is full. Once there is room, the media can be uploaded.
+// A truncation of an edit fails since the disk is full. Once there is room, the media can be
+// uploaded.
 func TestFailedTruncationOfAnOverlay(t *testing.T) {
 	b := mem.New(mem.Options{})
 	old := noise(1, 50_000)
@@ -102,7 +103,10 @@ func TestFailedPunch(t *testing.T) {
 	o := openMachine(t, b, t.TempDir()).with(t)
 	defer o.Close()
 	if there := o.read("f"); there != here {
-		t.Errorf("after fsync this machine reads other bytes than the store has: zeros here %v", strings.Contains(here, strings.Repeat("\x00", 4096)))
+		t.Errorf(
+			"after fsync this machine reads other bytes than the store has: zeros here %v",
+			strings.Contains(here, strings.Repeat("\x00", 4096)),
+		)
 	}
 	f.Release()
 }

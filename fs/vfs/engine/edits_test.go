@@ -27,14 +27,18 @@ type meter struct {
 	sent, got atomic.Int64
 }
 
-func (m *meter) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+func (m *meter) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	if strings.HasPrefix(key, "content/") {
 		m.sent.Add(size)
 	}
 	return m.Bucket.Put(ctx, key, body, size, opt)
 }
 
-func (m *meter) PutPart(ctx context.Context, key, id string, number int, body io.ReadSeeker, size int64) (object.Part, error) {
+func (m *meter) PutPart(
+	ctx context.Context, key, id string, number int, body io.ReadSeeker, size int64,
+) (object.Part, error) {
 	m.sent.Add(size)
 	return m.Bucket.PutPart(ctx, key, id, number, body, size)
 }
@@ -306,7 +310,8 @@ func randomEdits(t *testing.T, seed uint64) {
 	}))
 }
 
-// Chunks of a new file go up while it is written, once each unless they are written to again; the close has the rest alone to send.
+// Chunks of a new file go up while it is written, once each unless they are written to again; the
+// close has the rest alone to send.
 func TestStreaming(t *testing.T) {
 	const chunk = 128 << 10 // of an upload of unknown size
 	b := mem.New(mem.Options{})
@@ -340,7 +345,8 @@ func TestStreaming(t *testing.T) {
 	}
 }
 
-// An upload that a crash interrupted goes on where it was; what was written to since it was sent is sent again.
+// An upload that a crash interrupted goes on where it was; what was written to since it was sent is
+// sent again.
 func TestResumedUpload(t *testing.T) {
 	const chunk = 128 << 10
 	for _, closed := range []bool{false, true} {
@@ -353,7 +359,9 @@ func TestResumedUpload(t *testing.T) {
 			if closed {
 				from = 1 << 40
 			}
-			s := openMachine(t, line, d, func(o *engine.Options) { o.StreamFrom, o.UploadTimeout = from, 100*time.Millisecond }).with(t)
+			s := openMachine(
+				t, line, d, func(o *engine.Options) { o.StreamFrom, o.UploadTimeout = from, 100*time.Millisecond },
+			).with(t)
 			want := []byte(noise(1, 10*chunk+1000))
 			f := s.create("film", "")
 			for off := 0; off < len(want); off += 50_000 {
@@ -393,7 +401,8 @@ func TestResumedUpload(t *testing.T) {
 	}
 }
 
-// Bytes of a deleted file that is still open are nowhere but in the spool: they stay when other files need room.
+// Bytes of a deleted file that is still open are nowhere but in the spool: they stay when other
+// files need room.
 func TestRoomLeavesOpenDeletedFiles(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), func(o *engine.Options) { o.WholeBelow = 1 }).with(t)
 	defer s.Close()

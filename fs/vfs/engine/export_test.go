@@ -58,7 +58,8 @@ func (fs *FS) Cramped() (n int) {
 	return n
 }
 
-// Uploading has everything that is queued uploaded now, and counts the uploads behind that have begun.
+// Uploading has everything that is queued uploaded now, and counts the uploads behind that have
+// begun.
 func (fs *FS) Uploading() int {
 	u := fs.uploads
 	u.mu.Lock()

@@ -21,7 +21,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// importInPlace makes a library of media in the root folder, one a name, that are objects of somebody else.
+// importInPlace makes a library of media in the root folder, one a name, that are objects of
+// somebody else.
 func importInPlace(t *testing.T, b object.Bucket, media map[string]object.Info) {
 	t.Helper()
 	ctx := context.Background()
@@ -45,9 +46,22 @@ func importInPlace(t *testing.T, b object.Bucket, media map[string]object.Info) 
 	for name, info := range media {
 		node++
 		id := bytes.Repeat([]byte{byte(node)}, 16)
-		set(record.ContentKey(id), &record.Content{Size: uint64(info.Size), External: &record.External{Key: info.Key, Etag: info.ETag}})
-		set(record.NodeKey(node), &record.Node{Mode: 0o100644, MediaId: bytes.Repeat([]byte{byte(node), 1}, 8), Mtime: now,
-			Head: &record.Head{Size: uint64(info.Size), Extents: []*record.Extent{{Length: uint64(info.Size), Content: id}}}})
+		set(
+			record.ContentKey(id),
+			&record.Content{Size: uint64(info.Size), External: &record.External{Key: info.Key, Etag: info.ETag}},
+		)
+		set(
+			record.NodeKey(node),
+			&record.Node{
+				Mode:    0o100644,
+				MediaId: bytes.Repeat([]byte{byte(node), 1}, 8),
+				Mtime:   now,
+				Head: &record.Head{
+					Size:    uint64(info.Size),
+					Extents: []*record.Extent{{Length: uint64(info.Size), Content: id}},
+				},
+			},
+		)
 		set(record.DentryKey(record.Root, name), &record.Dentry{Node: node, Kind: 8})
 	}
 	body, err := record.EncodeCommit(c)
@@ -56,8 +70,9 @@ func importInPlace(t *testing.T, b object.Bucket, media map[string]object.Info) 
 	ok(store.Close())
 }
 
-// Media that are other people's objects are read in place and edited beside it: nothing is ever written to them, and once they are changed nothing of them is read as if it were
-// what was imported.
+// Media that are other people's objects are read in place and edited beside it: nothing is ever
+// written to them, and once they are changed nothing of them is read as if it were what was
+// imported.
 func TestExternalContents(t *testing.T) {
 	const size, key = 3 << 20, "shoot/2019/film.mov"
 	b := mem.New(mem.Options{})
@@ -99,7 +114,8 @@ func TestExternalContents(t *testing.T) {
 		t.Errorf("%d bytes were sent of an edit of 50,000", sent)
 	}
 	_, n := s.node("edited")
-	if es := n.Head.Extents; len(es) != 3 || !bytes.Equal(es[0].Content, es[2].Content) || bytes.Equal(es[0].Content, es[1].Content) {
+	if es := n.Head.Extents; len(es) != 3 || !bytes.Equal(es[0].Content, es[2].Content) ||
+		bytes.Equal(es[0].Content, es[1].Content) {
 		t.Errorf("extents %v", es)
 	}
 	if s.read("edited") != string(edited) || s.read("kept") != string(want) {
@@ -116,7 +132,8 @@ func TestExternalContents(t *testing.T) {
 	waitFor(t, func() bool { _, n := s.node("edited"); return len(n.Head.Extents) == 1 })
 	o := openMachine(t, b, t.TempDir(), hurried).with(t)
 	defer o.Close()
-	if s.read("edited") != string(edited) || o.read("edited") != string(edited) || o.read("kept") != string(want) || o.read("cut") != string(want[:size2]) {
+	if s.read("edited") != string(edited) || o.read("edited") != string(edited) || o.read("kept") != string(want) ||
+		o.read("cut") != string(want[:size2]) {
 		t.Error("made whole it reads otherwise")
 	}
 	s.unlink("cut")
@@ -138,7 +155,10 @@ func TestExternalContents(t *testing.T) {
 			t.Errorf("%d pieces were read, %d are not the object's", right, own)
 		}
 		for _, err := range errs {
-			if k := remote.KindOf(err); k != remote.Stale && k != remote.NotExist || !strings.Contains(err.Error(), key) {
+			if k := remote.KindOf(
+				err,
+			); k != remote.Stale && k != remote.NotExist ||
+				!strings.Contains(err.Error(), key) {
 				t.Errorf("it is told as %v", err)
 				break
 			}

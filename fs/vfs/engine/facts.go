@@ -25,15 +25,16 @@ type FactsReader interface {
 	Extract(ctx context.Context, src facts.Source) (remote.MediaFacts, *remote.FactsDocument, error)
 }
 
-// factsBatch is how many media's facts go into one operation; the first waits Options.FactsDelay for others. A card of ten thousand
-// pictures must not make ten thousand commits more.
+// factsBatch is how many media's facts go into one operation; the first waits Options.FactsDelay
+// for others. A card of ten thousand pictures must not make ten thousand commits more.
 const factsBatch = 64
 
-// orphanedFacts is how old a head of another machine is when this one reads its facts: that one is gone.
+// orphanedFacts is how old a head of another machine is when this one reads its facts: that one is
+// gone.
 const orphanedFacts = time.Hour
 
-// A factsAgent reads facts of heads that were set, one media at a time, and writes them in batches. It keeps no list on disk: at a mount it looks through
-// the library for heads without facts.
+// A factsAgent reads facts of heads that were set, one media at a time, and writes them in batches.
+// It keeps no list on disk: at a mount it looks through the library for heads without facts.
 type factsAgent struct {
 	fs   *FS
 	wake chan struct{}
@@ -50,13 +51,20 @@ type factsAgent struct {
 }
 
 func newFactsAgent(fs *FS) *factsAgent {
-	return &factsAgent{fs: fs, wake: make(chan struct{}, 1), due: make(map[vfs.ID]time.Time), failed: make(map[vfs.ID]int), renewed: make(map[vfs.ID]bool)}
+	return &factsAgent{
+		fs:      fs,
+		wake:    make(chan struct{}, 1),
+		due:     make(map[vfs.ID]time.Time),
+		failed:  make(map[vfs.ID]int),
+		renewed: make(map[vfs.ID]bool),
+	}
 }
 
 // queue has the facts of a media read when nobody has changed it for a moment.
 func (a *factsAgent) queue(id vfs.ID) { a.queueIn(id, a.fs.opt.FactsDelay) }
 
-// renew has the facts of a media read again though there are some: their document is damaged or gone.
+// renew has the facts of a media read again though there are some: their document is damaged or
+// gone.
 func (a *factsAgent) renew(id vfs.ID) {
 	if a.fs.opt.Facts == nil || a.fs.opt.ReadOnly {
 		return
@@ -142,7 +150,8 @@ func (a *factsAgent) batchDue() bool {
 	return len(a.batch) >= factsBatch || len(a.batch) > 0 && time.Since(a.since) >= a.fs.opt.FactsDelay
 }
 
-// write makes the batch one operation. What fails for good is found again by the next look through the library.
+// write makes the batch one operation. What fails for good is found again by the next look through
+// the library.
 func (a *factsAgent) write() {
 	a.mu.Lock()
 	batch := a.batch
@@ -194,17 +203,22 @@ func (a *factsAgent) read(id vfs.ID) {
 		}
 	case a.fs.ctx.Err() != nil || errors.Is(err, remote.NotExist):
 		delete(a.renewed, id)
-	case a.failed[id] < 8, errors.Is(err, remote.Unavailable), errors.Is(err, remote.Throttled): // a store that is away comes back
+	case a.failed[id] < 8,
+		errors.Is(err, remote.Unavailable),
+		errors.Is(err, remote.Throttled): // a store that is away comes back
 		a.failed[id] = min(a.failed[id]+1, 8)
 		a.due[id] = time.Now().Add(a.fs.opt.RetryInterval << a.failed[id])
 	default:
 		delete(a.failed, id)
 		delete(a.renewed, id)
-		a.fs.log.WithError(err).WithField("node", id).Info("what the bytes of a media say could not be read; the next mount tries again")
+		a.fs.log.WithError(err).
+			WithField("node", id).
+			Info("what the bytes of a media say could not be read; the next mount tries again")
 	}
 }
 
-// readFacts reads the facts of a media's head; nil when they are there and are not to be read again.
+// readFacts reads the facts of a media's head; nil when they are there and are not to be read
+// again.
 func (fs *FS) readFacts(ctx context.Context, id vfs.ID, again bool) (*record.Facts, error) {
 	var head *record.Head
 	var former *record.Facts // of this head
@@ -266,7 +280,9 @@ func (fs *FS) readFacts(ctx context.Context, id vfs.ID, again bool) (*record.Fac
 }
 
 // putDocument stores the long part of facts beside the content that a head begins with.
-func (fs *FS) putDocument(ctx context.Context, f *record.Facts, at remote.ContentID, content []byte, doc *remote.FactsDocument) error {
+func (fs *FS) putDocument(
+	ctx context.Context, f *record.Facts, at remote.ContentID, content []byte, doc *remote.FactsDocument,
+) error {
 	side, ok := fs.store.(sideStore)
 	if !ok {
 		return nil
@@ -291,8 +307,8 @@ func sumIs(b, sum []byte) bool {
 // scanPage is how many nodes a look through the library takes at once.
 const scanPage = 1000
 
-// scan queues the media whose head has no facts: of this machine, and of others that had an hour for it. The index knows them; while it is being
-// built all nodes are looked at.
+// scan queues the media whose head has no facts: of this machine, and of others that had an hour
+// for it. The index knows them; while it is being built all nodes are looked at.
 func (a *factsAgent) scan() {
 	fs := a.fs
 	client, after := fs.cat.Client(), vfs.ID(0)
@@ -303,8 +319,12 @@ func (a *factsAgent) scan() {
 		err := fs.cat.View(func(tx *catalog.Tx) error {
 			for id := range candidates(tx, after, indexed) {
 				after = id
-				if n := tx.Node(id); n != nil && len(n.MediaId) > 0 && n.Head.GetSize() > 0 && operation.FactsOf(tx, id, n) == nil {
-					if n.Head.Client == client || fs.opt.Now().Sub(operation.Unstamp(n.Head.Time).Std()) > orphanedFacts {
+				if n := tx.Node(
+					id,
+				); n != nil && len(n.MediaId) > 0 && n.Head.GetSize() > 0 &&
+					operation.FactsOf(tx, id, n) == nil {
+					if n.Head.Client == client ||
+						fs.opt.Now().Sub(operation.Unstamp(n.Head.Time).Std()) > orphanedFacts {
 						found = append(found, id)
 					}
 				}
@@ -315,7 +335,8 @@ func (a *factsAgent) scan() {
 			return tx.Err()
 		})
 		if err != nil {
-			fs.log.WithError(err).Info("the library could not be looked through for media without facts; the next mount does it")
+			fs.log.WithError(err).
+				Info("the library could not be looked through for media without facts; the next mount does it")
 			break
 		}
 		for _, id := range found {

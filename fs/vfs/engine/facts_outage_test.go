@@ -11,7 +11,10 @@ import (
 // However long a store is away, the facts of what was waiting are read after it.
 func TestFactsAfterALongOutage(t *testing.T) {
 	r := &teller{}
-	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), r.use, func(o *engine.Options) { o.RetryInterval = 100 * time.Microsecond }).with(t)
+	s := openMachine(
+		t, mem.New(mem.Options{}), t.TempDir(), r.use,
+		func(o *engine.Options) { o.RetryInterval = 100 * time.Microsecond },
+	).with(t)
 	defer s.Close()
 	r.fail.Store(12)
 	s.write("a", "bytes")

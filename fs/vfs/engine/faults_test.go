@@ -25,7 +25,8 @@ func hurried(o *engine.Options) {
 	o.Cache.Patience, o.Cache.Backoff = 30*time.Millisecond, time.Millisecond
 }
 
-// A read of what is not here fails in time while the store is away, and works again when it is back.
+// A read of what is not here fails in time while the store is away, and works again when it is
+// back.
 func TestColdReadWithoutStore(t *testing.T) {
 	const size = 3 << 20
 	b := mem.New(mem.Options{})
@@ -73,7 +74,8 @@ func TestColdReadWithoutStore(t *testing.T) {
 	}
 }
 
-// Whatever goes wrong at any point of an upload: close says so or succeeds, the bytes stay, and they are whole in the store, once, when that answers again.
+// Whatever goes wrong at any point of an upload: close says so or succeeds, the bytes stay, and
+// they are whole in the store, once, when that answers again.
 func TestUploadMeetsFaults(t *testing.T) {
 	const chunk, size = 64 << 10, 10*64<<10 + 1000
 	content := func(ft storetest.Fault) storetest.Fault {
@@ -237,7 +239,8 @@ func become(t *testing.T, b object.Bucket, key string, data []byte) {
 	}
 }
 
-// scan reads a media page by page: the pages that are right, and the errors of the others. Bytes that are neither fail the test.
+// scan reads a media page by page: the pages that are right, and the errors of the others. Bytes
+// that are neither fail the test.
 func (s steps) scan(f vfs.File, want []byte) (right int, errs []error) {
 	s.t.Helper()
 	const page = 64 << 10
@@ -256,7 +259,8 @@ func (s steps) scan(f vfs.File, want []byte) (right int, errs []error) {
 	return right, errs
 }
 
-// A damaged object is told by an error that names it and never read as if it were right; what is not damaged of it is read, and edits that need none of it work.
+// A damaged object is told by an error that names it and never read as if it were right; what is
+// not damaged of it is read, and edits that need none of it work.
 func TestDamagedObjects(t *testing.T) {
 	const small, large = 2 << 20, 17 << 20
 	cut := func(b []byte) []byte { return b[:len(b)/2] }
@@ -325,7 +329,8 @@ func TestDamagedObjects(t *testing.T) {
 				t.Errorf("%d bytes were sent", sent)
 			}
 			_, n = s.node("film")
-			if len(n.Head.Extents) != 3 || !bytes.Equal(n.Head.Extents[0].Content, base) || !bytes.Equal(n.Head.Extents[2].Content, base) {
+			if len(n.Head.Extents) != 3 || !bytes.Equal(n.Head.Extents[0].Content, base) ||
+				!bytes.Equal(n.Head.Extents[2].Content, base) {
 				t.Errorf("extents %v", n.Head.Extents)
 			}
 			o := openMachine(t, b, t.TempDir(), hurried).with(t)
@@ -343,7 +348,8 @@ func TestDamagedObjects(t *testing.T) {
 	}
 }
 
-// An answer that was damaged on its way is asked for again, and nobody notices; nor does the edit that is written meanwhile.
+// An answer that was damaged on its way is asked for again, and nobody notices; nor does the edit
+// that is written meanwhile.
 func TestDamagedAnswers(t *testing.T) {
 	for _, size := range []int{2 << 20, 17 << 20} {
 		b := mem.New(mem.Options{})

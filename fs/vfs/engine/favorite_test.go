@@ -16,7 +16,9 @@ func TestFavoriteOfAnother(t *testing.T) {
 	defer s.Close()
 	s.write("a", "bytes")
 	id := s.stat("a").ID
-	if err := s.SetXattr(bg, vfs.Caller{UID: 4242}, id, "user.media.favorite", []byte("alice"), 0); !errors.Is(err, remote.Permission) {
+	if err := s.SetXattr(bg, vfs.Caller{UID: 4242}, id, "user.media.favorite", []byte("alice"), 0); !errors.Is(
+		err, remote.Permission,
+	) {
 		t.Errorf("for alice: %v; favourites %q", err, s.whole("a").Favorites)
 	}
 	s.ok(s.SetXattr(bg, vfs.Caller{UID: 4242}, id, "user.media.favorite", []byte(engine.UserName(4242)), 0))

@@ -131,8 +131,8 @@ func (fs *FS) readSpool(ctx context.Context, ino *inode, r *readers, p []byte, o
 	return n, true, err
 }
 
-// current tells whether the spool file, which is there, has what the media holds: bytes that no head has, or those of the present one.
-// Another machine may have set a head since.
+// current tells whether the spool file, which is there, has what the media holds: bytes that no
+// head has, or those of the present one. Another machine may have set a head since.
 func (fs *FS) current(ino *inode) bool {
 	if ino.isLocal() {
 		return true
@@ -178,7 +178,8 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 	return n, err
 }
 
-// write tells in moved whether the bytes went elsewhere than the caller thinks: behind what another machine had appended.
+// write tells in moved whether the bytes went elsewhere than the caller thinks: behind what another
+// machine had appended.
 func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved bool, err error) {
 	ino := f.ino
 	if err := f.fs.lock(ctx, ino); err != nil {
@@ -220,19 +221,23 @@ func (f *file) write(ctx context.Context, p []byte, off int64) (n int, moved boo
 	return n, moved, err
 }
 
-// maxSize is the most bytes of a file. In the last page below 2^63 tmpfs takes bytes and then does not find them (lseek
-// with SEEK_DATA), so that a cache in memory would lose them; below this size no rounding up to blocks leaves an int64 either.
+// maxSize is the most bytes of a file. In the last page below 2^63 tmpfs takes bytes and then does
+// not find them (lseek with SEEK_DATA), so that a cache in memory would lose them; below this size
+// no rounding up to blocks leaves an int64 either.
 const maxSize = math.MaxInt64 &^ (1<<26 - 1)
 
 // fits refuses a change of [off, off+n) that makes a file too large.
 func fits(op string, off, n int64) error {
 	if off > maxSize-n {
-		return remote.E(op, "", remote.TooLarge, fmt.Errorf("%d bytes at %d: a file has at most %d bytes", n, off, int64(maxSize)))
+		return remote.E(
+			op, "", remote.TooLarge, fmt.Errorf("%d bytes at %d: a file has at most %d bytes", n, off, int64(maxSize)),
+		)
 	}
 	return nil
 }
 
-// alive refuses changes through a file whose bytes were given up since it was opened: half a file must not look like a whole one.
+// alive refuses changes through a file whose bytes were given up since it was opened: half a file
+// must not look like a whole one.
 func (f *file) alive(op string) error {
 	f.ino.mu.Lock()
 	defer f.ino.mu.Unlock()
@@ -243,7 +248,8 @@ func (f *file) alive(op string) error {
 	return nil
 }
 
-// confirm refuses to confirm bytes that were given up since they were written, unless the program was told.
+// confirm refuses to confirm bytes that were given up since they were written, unless the program
+// was told.
 func (f *file) confirm(wrote bool) error {
 	if !wrote || f.told.Load() {
 		return nil
@@ -258,7 +264,8 @@ func (ino *inode) grow(size int64) {
 	ino.mu.Unlock()
 }
 
-// streamOn sends what is written of a new file, chunk by chunk, once it is larger than one. inode.up is held.
+// streamOn sends what is written of a new file, chunk by chunk, once it is larger than one.
+// inode.up is held.
 func (fs *FS) streamOn(ino *inode, w *writing) {
 	switch {
 	case w.up != nil:
@@ -308,7 +315,8 @@ func (fs *FS) outgrown(ino *inode, w *writing) bool {
 // errNotHere is why something is not done that would have to fetch bytes.
 var errNotHere = errors.New("some of the file is not on this disk")
 
-// killPriv takes the setuid and setgid bits off a media that is written to by somebody who may not keep them.
+// killPriv takes the setuid and setgid bits off a media that is written to by somebody who may not
+// keep them.
 func (fs *FS) killPriv(ctx context.Context, id vfs.ID) error {
 	mode := uint32(0)
 	err := fs.cat.View(func(tx *catalog.Tx) error {
@@ -328,7 +336,11 @@ func (fs *FS) killPriv(ctx context.Context, id vfs.ID) error {
 // Allocate is fallocate(2): it extends, punches holes and zeroes.
 func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {
 	switch mode {
-	case 0, vfs.AllocateKeepSize, vfs.AllocatePunchHole | vfs.AllocateKeepSize, vfs.AllocateZeroRange, vfs.AllocateZeroRange | vfs.AllocateKeepSize:
+	case 0,
+		vfs.AllocateKeepSize,
+		vfs.AllocatePunchHole | vfs.AllocateKeepSize,
+		vfs.AllocateZeroRange,
+		vfs.AllocateZeroRange | vfs.AllocateKeepSize:
 	default:
 		return remote.E("allocate", "", remote.Unsupported, fmt.Errorf("mode %#x", mode))
 	}
@@ -456,8 +468,8 @@ func (fs *FS) spoolSegments(ino *inode) (segs []spool.Segment, size int64, ok bo
 	return segs, ino.size, true, err
 }
 
-// Flush finishes the upload when the process that opened the file closes it; what another process left is uploaded a little later. It
-// waits for changes of attributes that were deferred as well.
+// Flush finishes the upload when the process that opened the file closes it; what another process
+// left is uploaded a little later. It waits for changes of attributes that were deferred as well.
 func (f *file) Flush(ctx context.Context, c vfs.Caller) error {
 	wrote := f.wrote.Load()
 	if !wrote && !(f.writes && f.ino.owesAttributes()) {
@@ -482,7 +494,8 @@ func (f *file) Flush(ctx context.Context, c vfs.Caller) error {
 	return f.fs.awaitAttributes(ctx, f.ino)
 }
 
-// keep is a close that returns when bytes and catalog entry survive a loss of power here, and are queued for the store.
+// keep is a close that returns when bytes and catalog entry survive a loss of power here, and are
+// queued for the store.
 func (fs *FS) keep(ctx context.Context, f *file) error {
 	wrote := f.wrote.Swap(false)
 	if err := fs.syncSpool(ctx, f.ino); err != nil {
@@ -492,7 +505,8 @@ func (fs *FS) keep(ctx context.Context, f *file) error {
 	return errors.Join(f.confirm(wrote), f.ino.told(0))
 }
 
-// syncSpool makes what is in the spool of a media survive a loss of power, with what the outbox still has, and queues its upload.
+// syncSpool makes what is in the spool of a media survive a loss of power, with what the outbox
+// still has, and queues its upload.
 func (fs *FS) syncSpool(ctx context.Context, ino *inode) error {
 	if err := fs.lock(ctx, ino); err != nil {
 		return err
@@ -532,8 +546,9 @@ func (f *file) Fsync(ctx context.Context) error {
 	return f.ino.told(owed)
 }
 
-// flushCatalog waits, as long as close may, until what was changed before is in the log. It waits for nothing unless an operation's caller was
-// told of an outage, or did not wait because it was deferred: all others have waited themselves.
+// flushCatalog waits, as long as close may, until what was changed before is in the log. It waits
+// for nothing unless an operation's caller was told of an outage, or did not wait because it was
+// deferred: all others have waited themselves.
 func (fs *FS) flushCatalog(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
@@ -553,110 +568,6 @@ func (f *file) Release() {
 		f.fs.settle(f.ino)
 	}
 	f.fs.release(f.ino)
-}
-
-// truncate sets a media's size. Without an open file that writes, it is in the store when truncate returns.
-func (fs *FS) truncate(ctx context.Context, ino *inode, f *file, size int64) error {
-	if size < 0 {
-		return remote.E("truncate", fmt.Sprint(size), remote.Invalid, nil)
-	}
-	if err := fits("truncate", 0, size); err != nil {
-		return err
-	}
-	same, err := fs.cut(ctx, ino, f, size)
-	if err != nil {
-		fs.settle(ino)
-		return err
-	}
-	if f != nil && f.writes {
-		if !same {
-			f.wrote.Store(true)
-		}
-		return nil
-	}
-	fs.mu.Lock()
-	writers := ino.writers
-	fs.mu.Unlock()
-	if writers > 0 {
-		fs.uploads.queue(ino, fs.opt.FlushDelay)
-		return nil
-	}
-	if fs.background() {
-		return fs.syncSpool(ctx, ino)
-	}
-	err = fs.uploadWithin(ctx, ino, false)
-	fs.settle(ino)
-	return err
-}
-
-// cut changes the size in the spool; same tells that there was nothing to do. When it fails, the media holds what it held.
-func (fs *FS) cut(ctx context.Context, ino *inode, f *file, size int64) (same bool, err error) {
-	if err := fs.lock(ctx, ino); err != nil {
-		return false, err
-	}
-	defer ino.unlock()
-	if f != nil && f.writes {
-		if err := f.alive("truncate"); err != nil {
-			return false, err
-		}
-	}
-	had, local := ino.w, ino.isLocal()
-	if had == nil {
-		var n *record.Node
-		err := fs.cat.View(func(tx *catalog.Tx) error {
-			if n = tx.Node(ino.id); n == nil {
-				return operation.Missing(tx, "truncate", ino.id)
-			}
-			return nil
-		})
-		switch {
-		case err != nil:
-			return false, err
-		case operation.IsFolder(n):
-			return false, remote.E("truncate", fmt.Sprint(ino.id), remote.IsDir, nil)
-		case !operation.IsMedia(n):
-			return false, remote.E("truncate", fmt.Sprint(ino.id), remote.Invalid, nil)
-		case int64(n.Head.GetSize()) == size:
-			return true, fs.changedTimes(ctx, ino.id)
-		}
-		if err := fs.room(ctx, ino, 0); err != nil {
-			return false, err
-		}
-	}
-	if err := fs.makeWritable(ctx, ino, size, size); err != nil {
-		return false, err
-	}
-	w, was := ino.w, ino.size
-	if u := w.up; u != nil && u.streams() && u.reaches(size) {
-		fs.dropUpstream(w)
-	}
-	if err = fs.dirtied(ino, min(size, was), max(size-was, 0)); err == nil {
-		err = w.file.Truncate(size)
-	}
-	if err != nil {
-		if w != had && !local {
-			// It may have only the bytes that were to be left.
-			ino.swap(nil)
-			ino.clean()
-			err = errors.Join(err, fs.end(w))
-		}
-		return false, err
-	}
-	if size < was {
-		w.cut(size)
-	} else {
-		w.dirty.Add(was, size-was)
-	}
-	ino.mu.Lock()
-	ino.size = size
-	ino.mu.Unlock()
-	return false, nil
-}
-
-// changedTimes is what a truncation to the same size does: mtime and ctime move.
-func (fs *FS) changedTimes(ctx context.Context, id vfs.ID) error {
-	now := vfs.TimeOf(fs.opt.Now())
-	return fs.changeAttr(ctx, vfs.Caller{}, id, vfs.AttrChange{Mtime: &now}, fs.doNow)
 }
 
 // threadGroup reads the process of a thread from /proc; 0 when it is gone or hidden.

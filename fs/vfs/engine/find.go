@@ -16,7 +16,8 @@ import (
 	"mediafs/remote/terms"
 )
 
-// A search looks at the catalog for a while, then lets changes in, and goes on where it stood; each look may take twice as long as the one before.
+// A search looks at the catalog for a while, then lets changes in, and goes on where it stood; each
+// look may take twice as long as the one before.
 const (
 	firstLook   = 20 * time.Millisecond
 	longestLook = 160 * time.Millisecond
@@ -122,19 +123,28 @@ func (fs *FS) Indexed() (done, total uint64, ready bool) { return fs.cat.IndexRe
 
 // valueKinds are the fields whose values can be listed, and the terms they are of.
 var valueKinds = map[string]terms.Kind{
-	"tag": terms.Tag, "type": terms.Type, "class": terms.Class, "favorite": terms.Favorite, "moderation": terms.Moderation, "year": terms.Taken, "month": terms.Taken,
+	"tag":        terms.Tag,
+	"type":       terms.Type,
+	"class":      terms.Class,
+	"favorite":   terms.Favorite,
+	"moderation": terms.Moderation,
+	"year":       terms.Taken,
+	"month":      terms.Taken,
 }
 
-// Values lists the distinct values that a field has among all media of the tree, ascending; with q, among those that match.
+// Values lists the distinct values that a field has among all media of the tree, ascending; with q,
+// among those that match.
 func (fs *FS) Values(ctx context.Context, field string, q *query.Query) ([]string, error) {
 	kind, ok := valueKinds[field]
 	if !ok {
-		return nil, remote.E("list values", fmt.Sprintf("%q", field), remote.Invalid, nil).WithHint("tag, type, class, favorite, moderation, year or month")
+		return nil, remote.E("list values", fmt.Sprintf("%q", field), remote.Invalid, nil).
+			WithHint("tag, type, class, favorite, moderation, year or month")
 	}
 	if q != nil {
 		return fs.valuesAmong(ctx, field, q)
 	}
-	// A term may be of what another record overrides, or only of media in the trash: each needs one media that has it.
+	// A term may be of what another record overrides, or only of media in the trash: each needs one
+	// media that has it.
 	var candidates []string
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		switch field {

@@ -30,15 +30,21 @@ func (s steps) finds(text string, want ...string) {
 	}
 }
 
-// A search finds what is said at once, and nothing of what is unsaid, hidden, renamed or in the trash.
+// A search finds what is said at once, and nothing of what is unsaid, hidden, renamed or in the
+// trash.
 func TestFind(t *testing.T) {
 	clk := &clock{}
-	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), clk.use, func(o *engine.Options) { o.Trash = time.Hour }).with(t)
+	s := openMachine(
+		t, mem.New(mem.Options{}), t.TempDir(), clk.use, func(o *engine.Options) { o.Trash = time.Hour },
+	).with(t)
 	defer s.Close()
 	for _, n := range []string{"Sunset at sea.jpg", "harbour.jpg", "harbour (1).jpg"} {
 		s.write(n, "bytes of "+n)
 	}
-	s.say("harbour.jpg", tag(media.Set, "sea,boats"), media.Edit{Field: "taken", Do: media.Set, Value: "2024-05-03"}, media.Edit{Field: "rating", Do: media.Set, Value: "8"})
+	s.say(
+		"harbour.jpg", tag(media.Set, "sea,boats"), media.Edit{Field: "taken", Do: media.Set, Value: "2024-05-03"},
+		media.Edit{Field: "rating", Do: media.Set, Value: "8"},
+	)
 	s.say("harbour (1).jpg", tag(media.Set, "boats"), media.Edit{Field: "taken", Do: media.Set, Value: "2023-01-02"})
 	s.finds("sea", "Sunset at sea.jpg", "harbour.jpg")
 	s.finds("tag:boats", "harbour (1).jpg", "harbour.jpg")

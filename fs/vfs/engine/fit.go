@@ -67,7 +67,8 @@ func joinPieces(ps []operation.Piece) []operation.Piece {
 
 // sameRun reports whether two pieces of the old head were written as one.
 func sameRun(a, b operation.Piece) bool {
-	return a.Has != nil && b.Has != nil && a.From-a.Off == b.From-b.Off && string(a.Has.Content) == string(b.Has.Content)
+	return a.Has != nil && b.Has != nil && a.From-a.Off == b.From-b.Off &&
+		string(a.Has.Content) == string(b.Has.Content)
 }
 
 // fit merges pieces of the next head of a media of size bytes until it can have them.

@@ -172,7 +172,8 @@ func TestPlansKeepTheBytes(t *testing.T) {
 			end := uint64(0)
 			for _, e := range m.head.Extents {
 				c := contents[string(e.Content)]
-				if e.Offset < end || e.Length == 0 || e.Offset+e.Length > m.head.Size || e.ContentOffset+e.Length > uint64(len(c)) {
+				if e.Offset < end || e.Length == 0 || e.Offset+e.Length > m.head.Size ||
+					e.ContentOffset+e.Length > uint64(len(c)) {
 					t.Fatalf("step %d: extents %v", step, m.head.Extents)
 				}
 				copy(got[e.Offset:], c[e.ContentOffset:][:e.Length])
@@ -191,7 +192,13 @@ func TestPlansOfSmallMedia(t *testing.T) {
 	whole := func(n int64) *record.Head {
 		return &record.Head{Size: uint64(n), Extents: []*record.Extent{{Length: uint64(n), Content: []byte("a")}}}
 	}
-	parts := &record.Head{Size: 1000, Extents: []*record.Extent{{Length: 500, Content: []byte("a")}, {Offset: 500, Length: 500, Content: []byte("b")}}}
+	parts := &record.Head{
+		Size: 1000,
+		Extents: []*record.Extent{
+			{Length: 500, Content: []byte("a")},
+			{Offset: 500, Length: 500, Content: []byte("b")},
+		},
+	}
 	for name, c := range map[string]struct {
 		head   *record.Head
 		dirty  []spool.Segment

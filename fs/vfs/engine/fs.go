@@ -17,15 +17,19 @@ import (
 	"mediafs/remote"
 )
 
-// Options configure a file system. Store and Spool are needed; Catalog and Cache are opened by Open from their own options.
+// Options configure a file system. Store and Spool are needed; Catalog and Cache are opened by Open
+// from their own options.
 type Options struct {
-	Store    remote.Store
-	Catalog  catalog.Options // StayReadable, Mended, Run, Changed, Reloaded, Referenced, Init, ReadOnly, Host and Log are filled in
-	Cache    block.Options   // Store and Log are filled in
+	Store remote.Store
+	// StayReadable, Mended, Run, Changed, Reloaded, Referenced, Init, ReadOnly, Host and Log are
+	// filled in
+	Catalog  catalog.Options
+	Cache    block.Options // Store and Log are filled in
 	SpoolDir string
 
 	ReadOnly bool
-	// Background: close returns when bytes and catalog entry are synced to the local disk, and uploads go on behind. fsync still waits for the store.
+	// Background: close returns when bytes and catalog entry are synced to the local disk, and
+	// uploads go on behind. fsync still waits for the store.
 	Background bool
 	Trash      time.Duration // how long deleted media are kept; 0: they are not
 	UID        uint32        // owner of the root of a new library
@@ -33,11 +37,14 @@ type Options struct {
 	Host       string // names this machine in conflicts; default: the host's name
 
 	UploadTimeout time.Duration // how long close and fsync wait for the store; default 5 min
-	WholeBelow    int64         // up to this size, in bytes, a media is edited as a whole, but not appended to: a request costs as much as that much data; default 1 MiB
-	StreamFrom    int64         // how long a new file is, in bytes, when its first chunks are sent; default 32 MiB
-	RewriteFrom   int           // a media of so many extents is made whole again behind; default 16
-	RewriteAfter  time.Duration // once nobody has edited it for this long; default 10 min
-	RewriteFetch  int64         // and so many bytes that are not on this disk, at most, are fetched for it; default 16 MiB
+	// up to this size, in bytes, a media is edited as a whole, but not appended to: a request costs
+	// as much as that much data; default 1 MiB
+	WholeBelow   int64
+	StreamFrom   int64         // how long a new file is, in bytes, when its first chunks are sent; default 32 MiB
+	RewriteFrom  int           // a media of so many extents is made whole again behind; default 16
+	RewriteAfter time.Duration // once nobody has edited it for this long; default 10 min
+	// and so many bytes that are not on this disk, at most, are fetched for it; default 16 MiB
+	RewriteFetch  int64
 	FlushDelay    time.Duration // when what another process's close left is uploaded; default 2 s
 	RetryInterval time.Duration // first pause after a failed upload, doubling up to a minute; default 1 s
 	TrashInterval time.Duration // how often the trash is looked through; default 1 h
@@ -46,7 +53,8 @@ type Options struct {
 	// Facts reads what the bytes of media say; nil: nobody does.
 	Facts FactsReader
 
-	// ThreadGroup gives the process that a thread belongs to, 0 when it cannot be told; default: /proc.
+	// ThreadGroup gives the process that a thread belongs to, 0 when it cannot be told; default:
+	// /proc.
 	ThreadGroup func(tid uint32) uint32
 	Now         func() time.Time
 	Log         *logrus.Entry
@@ -93,8 +101,8 @@ type FS struct {
 
 var _ vfs.Library = (*FS)(nil)
 
-// Open opens a library: its catalog is brought up to the store's state, and what an earlier process left in the spool goes on to
-// the store. ctx bounds the opening alone.
+// Open opens a library: its catalog is brought up to the store's state, and what an earlier process
+// left in the spool goes on to the store. ctx bounds the opening alone.
 func Open(ctx context.Context, opt Options) (*FS, error) {
 	opt.defaults()
 	fs := &FS{opt: opt, log: opt.Log, store: opt.Store, inodes: make(map[vfs.ID]*inode), ready: make(chan struct{})}
@@ -105,7 +113,9 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	fs.uploads, fs.rewrite, fs.facts = newUploader(fs), newRewriter(fs), newFactsAgent(fs)
 	log, ok := opt.Store.(remote.Log)
 	if !ok {
-		return nil, remote.E("open library", opt.Store.Facts().URL, remote.Unsupported, errors.New("the store keeps no log"))
+		return nil, remote.E(
+			"open library", opt.Store.Facts().URL, remote.Unsupported, errors.New("the store keeps no log"),
+		)
 	}
 	co := opt.Catalog
 	co.Store, co.ReadOnly, co.Host, co.Log = log, opt.ReadOnly, opt.Host, opt.Log
@@ -198,8 +208,8 @@ func (o *Options) defaults() {
 	}
 }
 
-// Close stops uploads and closes everything but the store. What is not in the store stays in spool and outbox and goes on at the
-// next Open; call Flush first to wait for it.
+// Close stops uploads and closes everything but the store. What is not in the store stays in spool
+// and outbox and goes on at the next Open; call Flush first to wait for it.
 func (fs *FS) Close() error {
 	fs.mu.Lock()
 	fs.closed = true
@@ -260,7 +270,8 @@ func (fs *FS) sweepTrash() {
 	defer t.Stop()
 	for fs.awaitLog() {
 		if err := errors.Join(fs.emptyTrash(fs.ctx), fs.sweepEnded(fs.ctx)); err != nil && fs.ctx.Err() == nil {
-			fs.log.WithError(err).Warn("the trash could not be emptied of what is past its time; it will be tried again")
+			fs.log.WithError(err).
+				Warn("the trash could not be emptied of what is past its time; it will be tried again")
 		}
 		select {
 		case <-fs.ctx.Done():

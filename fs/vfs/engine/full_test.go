@@ -25,13 +25,16 @@ func cacheElsewhere(t *testing.T) func(*engine.Options) {
 	return func(o *engine.Options) { o.Cache.Dir = dir }
 }
 
-// A program that writes many times what the spool's disk holds is never refused: its writes wait until others' bytes, and then its own, are in the store.
+// A program that writes many times what the spool's disk holds is never refused: its writes wait
+// until others' bytes, and then its own, are in the store.
 func TestWritesWaitForRoom(t *testing.T) {
 	notWithRace(t)
 	const film, photos, photo = 200 << 20, 100, 1 << 20
 	b := mem.New(mem.Options{})
 	disk := smallDisk(t, smallest)
-	s := openMachine(t, b, disk, processes, cacheElsewhere(t), func(o *engine.Options) { o.FlushDelay = time.Hour }).with(t)
+	s := openMachine(
+		t, b, disk, processes, cacheElsewhere(t), func(o *engine.Options) { o.FlushDelay = time.Hour },
+	).with(t)
 	closed := false
 	defer func() {
 		if !closed {
@@ -44,7 +47,8 @@ func TestWritesWaitForRoom(t *testing.T) {
 	}
 	s.ok(f.Flush(bg, vfs.Caller{}))
 	f.Release()
-	// These are closed by another process, whose bytes go up much later unless somebody needs the room.
+	// These are closed by another process, whose bytes go up much later unless somebody needs the
+	// room.
 	for i := range uint64(photos) {
 		_, f, err := s.Create(bg, opener, vfs.Root, fmt.Sprint("photo ", i), 0o644, uint32(os.O_RDWR))
 		s.ok(err)
@@ -69,8 +73,8 @@ func TestWritesWaitForRoom(t *testing.T) {
 	check(other)
 }
 
-// Without the store writes are refused for want of space, after the time that a close may take, and for no other reason. The library lives on. What was accepted is in the
-// store when that is back.
+// Without the store writes are refused for want of space, after the time that a close may take, and
+// for no other reason. The library lives on. What was accepted is in the store when that is back.
 func TestFullSpoolWithoutStore(t *testing.T) {
 	notWithRace(t)
 	const size = 200 << 20
@@ -153,8 +157,9 @@ func TestFullSpoolWithoutStore(t *testing.T) {
 	}
 }
 
-// Another program takes all that the disk of catalog and spool has. Changes are refused for want of space and for nothing else; nothing that was accepted is lost, here and in the
-// store; and all goes on when there is room again.
+// Another program takes all that the disk of catalog and spool has. Changes are refused for want of
+// space and for nothing else; nothing that was accepted is lost, here and in the store; and all
+// goes on when there is room again.
 func TestDiskFilledByAnotherProgram(t *testing.T) {
 	notWithRace(t)
 	const size = 30 << 20
@@ -259,8 +264,9 @@ func TestDiskFilledByAnotherProgram(t *testing.T) {
 	}
 }
 
-// With no room for it, the read cache is done without: what is written is not taken into it, and reads come from the store, exact. The disk keeps what it has left, and
-// the cache is used again when that is enough.
+// With no room for it, the read cache is done without: what is written is not taken into it, and
+// reads come from the store, exact. The disk keeps what it has left, and the cache is used again
+// when that is enough.
 func TestCacheDiskFull(t *testing.T) {
 	notWithRace(t)
 	const size = 12 << 20
@@ -274,7 +280,9 @@ func TestCacheDiskFull(t *testing.T) {
 		t.Run(fmt.Sprintf("%d MiB", left>>20), func(t *testing.T) {
 			takeAllBut(t, filler, left)
 			defer os.Remove(filler)
-			s := openMachine(t, line, t.TempDir(), func(o *engine.Options) { o.Cache.Dir, o.Cache.Pause = disk, time.Millisecond }).with(t)
+			s := openMachine(
+				t, line, t.TempDir(), func(o *engine.Options) { o.Cache.Dir, o.Cache.Pause = disk, time.Millisecond },
+			).with(t)
 			defer s.Close()
 			name := fmt.Sprint("film ", left)
 			f := s.create(name, "")
@@ -307,7 +315,8 @@ func TestCacheDiskFull(t *testing.T) {
 	}
 }
 
-// A small edit that left its bytes to the store, to make room, and is closed then: what is kept of it for the next reader is the edit.
+// A small edit that left its bytes to the store, to make room, and is closed then: what is kept of
+// it for the next reader is the edit.
 func TestEditThatMadeRoomReadsAsWritten(t *testing.T) {
 	for _, size := range []int{100, 10_000} {
 		s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), func(o *engine.Options) { o.WholeBelow = 1 }).with(t)

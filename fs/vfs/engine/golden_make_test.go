@@ -26,7 +26,8 @@ import (
 	"mediafs/remote/object"
 )
 
-// A maker makes a golden tree: machines mount a library in a directory, one after the other, at a time that moves only when it is told to.
+// A maker makes a golden tree: machines mount a library in a directory, one after the other, at a
+// time that moves only when it is told to.
 type maker struct {
 	t   *testing.T
 	dir string // where the library is made
@@ -133,7 +134,8 @@ func numbered(what string, n int) string {
 	return b.String()[:n]
 }
 
-// furnishWhole makes the tree whose log begins with commit 1: everything that this version does on its own.
+// furnishWhole makes the tree whose log begins with commit 1: everything that this version does on
+// its own.
 func furnishWhole(m *maker) {
 	s, end := m.machine("alpha")
 	dcim := s.folder(vfs.Root, "DCIM", 0o755)
@@ -326,8 +328,16 @@ func (s *scribe) id(of string) []byte {
 // content describes bytes with all checksums.
 func (s *scribe) content(data string) *record.Content {
 	sha, five := sha256.Sum256([]byte(data)), md5.Sum([]byte(data))
-	return &record.Content{Size: uint64(len(data)), BlockSums: blockSum(data), Crc32: crc32.ChecksumIEEE([]byte(data)), HasCrc32: true,
-		Sha256: sha[:], Md5: five[:], Type: "text/plain", Time: s.time()}
+	return &record.Content{
+		Size:      uint64(len(data)),
+		BlockSums: blockSum(data),
+		Crc32:     crc32.ChecksumIEEE([]byte(data)),
+		HasCrc32:  true,
+		Sha256:    sha[:],
+		Md5:       five[:],
+		Type:      "text/plain",
+		Time:      s.time(),
+	}
 }
 
 // blockSum is the list of checksums of less than a block.
@@ -351,20 +361,43 @@ func contentKey(id []byte) string {
 // media is a node of that content, with its name in the root and the record of the content.
 func (s *scribe) media(node uint64, name string, c *record.Content) []writing {
 	t, id := s.time(), s.id("content of "+name)
-	head := &record.Head{Size: c.Size, Extents: []*record.Extent{{Length: c.Size, Content: id}}, Time: t, Client: s.client}
+	head := &record.Head{
+		Size:    c.Size,
+		Extents: []*record.Extent{{Length: c.Size, Content: id}},
+		Time:    t,
+		Client:  s.client,
+	}
 	return []writing{
 		{record.ContentKey(id), c},
-		{record.NodeKey(node), &record.Node{Mode: 0o100600, Uid: 7, Gid: 8, Atime: t, Mtime: t, Ctime: t, Btime: t, Head: head, MediaId: s.id("media " + name)}},
+		{
+			record.NodeKey(node),
+			&record.Node{
+				Mode:    0o100600,
+				Uid:     7,
+				Gid:     8,
+				Atime:   t,
+				Mtime:   t,
+				Ctime:   t,
+				Btime:   t,
+				Head:    head,
+				MediaId: s.id("media " + name),
+			},
+		},
 		{record.DentryKey(record.Root, name), &record.Dentry{Node: node, Kind: 0o10}},
 	}
 }
 
 // unknownKeys are records that only later versions know.
 var unknownKeys = []struct{ key, value string }{
-	{"z", ""}, {"y\x00\xff\x00binary key", "\x00\x01binary value\xff"}, {"j" + strings.Repeat("k", record.MaxKey-1), "the longest key"}, {"\x80", "no letter"}, {"0", "a digit"},
+	{"z", ""},
+	{"y\x00\xff\x00binary key", "\x00\x01binary value\xff"},
+	{"j" + strings.Repeat("k", record.MaxKey-1), "the longest key"},
+	{"\x80", "no letter"},
+	{"0", "a digit"},
 }
 
-// furnishTrimmed makes the tree whose log begins after a checkpoint: with what this version does not write, but reads or passes on.
+// furnishTrimmed makes the tree whose log begins after a checkpoint: with what this version does
+// not write, but reads or passes on.
 func furnishTrimmed(m *maker) {
 	s, end := m.machine("gamma")
 	s.folder(vfs.Root, "plain", 0o755)
@@ -373,10 +406,25 @@ func furnishTrimmed(m *maker) {
 
 	const ids = 2 << record.ClientShift
 	h := m.scribe(2)
-	joined := later(&record.Client{Session: h.session(), Machine: h.id("machine"), Host: "a later version", Joined: later(h.time(), "joined")}, "client")
-	h.commit(0, 0, writing{record.ClientKey(2), joined},
+	joined := later(
+		&record.Client{
+			Session: h.session(),
+			Machine: h.id("machine"),
+			Host:    "a later version",
+			Joined:  later(h.time(), "joined"),
+		},
+		"client",
+	)
+	h.commit(
+		0,
+		0,
+		writing{record.ClientKey(2), joined},
 		writing{record.SettingKey("retention"), later(&record.Setting{Value: []byte("\x00thirty days")}, "setting")},
-		writing{record.FeatureKey(record.FeatureCompatible, "later"), later(&record.Feature{Note: "nothing depends on it"}, "feature")})
+		writing{
+			record.FeatureKey(record.FeatureCompatible, "later"),
+			later(&record.Feature{Note: "nothing depends on it"}, "feature"),
+		},
+	)
 
 	var ws []writing
 	add := func(w ...writing) { ws = append(ws, w...) }
@@ -449,24 +497,76 @@ func (s *scribe) addLater(node uint64) {
 	extent := func(name, data string) (*record.Extent, writing) {
 		id := s.id(name)
 		s.object(contentKey(id), data)
-		return later(&record.Extent{Length: uint64(len(data)), Content: id}, "extent of "+name), writing{record.ContentKey(id), later(s.content(data), "content "+name)}
+		return later(
+			&record.Extent{Length: uint64(len(data)), Content: id},
+			"extent of "+name,
+		), writing{record.ContentKey(id), later(s.content(data), "content "+name)}
 	}
 	head := func(e *record.Extent) *record.Head {
-		return later(&record.Head{Size: e.Length + 10, Extents: []*record.Extent{e}, Time: then, Client: s.client}, "head")
+		return later(
+			&record.Head{Size: e.Length + 10, Extents: []*record.Extent{e}, Time: then, Client: s.client}, "head",
+		)
 	}
 	e1, c1 := extent("now", "what it holds now\n")
 	e2, c2 := extent("before", "what it held before\n")
 	e3, c3 := extent("binned", "what was deleted\n")
-	node1 := later(&record.Node{Mode: 0o100640, Uid: 1, Gid: 2, Atime: now, Mtime: now, Ctime: now, Btime: then, MediaId: media, Head: head(e1)}, "node")
-	node2 := later(&record.Node{Mode: 0o100640, Uid: 1, Gid: 2, Atime: now, Mtime: now, Ctime: now, Btime: now, MediaId: s.id("media binned"), Head: head(e3)}, "node in the trash")
-	s.commit(s.client, 3, c1, c2, c3,
+	node1 := later(
+		&record.Node{
+			Mode:    0o100640,
+			Uid:     1,
+			Gid:     2,
+			Atime:   now,
+			Mtime:   now,
+			Ctime:   now,
+			Btime:   then,
+			MediaId: media,
+			Head:    head(e1),
+		},
+		"node",
+	)
+	node2 := later(
+		&record.Node{
+			Mode:    0o100640,
+			Uid:     1,
+			Gid:     2,
+			Atime:   now,
+			Mtime:   now,
+			Ctime:   now,
+			Btime:   now,
+			MediaId: s.id("media binned"),
+			Head:    head(e3),
+		},
+		"node in the trash",
+	)
+	s.commit(
+		s.client,
+		3,
+		c1,
+		c2,
+		c3,
 		writing{record.NodeKey(node), node1},
 		writing{record.DentryKey(record.Root, laterName), later(&record.Dentry{Node: node, Kind: 0o10}, "name")},
 		writing{record.XattrKey(node, "user.later"), later(&record.Xattr{Value: []byte("value")}, "attribute")},
-		writing{record.VersionKey(media, 1), later(&record.Version{Head: head(e2), Time: then, Node: node, Mtime: now, Reason: 1}, "version")},
+		writing{
+			record.VersionKey(media, 1),
+			later(&record.Version{Head: head(e2), Time: then, Node: node, Mtime: now, Reason: 1}, "version"),
+		},
 		writing{record.MediaKey(media), later(&record.Media{Edited: now}, "media")},
 		writing{record.NodeKey(node + 1), node2},
-		writing{record.TrashKey(node + 2), later(&record.TrashEntry{Node: node + 1, Parent: record.Root, Name: []byte("binned\xff"), Deleted: then, Uid: 9}, "trash")})
+		writing{
+			record.TrashKey(node + 2),
+			later(
+				&record.TrashEntry{
+					Node:    node + 1,
+					Parent:  record.Root,
+					Name:    []byte("binned\xff"),
+					Deleted: then,
+					Uid:     9,
+				},
+				"trash",
+			),
+		},
+	)
 }
 
 // laterName is the media of which every record has fields that are not known here.

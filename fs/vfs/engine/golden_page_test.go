@@ -23,15 +23,17 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A page tells in words what a library holds, as tree.txt beside a golden tree does. What can be asked for through the file system is; the
-// rest is read out of the catalog. Sizes of folders and what belongs to one machine are left out.
+// A page tells in words what a library holds, as tree.txt beside a golden tree does. What can be
+// asked for through the file system is; the rest is read out of the catalog. Sizes of folders and
+// what belongs to one machine are left out.
 type page struct {
 	strings.Builder
 	t testing.TB
 	m *machine
 }
 
-// treePage is the part of a page that is the same on every machine and stays so when another one joins.
+// treePage is the part of a page that is the same on every machine and stays so when another one
+// joins.
 func treePage(t testing.TB, m *machine) string {
 	p := &page{t: t, m: m}
 	a, err := m.GetAttr(bg, vfs.Root)
@@ -76,7 +78,13 @@ func momentOf(t *record.Time) string {
 }
 
 var typeNames = map[uint32]string{
-	0o010000: "fifo", 0o020000: "character device", 0o040000: "folder", 0o060000: "block device", 0o100000: "media", 0o120000: "symlink", 0o140000: "socket",
+	0o010000: "fifo",
+	0o020000: "character device",
+	0o040000: "folder",
+	0o060000: "block device",
+	0o100000: "media",
+	0o120000: "symlink",
+	0o140000: "socket",
 }
 
 // node tells of a node and of all that is below it.
@@ -87,7 +95,10 @@ func (p *page) node(path string, a vfs.Attr) {
 	if strings.HasSuffix(kind, "device") {
 		p.f(", device %#x", a.Rdev)
 	}
-	p.f("\n  mtime %s, ctime %s, atime %s, btime %s\n", moment(a.Mtime), moment(a.Ctime), moment(a.Atime), moment(a.Btime))
+	p.f(
+		"\n  mtime %s, ctime %s, atime %s, btime %s\n", moment(a.Mtime), moment(a.Ctime), moment(a.Atime),
+		moment(a.Btime),
+	)
 	switch kind {
 	case "media":
 		p.media(a)
@@ -179,7 +190,10 @@ func digest(f vfs.File) (sum string, size int64, err error) {
 func (p *page) extents(tx *catalog.Tx, h *record.Head) {
 	for _, e := range h.GetExtents() {
 		c := tx.Content(e.Content)
-		p.f("  extent at %d, %d bytes: content %x from %d of %d", e.Offset, e.Length, e.Content, e.ContentOffset, c.GetSize())
+		p.f(
+			"  extent at %d, %d bytes: content %x from %d of %d", e.Offset, e.Length, e.Content, e.ContentOffset,
+			c.GetSize(),
+		)
 		for _, x := range []struct {
 			there bool
 			what  string
@@ -195,7 +209,9 @@ func (p *page) extents(tx *catalog.Tx, h *record.Head) {
 			}
 		}
 		p.f("\n")
-		if facts, err := p.m.store.GetSide(bg, remote.ContentID{ID: hex.EncodeToString(e.Content)}, bucket.SuffixFacts); err == nil {
+		if facts, err := p.m.store.GetSide(
+			bg, remote.ContentID{ID: hex.EncodeToString(e.Content)}, bucket.SuffixFacts,
+		); err == nil {
 			p.f("    .facts %q\n", facts)
 		}
 	}
@@ -207,8 +223,11 @@ func (p *page) versions(tx *catalog.Tx, media []byte) {
 	for k := range tx.Records(record.VersionPrefix(media)) {
 		v := new(record.Version)
 		tx.Load(k, v)
-		p.f("  version %d, by %s at %s: of node %d, mtime %s, size %d, %s\n", binary.BigEndian.Uint64(k[17:]), reasons[v.Reason], momentOf(v.Time),
-			v.Node, momentOf(v.Mtime), v.Head.GetSize(), orKind(p.kept(tx, v.Head)))
+		p.f(
+			"  version %d, by %s at %s: of node %d, mtime %s, size %d, %s\n", binary.BigEndian.Uint64(k[17:]),
+			reasons[v.Reason], momentOf(v.Time), v.Node, momentOf(v.Mtime), v.Head.GetSize(),
+			orKind(p.kept(tx, v.Head)),
+		)
 	}
 }
 
@@ -252,10 +271,16 @@ func (p *page) trash() {
 		}
 	})
 	for _, e := range all {
-		p.f("%d: node %d, %q of folder %d, deleted %s by uid %d\n", e.id, e.Node, e.Name, e.Parent, momentOf(e.Deleted), e.Uid)
+		p.f(
+			"%d: node %d, %q of folder %d, deleted %s by uid %d\n", e.id, e.Node, e.Name, e.Parent, momentOf(e.Deleted),
+			e.Uid,
+		)
 		p.view(func(tx *catalog.Tx) {
 			n := tx.Node(e.Node)
-			p.f("  %s %04o, mtime %s, size %d, %s\n", typeNames[n.Mode&0o170000], n.Mode&0o7777, momentOf(n.Mtime), n.Head.GetSize(), orKind(p.kept(tx, n.Head)))
+			p.f(
+				"  %s %04o, mtime %s, size %d, %s\n", typeNames[n.Mode&0o170000], n.Mode&0o7777, momentOf(n.Mtime),
+				n.Head.GetSize(), orKind(p.kept(tx, n.Head)),
+			)
 			p.versions(tx, n.MediaId)
 		})
 		p.attributes(e.Node)
@@ -290,7 +315,10 @@ func (p *page) others(tx *catalog.Tx) {
 		}
 	}
 	u := tx.Usage()
-	p.f("\n%d nodes; bytes: %d of heads, %d of versions, %d of contents\nrecords by letter:", u.Nodes, u.Live, u.Versions, u.Contents)
+	p.f(
+		"\n%d nodes; bytes: %d of heads, %d of versions, %d of contents\nrecords by letter:", u.Nodes, u.Live,
+		u.Versions, u.Contents,
+	)
 	for _, letter := range slices.Sorted(maps.Keys(count)) {
 		if letter != record.KeyClient {
 			p.f(" %+q %d", []byte{letter}, count[letter])
@@ -315,8 +343,10 @@ func (p *page) clients(tx *catalog.Tx) {
 	for k, v := range tx.Records([]byte{record.KeyClient}) {
 		c := new(record.Client)
 		tx.Load(k, c)
-		p.f("\nclient %d: host %q, machine %x, joined %s\n  session %x, last operation %d\n", binary.BigEndian.Uint32(k[1:]), c.Host, c.Machine,
-			momentOf(c.Joined), c.Session, c.LastOperation)
+		p.f(
+			"\nclient %d: host %q, machine %x, joined %s\n  session %x, last operation %d\n",
+			binary.BigEndian.Uint32(k[1:]), c.Host, c.Machine, momentOf(c.Joined), c.Session, c.LastOperation,
+		)
 		unknown := fieldsOf("  unknown fields", v, new(record.Client))
 		for _, at := range sortedKeys(unknown) {
 			p.f("%s: %s\n", at, unknown[at])
@@ -352,8 +382,10 @@ func (p *page) commit(e remote.LogEntry) {
 			deletes++
 		}
 	}
-	p.f("  %d: client %d, operations %d to %d, %s, %d writes of which %d delete, sha256 %x", e.Seq, c.Author, c.FirstOperation, c.LastOperation,
-		momentOf(c.Time), len(c.Writes), deletes, record.Hash(e.Body)[:8])
+	p.f(
+		"  %d: client %d, operations %d to %d, %s, %d writes of which %d delete, sha256 %x", e.Seq, c.Author,
+		c.FirstOperation, c.LastOperation, momentOf(c.Time), len(c.Writes), deletes, record.Hash(e.Body)[:8],
+	)
 	for _, at := range sortedKeys(fieldsOf(", unknown fields", e.Body, new(record.Commit))) {
 		p.f("%s", at)
 	}

@@ -30,7 +30,8 @@ import (
 	"mediafs/remote/object/dir"
 )
 
-// goldenDir has the golden trees: for each a library as it lies in a directory, and tree.txt, which says what is in it.
+// goldenDir has the golden trees: for each a library as it lies in a directory, and tree.txt, which
+// says what is in it.
 const goldenDir = "../../../testdata/format0"
 
 // makeGolden is the variable that has the golden trees made anew when it is "format0".
@@ -42,11 +43,22 @@ var goldenTrees = []struct {
 	found   map[check.Class]int // by the checker
 }{
 	{"whole", furnishWhole, map[check.Class]int{}},
-	// The checker misses the 10,000 commits that trimming leaves: a tree of that many files would be no use.
-	{"trimmed", furnishTrimmed, map[check.Class]int{check.UnknownRecord: len(unknownKeys), check.UnknownCoding: 3, check.ForeignObject: 1, check.LogGap: 1}},
+	// The checker misses the 10,000 commits that trimming leaves: a tree of that many files would
+	// be no use.
+	{
+		"trimmed",
+		furnishTrimmed,
+		map[check.Class]int{
+			check.UnknownRecord: len(unknownKeys),
+			check.UnknownCoding: 3,
+			check.ForeignObject: 1,
+			check.LogGap:        1,
+		},
+	},
 }
 
-// Libraries that earlier versions wrote read as they did, and what is not known in them is passed on.
+// Libraries that earlier versions wrote read as they did, and what is not known in them is passed
+// on.
 func TestGoldenTrees(t *testing.T) {
 	for _, tree := range goldenTrees {
 		t.Run(tree.name, func(t *testing.T) {
@@ -74,7 +86,8 @@ func TestGoldenTrees(t *testing.T) {
 
 func textOf(name string) string { return filepath.Join(goldenDir, name, "tree.txt") }
 
-// readGolden mounts a tree without the right to write and finds what its text says. Nothing is written.
+// readGolden mounts a tree without the right to write and finds what its text says. Nothing is
+// written.
 func readGolden(t *testing.T, name, want string) {
 	lib := copyTree(t, name)
 	before := everyFile(t, lib)
@@ -93,8 +106,9 @@ func readGolden(t *testing.T, name, want string) {
 	}
 }
 
-// changeGolden mounts a tree, finds the same, changes every node that has a name and writes a checkpoint. A machine that begins with that has all
-// records, byte for byte, also those that no program of today knows.
+// changeGolden mounts a tree, finds the same, changes every node that has a name and writes a
+// checkpoint. A machine that begins with that has all records, byte for byte, also those that no
+// program of today knows.
 func changeGolden(t *testing.T, name, want string) {
 	lib := copyTree(t, name)
 	now := time.Date(2024, 3, 2, 9, 0, 0, 0, time.UTC) // the time of versions is not over yet
@@ -158,13 +172,16 @@ func changeGolden(t *testing.T, name, want string) {
 	}
 }
 
-// moved tells where changeGolden puts what is in a record: the name changes, and the head becomes a version.
+// moved tells where changeGolden puts what is in a record: the name changes, and the head becomes a
+// version.
 func moved(at string) string {
 	name := fmt.Sprintf("%c %+q", record.KeyDentry, record.DentryKey(record.Root, laterName)[1:])
 	node := fmt.Sprintf("%c %+q", record.KeyNode, record.NodeKey(2<<record.ClientShift + 10)[1:])
 	media := md5.Sum([]byte("media " + laterName))
 	version := fmt.Sprintf("%c %+q", record.KeyVersion, record.VersionKey(media[:], 2)[1:])
-	at = strings.Replace(at, name, fmt.Sprintf("%c %+q", record.KeyDentry, record.DentryKey(record.Root, "moved")[1:]), 1)
+	at = strings.Replace(
+		at, name, fmt.Sprintf("%c %+q", record.KeyDentry, record.DentryKey(record.Root, "moved")[1:]), 1,
+	)
 	return strings.Replace(at, node+" head", version+" head", 1)
 }
 
@@ -233,8 +250,10 @@ func TestDamagedGoldenTrees(t *testing.T) {
 		tree   string
 		damage func(c copied) (key string)
 		kind   remote.Kind // Other: any
-		read   string      // the media in the root that cannot be read, by a mount that can; empty: the library cannot be opened
-		opens  bool        // it can all the same, as it was before
+		// the media in the root that cannot be read, by a mount that can; empty: the library cannot
+		// be opened
+		read  string
+		opens bool // it can all the same, as it was before
 	}{
 		{what: "commit altered", tree: "whole", kind: remote.Corrupt, opens: true,
 			damage: func(c copied) string { return c.flip("log/0/00000000000000000005", 80) }},
@@ -253,7 +272,8 @@ func TestDamagedGoldenTrees(t *testing.T) {
 				c.write("log/0/00000000000000000005", c.load("log/0/00000000000000000006"))
 				return "log/0/00000000000000000005"
 			}},
-		{what: "manifest altered", tree: "trimmed", kind: remote.Corrupt, opens: true, // the log after the one before it is trimmed
+		// the log after the one before it is trimmed
+		{what: "manifest altered", tree: "trimmed", kind: remote.Corrupt, opens: true,
 			damage: func(c copied) string { return c.flip(c.last("checkpoint/manifest/*"), 100) }},
 		{what: "part altered", tree: "trimmed", kind: remote.Corrupt,
 			damage: func(c copied) string { return c.flip(c.part(), 100) }},
@@ -404,7 +424,8 @@ func (c copied) part() string {
 	return m.Parts[1].Key
 }
 
-// copyTree copies a golden tree, and makes all of its objects old: nobody reads such a tree in the week that it was made.
+// copyTree copies a golden tree, and makes all of its objects old: nobody reads such a tree in the
+// week that it was made.
 func copyTree(t *testing.T, name string) string {
 	t.Helper()
 	lib := filepath.Join(t.TempDir(), "library")
@@ -469,7 +490,8 @@ func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys
 
 func readOnly(o *engine.Options) { o.ReadOnly = true }
 
-// openTree opens the directory that a library is in, which it makes when it is missing; now is the store's clock, nil the true one.
+// openTree opens the directory that a library is in, which it makes when it is missing; now is the
+// store's clock, nil the true one.
 func openTree(t testing.TB, lib string, now func() time.Time) object.Bucket {
 	t.Helper()
 	b, err := dir.Open(lib, dir.Options{Create: true, Now: now})
@@ -484,14 +506,30 @@ func mountTree(t testing.TB, lib string, now func() time.Time, change ...func(*e
 	t.Helper()
 	b, own := openTree(t, lib, now), t.TempDir()
 	opt := engine.Options{
-		Catalog: catalog.Options{Dir: filepath.Join(own, "catalog"), Machine: []byte(own), PollInterval: time.Hour, RetryInterval: time.Millisecond},
-		Cache:   block.Options{Dir: filepath.Join(own, "cache")}, SpoolDir: filepath.Join(own, "spool"),
-		Host: "testhost", Now: now,
+		Catalog: catalog.Options{
+			Dir:           filepath.Join(own, "catalog"),
+			Machine:       []byte(own),
+			PollInterval:  time.Hour,
+			RetryInterval: time.Millisecond,
+		},
+		Cache:    block.Options{Dir: filepath.Join(own, "cache")},
+		SpoolDir: filepath.Join(own, "spool"),
+		Host:     "testhost",
+		Now:      now,
 	}
 	for _, c := range change {
 		c(&opt)
 	}
-	store, err := bucket.Open(bg, b, bucket.Options{ReadOnly: opt.ReadOnly, PartSize: 1 << 10, FirstPause: time.Millisecond, MaxPause: 2 * time.Millisecond})
+	store, err := bucket.Open(
+		bg,
+		b,
+		bucket.Options{
+			ReadOnly:   opt.ReadOnly,
+			PartSize:   1 << 10,
+			FirstPause: time.Millisecond,
+			MaxPause:   2 * time.Millisecond,
+		},
+	)
 	if err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
@@ -506,11 +544,13 @@ func mountTree(t testing.TB, lib string, now func() time.Time, change ...func(*e
 // shut unmounts it and closes its store.
 func (m *machine) shut() error { return errors.Join(m.Close(), m.store.Close()) }
 
-// imported is a directory whose imported objects have etags as S3 makes them, of their bytes. A directory's own are made of inode and time,
-// which no copy of it keeps.
+// imported is a directory whose imported objects have etags as S3 makes them, of their bytes. A
+// directory's own are made of inode and time, which no copy of it keeps.
 type imported struct{ object.Bucket }
 
-func (b imported) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+func (b imported) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	i, err := b.Bucket.Put(ctx, key, body, size, opt)
 	return b.named(ctx, i, err)
 }
@@ -526,7 +566,9 @@ func (b imported) Get(ctx context.Context, key string, opt object.GetOptions) (i
 		case err != nil:
 			return nil, i, err
 		case i.ETag != opt.IfMatch:
-			return nil, i, remote.E("get object", key, remote.Stale, fmt.Errorf("its etag is %s, not %s", i.ETag, opt.IfMatch))
+			return nil, i, remote.E(
+				"get object", key, remote.Stale, fmt.Errorf("its etag is %s, not %s", i.ETag, opt.IfMatch),
+			)
 		}
 		opt.IfMatch = ""
 	}

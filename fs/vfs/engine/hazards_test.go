@@ -24,8 +24,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// The tests of this file are about what could lose bytes that somebody was told are safe, or keep somebody waiting for a store that
-// he needs nothing from.
+// The tests of this file are about what could lose bytes that somebody was told are safe, or keep
+// somebody waiting for a store that he needs nothing from.
 
 // opener and child are two processes where the library tells them apart.
 var opener, child = vfs.Caller{PID: 1}, vfs.Caller{PID: 2}
@@ -110,7 +110,8 @@ func (w *waiter) Done() <-chan struct{} {
 	return w.Context.Done()
 }
 
-// heldUpload is a machine with a media, "f", of which an upload behind is on its way that ends only when it is let go.
+// heldUpload is a machine with a media, "f", of which an upload behind is on its way that ends only
+// when it is let go.
 func heldUpload(t *testing.T, change ...func(*engine.Options)) (s steps, f vfs.File, letGo func()) {
 	t.Helper()
 	bad := storetest.New(mem.New(mem.Options{}))
@@ -126,7 +127,8 @@ func heldUpload(t *testing.T, change ...func(*engine.Options)) (s steps, f vfs.F
 	return s, f, letGo
 }
 
-// A file that lost its last name keeps its bytes and its size for who has it open, whatever fsync finds to do.
+// A file that lost its last name keeps its bytes and its size for who has it open, whatever fsync
+// finds to do.
 func TestUnlinkedFileKeepsItsSize(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
 	defer s.Close()
@@ -145,8 +147,9 @@ func TestUnlinkedFileKeepsItsSize(t *testing.T) {
 	s.Forget(a.ID, 1)
 }
 
-// A file that is open for writing here and was replaced elsewhere since it was last uploaded reads as the new head, and what is written
-// then goes onto that: the spool's copy of the old one hides and replaces nothing.
+// A file that is open for writing here and was replaced elsewhere since it was last uploaded reads
+// as the new head, and what is written then goes onto that: the spool's copy of the old one hides
+// and replaces nothing.
 func TestWriteOntoAHeadFromElsewhere(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s, o := openMachine(t, b, t.TempDir()).with(t), openMachine(t, b, t.TempDir()).with(t)
@@ -170,8 +173,8 @@ func TestWriteOntoAHeadFromElsewhere(t *testing.T) {
 	}
 }
 
-// A truncation that fails changes nothing: the media reads as before, later writes go onto all of it, and nothing of it is
-// in the spool for the next mount to upload.
+// A truncation that fails changes nothing: the media reads as before, later writes go onto all of
+// it, and nothing of it is in the spool for the next mount to upload.
 func TestFailedTruncation(t *testing.T) {
 	const whole = "0123456789"
 	for _, c := range []struct {
@@ -181,7 +184,8 @@ func TestFailedTruncation(t *testing.T) {
 		fail func(t *testing.T, bad *storetest.Faulty, spool string) (end func())
 	}{
 		{"no room in the spool", 3, func(t *testing.T, bad *storetest.Faulty, spool string) func() {
-			// From the moment when the bytes that are left are fetched, their spool file cannot be described any more.
+			// From the moment when the bytes that are left are fetched, their spool file cannot be
+			// described any more.
 			var blocks []string
 			bad.Hook(func(c storetest.Call) error {
 				if c.Op != storetest.Get || !strings.HasPrefix(c.Key, "content/") {
@@ -249,7 +253,8 @@ func TestFailedTruncation(t *testing.T) {
 	}
 }
 
-// The close of a file that was opened for reading only, and cut by that, returns when nothing is left of it in the store as well.
+// The close of a file that was opened for reading only, and cut by that, returns when nothing is
+// left of it in the store as well.
 func TestTruncatingOpenIsUploadedAtClose(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir(), processes, func(o *engine.Options) { o.FlushDelay = time.Hour }).with(t)
@@ -265,7 +270,8 @@ func TestTruncatingOpenIsUploadedAtClose(t *testing.T) {
 	}
 }
 
-// While an upload runs, reads of what is here go on: also when a writer waits for its end, when one that waited was killed, and when one has closed.
+// While an upload runs, reads of what is here go on: also when a writer waits for its end, when one
+// that waited was killed, and when one has closed.
 func TestReadsDuringAnUpload(t *testing.T) {
 	s, f, letGo := heldUpload(t)
 	defer s.Close()
@@ -307,8 +313,8 @@ func TestReadsDuringAnUpload(t *testing.T) {
 	read("after the writer closed")
 }
 
-// Fsync and writes that wait for another's upload of the same media wait no longer than close may, and not at all once the caller is
-// killed; what was written before is safe all the same.
+// Fsync and writes that wait for another's upload of the same media wait no longer than close may,
+// and not at all once the caller is killed; what was written before is safe all the same.
 func TestWaitingForAnotherUpload(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -370,8 +376,9 @@ func TestWriteAtTheEndOfAnUpload(t *testing.T) {
 	f.Release()
 }
 
-// A mount that finds in the spool what was uploaded before the crash, since its end had not been noted, replaces nothing with it: not the newer
-// bytes of another machine, and not what it uploaded itself when the power loss took the spool's copy.
+// A mount that finds in the spool what was uploaded before the crash, since its end had not been
+// noted, replaces nothing with it: not the newer bytes of another machine, and not what it uploaded
+// itself when the power loss took the spool's copy.
 func TestSpoolOfWhatWasUploaded(t *testing.T) {
 	const first, newer = "the first version", "the newer bytes of another machine"
 	for _, c := range []struct {
@@ -426,7 +433,8 @@ func TestSpoolOfWhatWasUploaded(t *testing.T) {
 	}
 }
 
-// Bytes that a mount could not upload bring the media back when another machine deleted it before the next mount.
+// Bytes that a mount could not upload bring the media back when another machine deleted it before
+// the next mount.
 func TestSpoolOfWhatWasDeletedElsewhere(t *testing.T) {
 	b, dir := mem.New(mem.Options{}), t.TempDir()
 	bad := storetest.New(b)
@@ -450,11 +458,13 @@ func TestSpoolOfWhatWasDeletedElsewhere(t *testing.T) {
 	o.sees("f", "edited without a store")
 }
 
-// Bytes written to a media that another machine has meanwhile moved to the trash are what lies in the trash.
+// Bytes written to a media that another machine has meanwhile moved to the trash are what lies in
+// the trash.
 func TestWrittenWhileDeletedElsewhere(t *testing.T) {
 	var c clock
 	b := mem.New(mem.Options{})
-	s, o := openMachine(t, b, t.TempDir(), c.use, trashing).with(t), openMachine(t, b, t.TempDir(), c.use, trashing).with(t)
+	s, o := openMachine(t, b, t.TempDir(), c.use, trashing).with(t),
+		openMachine(t, b, t.TempDir(), c.use, trashing).with(t)
 	defer s.Close()
 	defer o.Close()
 	s.write("f", "first")
@@ -477,8 +487,9 @@ func TestWrittenWhileDeletedElsewhere(t *testing.T) {
 	}))
 }
 
-// A close whose head comes after another machine's save-by-rename of the same media has its bytes kept as a version, and makes no second
-// node of that media: not when it loses the race for the log, and not when the log was away and the head comes later.
+// A close whose head comes after another machine's save-by-rename of the same media has its bytes
+// kept as a version, and makes no second node of that media: not when it loses the race for the
+// log, and not when the log was away and the head comes later.
 func TestCloseAfterARenameOverElsewhere(t *testing.T) {
 	for _, late := range []bool{false, true} {
 		t.Run(fmt.Sprintf("late=%v", late), func(t *testing.T) {
@@ -533,7 +544,8 @@ func TestCloseAfterARenameOverElsewhere(t *testing.T) {
 	}
 }
 
-// A change of names that reaches the log late touches what it was about, and nothing that another machine has put there since.
+// A change of names that reaches the log late touches what it was about, and nothing that another
+// machine has put there since.
 func TestLateNamesTouchNothingNew(t *testing.T) {
 	const work = "new work of another machine"
 	for _, c := range []struct {

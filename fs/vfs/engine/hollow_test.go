@@ -10,7 +10,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// What left its bytes to the store, and is closed then, is not taken into the cache with the bytes that lie below, or zeros.
+// What left its bytes to the store, and is closed then, is not taken into the cache with the bytes
+// that lie below, or zeros.
 func TestHollowThenAdopt(t *testing.T) {
 	notWithRace(t)
 	for _, n := range []int{300, 17 << 20} {
@@ -21,7 +22,9 @@ func TestHollowThenAdopt(t *testing.T) {
 				if edit {
 					made(t, b, "f", old)
 				}
-				s := openMachine(t, b, t.TempDir(), func(o *engine.Options) { o.WholeBelow, o.StreamFrom = 1, 1<<40 }).with(t)
+				s := openMachine(
+					t, b, t.TempDir(), func(o *engine.Options) { o.WholeBelow, o.StreamFrom = 1, 1<<40 },
+				).with(t)
 				defer s.Close()
 				var f vfs.File
 				var want string
@@ -41,7 +44,10 @@ func TestHollowThenAdopt(t *testing.T) {
 					for i < len(got) && i < len(want) && got[i] == want[i] {
 						i++
 					}
-					t.Errorf("confirmed, and this machine reads other bytes from %d on: %x, want %x", i, got[i:min(i+4, len(got))], want[i:i+4])
+					t.Errorf(
+						"confirmed, and this machine reads other bytes from %d on: %x, want %x", i,
+						got[i:min(i+4, len(got))], want[i:i+4],
+					)
 				}
 			})
 		}

@@ -22,14 +22,15 @@ func (s steps) holders(media []byte) (n int) {
 	return n
 }
 
-// A media that went over to another node is not brought back a second time by late bytes, however long ago that was and whatever it held: two nodes with one
-// identity would end together.
+// A media that went over to another node is not brought back a second time by late bytes, however
+// long ago that was and whatever it held: two nodes with one identity would end together.
 func TestOneNodeAMedia(t *testing.T) {
 	for name, data := range map[string]string{"with bytes": "first", "still empty": ""} {
 		t.Run(name, func(t *testing.T) {
 			b := mem.New(mem.Options{})
 			clk := &clock{}
-			clk.advance(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute))) // a minute past an hour
+			// a minute past an hour
+			clk.advance(time.Until(time.Now().Truncate(time.Hour).Add(time.Hour + time.Minute)))
 			dir := t.TempDir()
 			a := openMachine(t, b, dir, clk.use).with(t)
 			if data == "" {

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// An External is an object that was there before the library and is taken into it where it lies: read with its etag, never copied, written or deleted.
+// An External is an object that was there before the library and is taken into it where it lies:
+// read with its etag, never copied, written or deleted.
 type External struct {
 	Parent vfs.ID
 	Name   string
@@ -25,7 +26,8 @@ type External struct {
 	Mode   uint32 // permissions
 }
 
-// Import makes a media of an object that was there before. Exist: the name is taken by something else.
+// Import makes a media of an object that was there before. Exist: the name is taken by something
+// else.
 func (fs *FS) Import(ctx context.Context, c vfs.Caller, x External) (what string, id vfs.ID, err error) {
 	if err := fs.checkName("import", x.Parent, x.Name); err != nil {
 		return "", 0, err
@@ -52,8 +54,10 @@ func (fs *FS) Import(ctx context.Context, c vfs.Caller, x External) (what string
 	if x.Size > 0 {
 		in.Head.Extents = []*record.Extent{{Length: uint64(x.Size), Content: content}}
 	}
-	in.Contents = []*intent.Content{{Id: content, Content: &record.Content{Size: uint64(x.Size), Type: x.Type, Time: in.Time,
-		External: &record.External{Key: x.Key, Etag: x.ETag}}}}
+	in.Contents = []*intent.Content{
+		{Id: content, Content: &record.Content{Size: uint64(x.Size), Type: x.Type, Time: in.Time,
+			External: &record.External{Key: x.Key, Etag: x.ETag}}},
+	}
 	r, err := fs.do(ctx, in)
 	if err != nil {
 		return "", 0, err
@@ -67,7 +71,8 @@ func (fs *FS) Import(ctx context.Context, c vfs.Caller, x External) (what string
 	return operation.Updated, r.Attr.ID, nil
 }
 
-// externalID names the content of an object that is not ours: the same object in the same state has the same one on every machine.
+// externalID names the content of an object that is not ours: the same object in the same state has
+// the same one on every machine.
 func externalID(key, etag string) []byte {
 	sum := sha256.Sum256([]byte(key + "\x00" + etag))
 	return sum[:16]

@@ -11,9 +11,11 @@ import (
 	"mediafs/remote"
 )
 
-// An inode is what this process keeps of a node that the kernel knows, that is open, or that has bytes in the spool.
+// An inode is what this process keeps of a node that the kernel knows, that is open, or that has
+// bytes in the spool.
 //
-// Locks, in this order: up, io, the catalog's, FS.mu, mu. The catalog's is never taken under FS.mu or mu.
+// Locks, in this order: up, io, the catalog's, FS.mu, mu. The catalog's is never taken under FS.mu
+// or mu.
 type inode struct {
 	id vfs.ID
 
@@ -23,10 +25,11 @@ type inode struct {
 	writers int    // open files that may write
 	orphan  bool   // it was deleted while known here: its record may be kept as an orphan
 
-	// up is held by who changes the bytes in the spool or uploads them: a lock of one place that waiters can leave. An upload holds it
-	// for as long as the store takes.
+	// up is held by who changes the bytes in the spool or uploads them: a lock of one place that
+	// waiters can leave. An upload holds it for as long as the store takes.
 	up chan struct{}
-	// io guards the pointer w, exclusively for who sets it (with up held), shared for who reads the bytes. Never held for long.
+	// io guards the pointer w, exclusively for who sets it (with up held), shared for who reads the
+	// bytes. Never held for long.
 	io sync.RWMutex
 	w  *writing
 
@@ -65,7 +68,8 @@ func (fs *FS) newInode(id vfs.ID) *inode {
 	return &inode{id: id, up: make(chan struct{}, 1), sum: &fs.unsent}
 }
 
-// lock takes up. It gives up when ctx ends, the file system closes, or an upload takes longer than close may.
+// lock takes up. It gives up when ctx ends, the file system closes, or an upload takes longer than
+// close may.
 func (fs *FS) lock(ctx context.Context, ino *inode) error {
 	if ino.tryLock() {
 		return nil
@@ -80,7 +84,9 @@ func (fs *FS) lock(ctx context.Context, ino *inode) error {
 	case <-fs.ctx.Done():
 		return remote.E("wait for an upload", "", remote.Unavailable, errClosing)
 	case <-timeout.C:
-		return remote.E("wait for an upload", "", remote.Unavailable, errors.New("another upload of this file has not ended"))
+		return remote.E(
+			"wait for an upload", "", remote.Unavailable, errors.New("another upload of this file has not ended"),
+		)
 	}
 }
 
@@ -100,8 +106,8 @@ func (ino *inode) unlock() {
 }
 
 // measure counts the blocks of what is in the spool (the file's own, and what shows of the content
-// that it lies over, cut to the size), and the bytes that no store has. Up is held. Pages of which a
-// part was written over count twice, which the size bounds.
+// that it lies over, cut to the size), and the bytes that no store has. Up is held. Pages of which
+// a part was written over count twice, which the size bounds.
 func (ino *inode) measure() {
 	var own, shown int64
 	if w := ino.w; w != nil {
@@ -226,7 +232,8 @@ func (fs *FS) drop(ino *inode, less func()) {
 	}
 }
 
-// Referenced tells whether a node must outlive its last name; it is the catalog's Options.Referenced.
+// Referenced tells whether a node must outlive its last name; it is the catalog's
+// Options.Referenced.
 func (fs *FS) Referenced(id vfs.ID) bool {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()
@@ -238,8 +245,8 @@ func (fs *FS) Referenced(id vfs.ID) bool {
 	return true
 }
 
-// overlay lays what is only in the spool over the attributes of the catalog. It is called in the view that read them: a head that is set
-// meanwhile shows in neither or both.
+// overlay lays what is only in the spool over the attributes of the catalog. It is called in the
+// view that read them: a head that is set meanwhile shows in neither or both.
 func (fs *FS) overlay(a vfs.Attr) vfs.Attr {
 	fs.mu.Lock()
 	defer fs.mu.Unlock()

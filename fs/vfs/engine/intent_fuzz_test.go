@@ -19,8 +19,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// FuzzIntent runs what an outbox may hold after the disk lied, or another version wrote it, on a small library. Each is carried out or refused; none
-// crashes or hangs.
+// FuzzIntent runs what an outbox may hold after the disk lied, or another version wrote it, on a
+// small library. Each is carried out or refused; none crashes or hangs.
 func FuzzIntent(f *testing.F) {
 	now := &record.Time{Seconds: 1e9}
 	head := &record.Head{Size: 3, Extents: []*record.Extent{{Length: 3, Content: make([]byte, 16)}}}
@@ -44,8 +44,16 @@ func FuzzIntent(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	cat, err := catalog.Open(context.Background(), catalog.Options{Dir: filepath.Join(f.TempDir(), "catalog"), Store: store, Machine: []byte("m"), Run: engine.Rerun,
-		Init: func() []remote.Record { return engine.InitialRecords(0, 0, vfs.Time{}) }})
+	cat, err := catalog.Open(
+		context.Background(),
+		catalog.Options{
+			Dir:     filepath.Join(f.TempDir(), "catalog"),
+			Store:   store,
+			Machine: []byte("m"),
+			Run:     engine.Rerun,
+			Init:    func() []remote.Record { return engine.InitialRecords(0, 0, vfs.Time{}) },
+		},
+	)
 	if err != nil {
 		f.Fatal(err)
 	}

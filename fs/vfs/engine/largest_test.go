@@ -13,8 +13,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// What is written at the end of what a file can be is kept, or refused, also with a cache in memory, where lseek does
-// not find bytes of the last page below 2^63.
+// What is written at the end of what a file can be is kept, or refused, also with a cache in
+// memory, where lseek does not find bytes of the last page below 2^63.
 func TestLargestFile(t *testing.T) {
 	dir := t.TempDir()
 	if shm, err := os.MkdirTemp("/dev/shm", "mediafs-largest."); err == nil {

@@ -24,7 +24,9 @@ func about(tx *catalog.Tx, in *intent.Intent, err error) error {
 		intent.Kind_TRASH, intent.Kind_IMPORT:
 		path = operation.Where(tx, in.Parent, string(in.Name))
 	case intent.Kind_RENAME, intent.Kind_RENAME_WHITEOUT:
-		path = operation.Where(tx, in.Parent, string(in.Name)) + " to " + operation.Where(tx, in.NewParent, string(in.NewName))
+		path = operation.Where(tx, in.Parent, string(in.Name)) + " to " + operation.Where(
+			tx, in.NewParent, string(in.NewName),
+		)
 	case intent.Kind_SET_HEAD, intent.Kind_LATE_VERSION:
 		path = operation.Where(tx, in.Parent, string(in.Name))
 		if tx.Links(in.Node) > 0 {

@@ -19,7 +19,18 @@ import (
 func imports(p, etag string) do {
 	return func(s tree) error {
 		parent, name, _, _ := s.at(p)
-		_, _, err := s.Import(bg, me, engine.External{Parent: parent, Name: name, Key: "old/" + name, ETag: etag, Size: int64(len(etag)), Mode: 0o644})
+		_, _, err := s.Import(
+			bg,
+			me,
+			engine.External{
+				Parent: parent,
+				Name:   name,
+				Key:    "old/" + name,
+				ETag:   etag,
+				Size:   int64(len(etag)),
+				Mode:   0o644,
+			},
+		)
 		return err
 	}
 }
@@ -45,7 +56,9 @@ func attach(p string, make func() (media.Attachment, error)) do {
 }
 
 func votes(p, user string, value int) do {
-	return attach(p, func() (media.Attachment, error) { return media.AttachVote(user, value, &record.Time{Seconds: 1}) })
+	return attach(
+		p, func() (media.Attachment, error) { return media.AttachVote(user, value, &record.Time{Seconds: 1}) },
+	)
 }
 
 func likes(p, user string) do {
@@ -110,8 +123,15 @@ var lateSaid = []lateCase{
 		want: files{"f": "f"}, check: said()},
 	{name: "comment, comment", setup: []do{put("f", "f")}, late: []do{comments("f", "mine")},
 		online: []do{comments("f", "theirs")}, want: files{"f": "f"}, check: said("mine", "theirs")},
-	{name: "comment changed, changed", setup: []do{put("f", "f"), comments("f", "old")}, late: []do{rewords("f", 1, "mine")},
-		online: []do{rewords("f", 1, "theirs")}, want: files{"f": "f"}, dropped: 1, check: said("theirs")},
+	{
+		name:    "comment changed, changed",
+		setup:   []do{put("f", "f"), comments("f", "old")},
+		late:    []do{rewords("f", 1, "mine")},
+		online:  []do{rewords("f", 1, "theirs")},
+		want:    files{"f": "f"},
+		dropped: 1,
+		check:   said("theirs"),
+	},
 	{name: "comment, write", setup: []do{put("f", "f")}, late: []do{comments("f", "mine")},
 		online: []do{put("f", "new")}, want: files{"f": "new"}, check: said("mine")},
 	{name: "rm, comment", setup: []do{put("f", "f")}, late: []do{rm("f")},
@@ -124,7 +144,10 @@ var lateSaid = []lateCase{
 func kinds(want map[string]uint32) func(*testing.T, tree) {
 	return func(t *testing.T, s tree) {
 		got := map[string]uint32{}
-		s.walk(vfs.Root, "", func(p string, e vfs.DirEntry) { got[conflictDate.ReplaceAllString(p, "(conflict")] = e.Mode & 0o170000 })
+		s.walk(
+			vfs.Root, "",
+			func(p string, e vfs.DirEntry) { got[conflictDate.ReplaceAllString(p, "(conflict")] = e.Mode & 0o170000 },
+		)
 		for name, mode := range want {
 			if got[name] != mode {
 				t.Errorf("%s is %o, wanted %o, of %v", name, got[name], mode, got)
@@ -153,19 +176,31 @@ var lateMade = []lateCase{
 		}},
 	{name: "import anew, write", setup: []do{imports("f", "etag")}, late: []do{imports("f", "later")},
 		online: []do{put("f", "new")}, want: files{"f": "new"}, dropped: 1},
-	{name: "emptying by age, restored", options: []func(*engine.Options){lateClock.use}, setup: []do{put("f", "old"), toTrash("f")},
-		late:   []do{func(s tree) error { lateClock.advance(2 * time.Hour); return s.Empty() }},
-		online: []do{restore("f", "f")}, want: files{"f": "old"}},
-	{name: "emptying by age, deleted once more", options: []func(*engine.Options){lateClock.use}, setup: []do{put("f", "old"), toTrash("f")},
-		late:   []do{func(s tree) error { lateClock.advance(2 * time.Hour); return s.Empty() }},
-		online: []do{restore("f", "f"), toTrash("f")}, want: files{}, check: func(t *testing.T, s tree) {
+	{
+		name:    "emptying by age, restored",
+		options: []func(*engine.Options){lateClock.use},
+		setup:   []do{put("f", "old"), toTrash("f")},
+		late:    []do{func(s tree) error { lateClock.advance(2 * time.Hour); return s.Empty() }},
+		online:  []do{restore("f", "f")},
+		want:    files{"f": "old"},
+	},
+	{
+		name:    "emptying by age, deleted once more",
+		options: []func(*engine.Options){lateClock.use},
+		setup:   []do{put("f", "old"), toTrash("f")},
+		late:    []do{func(s tree) error { lateClock.advance(2 * time.Hour); return s.Empty() }},
+		online:  []do{restore("f", "f"), toTrash("f")},
+		want:    files{},
+		check: func(t *testing.T, s tree) {
 			if _, err := s.entry("f"); err != nil {
 				t.Error(err)
 			}
-		}},
+		},
+	},
 }
 
-// What is told of a late change names it: when somebody asked for it, what it was about, and why it was not made.
+// What is told of a late change names it: when somebody asked for it, what it was about, and why it
+// was not made.
 func TestLateChangesAreNamed(t *testing.T) {
 	for _, c := range []struct {
 		name         string

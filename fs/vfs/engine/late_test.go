@@ -232,8 +232,17 @@ var lateAttributes = []lateCase{
 		want: files{"f": "f"}, dropped: 1, check: func(t *testing.T, s tree) { wantMode(t, s, "f", 0o644) }},
 	{name: "setfacl, write", setup: []do{put("f", "f")}, late: []do{setfacl("f", 6)}, online: []do{put("f", "new")},
 		want: files{"f": "new"}, check: func(t *testing.T, s tree) { wantMode(t, s, "f", 0o664) }},
-	{name: "title, title", setup: []do{put("f", "f")}, late: []do{title("f", "mine")}, online: []do{title("f", "new")},
-		want: files{"f": "f"}, dropped: 1, check: func(t *testing.T, s tree) { wantXattr(t, s, "f", "user.media.title", "new") }},
+	{
+		name:   "title, title",
+		setup:  []do{put("f", "f")},
+		late:   []do{title("f", "mine")},
+		online: []do{title("f", "new")},
+		want: files{
+			"f": "f",
+		},
+		dropped: 1,
+		check:   func(t *testing.T, s tree) { wantXattr(t, s, "f", "user.media.title", "new") },
+	},
 	{name: "title, tag", setup: []do{put("f", "f")},
 		late:   []do{title("f", "mine"), edit("f", "tags", media.Add, "sea")},
 		online: []do{edit("f", "tags", media.Add, "sun")},
@@ -245,17 +254,30 @@ var lateAttributes = []lateCase{
 		late:   []do{edit("f", "tags", media.Set, "mine")},
 		online: []do{edit("f", "tags", media.Add, "new")}, want: files{"f": "f"}, dropped: 1,
 		check: func(t *testing.T, s tree) { wantXattr(t, s, "f", "user.media.tags", "a,new") }},
-	{name: "title, write", setup: []do{put("f", "f")}, late: []do{title("f", "mine")}, online: []do{put("f", "new")},
-		want: files{"f": "new"}, check: func(t *testing.T, s tree) { wantXattr(t, s, "f", "user.media.title", "mine") }},
-	{name: "setting, setting",
-		late:   []do{func(s tree) error { return s.SetSetting(bg, me, operation.SettingViewFolder, "mine") }},
-		online: []do{func(s tree) error { return s.SetSetting(bg, me, operation.SettingViewFolder, "new") }}, want: files{},
+	{
+		name:   "title, write",
+		setup:  []do{put("f", "f")},
+		late:   []do{title("f", "mine")},
+		online: []do{put("f", "new")},
+		want: files{
+			"f": "new",
+		},
+		check: func(t *testing.T, s tree) { wantXattr(t, s, "f", "user.media.title", "mine") },
+	},
+	{
+		name: "setting, setting",
+		late: []do{func(s tree) error { return s.SetSetting(bg, me, operation.SettingViewFolder, "mine") }},
+		online: []do{
+			func(s tree) error { return s.SetSetting(bg, me, operation.SettingViewFolder, "new") },
+		},
+		want:    files{},
 		dropped: 1,
 		check: func(t *testing.T, s tree) {
 			if got := s.ViewFolder(); got != "new" {
 				t.Errorf("views are in %q", got)
 			}
-		}},
+		},
+	},
 }
 
 var lateTrash = []lateCase{

@@ -6,7 +6,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// What is listed can be read: of a file without a name too, and of names of the model that were kept as plain attributes.
+// What is listed can be read: of a file without a name too, and of names of the model that were
+// kept as plain attributes.
 func TestListedAttributesAreThere(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
 	defer s.Close()

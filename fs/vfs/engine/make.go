@@ -14,12 +14,16 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-func (fs *FS) make(ctx context.Context, op string, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32, target []byte) (vfs.Attr, error) {
+func (fs *FS) make(
+	ctx context.Context, op string, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32, target []byte,
+) (vfs.Attr, error) {
 	if err := fs.checkName(op, parent, name); err != nil {
 		return vfs.Attr{}, err
 	}
 	if len(target) > record.MaxTarget {
-		return vfs.Attr{}, remote.E(op, name, remote.TooLong, fmt.Errorf("a target of %d bytes, at most %d", len(target), record.MaxTarget))
+		return vfs.Attr{}, remote.E(
+			op, name, remote.TooLong, fmt.Errorf("a target of %d bytes, at most %d", len(target), record.MaxTarget),
+		)
 	}
 	// An early no spares a round trip to the log and a number; the operation looks again.
 	if err := fs.cat.View(func(tx *catalog.Tx) error { return mayMake(tx, op, parent, name) }); err != nil {
@@ -60,7 +64,9 @@ func mayMake(tx *catalog.Tx, op string, parent vfs.ID, name string) error {
 }
 
 // Mknod makes a media, fifo, socket or device.
-func (fs *FS) Mknod(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32) (vfs.Attr, error) {
+func (fs *FS) Mknod(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, rdev uint32,
+) (vfs.Attr, error) {
 	if mode&operation.TypeMask == 0 {
 		mode |= operation.TypeMedia
 	}
@@ -100,7 +106,9 @@ func (fs *FS) Readlink(_ context.Context, id vfs.ID) (target []byte, err error) 
 }
 
 // Create makes a media and opens it.
-func (fs *FS) Create(ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+func (fs *FS) Create(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, name string, mode, flags uint32,
+) (vfs.Attr, vfs.File, error) {
 	a, err := fs.make(ctx, "create", c, parent, name, mode&operation.PermMask|operation.TypeMedia, 0, nil)
 	if err != nil {
 		return vfs.Attr{}, nil, err
@@ -144,10 +152,15 @@ func (fs *FS) Link(ctx context.Context, c vfs.Caller, id, parent vfs.ID, name st
 	return a, nil
 }
 
-// InitialRecords are what the first commit of an empty library makes: its root, owned by uid and gid.
+// InitialRecords are what the first commit of an empty library makes: its root, owned by uid and
+// gid.
 func InitialRecords(uid, gid uint32, now vfs.Time) []remote.Record {
 	t := stamp(now)
-	b, err := proto.MarshalOptions{Deterministic: true}.Marshal(&record.Node{Mode: operation.TypeFolder | 0o755, Uid: uid, Gid: gid, Atime: t, Mtime: t, Ctime: t, Btime: t})
+	b, err := proto.MarshalOptions{
+		Deterministic: true,
+	}.Marshal(
+		&record.Node{Mode: operation.TypeFolder | 0o755, Uid: uid, Gid: gid, Atime: t, Mtime: t, Ctime: t, Btime: t},
+	)
 	if err != nil {
 		panic(err) // a constant message
 	}

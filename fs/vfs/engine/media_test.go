@@ -58,7 +58,8 @@ func tag(do media.Do, value string) media.Edit {
 	return media.Edit{Field: "tags", Do: do, Value: value}
 }
 
-// What people say of a media is seen by every machine, in records and attributes, and survives edits of the bytes.
+// What people say of a media is seen by every machine, in records and attributes, and survives
+// edits of the bytes.
 func TestEditMedia(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir()).with(t)
@@ -66,7 +67,10 @@ func TestEditMedia(t *testing.T) {
 	other := openMachine(t, b, t.TempDir()).with(t)
 	defer other.Close()
 	s.write("a.jpg", "bytes")
-	s.say("a.jpg", media.Edit{Field: "title", Do: media.Set, Value: "Ein Titel"}, tag(media.Add, "sea"), tag(media.Add, "summer"))
+	s.say(
+		"a.jpg", media.Edit{Field: "title", Do: media.Set, Value: "Ein Titel"}, tag(media.Add, "sea"),
+		tag(media.Add, "summer"),
+	)
 	id := s.stat("a.jpg").ID
 	s.ok(s.SetXattr(bg, me, id, "user.baloo.rating", []byte("7"), 0))
 	s.ok(s.SetXattr(bg, me, id, "user.media.favorite", []byte("yes"), 0))
@@ -82,7 +86,8 @@ func TestEditMedia(t *testing.T) {
 		return err == nil && m.Counts.Favorites == 1 && m.Size == 11
 	})
 	m := other.whole("a.jpg")
-	if m.Title != "Ein Titel" || !slices.Equal(m.Tags, []string{"sea", "summer"}) || m.Rating != 7 || m.Favorites[0] != engine.UserName(1000) {
+	if m.Title != "Ein Titel" || !slices.Equal(m.Tags, []string{"sea", "summer"}) || m.Rating != 7 ||
+		m.Favorites[0] != engine.UserName(1000) {
 		t.Errorf("%+v", m)
 	}
 	if !slices.Equal(m.Paths, []string{"/a.jpg"}) || m.Name != "a.jpg" {
@@ -96,7 +101,9 @@ func TestEditMedia(t *testing.T) {
 	names, err := s.ListXattr(bg, id)
 	s.ok(err)
 	slices.Sort(names)
-	if want := []string{"user.baloo.rating", "user.media.title", "user.plain", "user.xdg.tags"}; !slices.Equal(names, want) {
+	if want := []string{"user.baloo.rating", "user.media.title", "user.plain", "user.xdg.tags"}; !slices.Equal(
+		names, want,
+	) {
 		t.Errorf("attributes %q, want %q", names, want)
 	}
 	if got, err := s.MediaNode(bg, m.ID); err != nil || got != id {
@@ -144,7 +151,9 @@ func TestBadAttributes(t *testing.T) {
 	if why := s.told("a", "user.media.error"); why != "(none)" {
 		t.Errorf("after what was right: %q", why)
 	}
-	if err := s.SetXattr(bg, me, id, "user.media.title", []byte("x"), vfs.XattrReplace); !errors.Is(err, remote.NoAttribute) {
+	if err := s.SetXattr(bg, me, id, "user.media.title", []byte("x"), vfs.XattrReplace); !errors.Is(
+		err, remote.NoAttribute,
+	) {
 		t.Errorf("replace what is not set: %v", err)
 	}
 	s.ok(s.SetXattr(bg, me, id, "user.media.title", []byte("x"), vfs.XattrCreate))
@@ -161,20 +170,27 @@ func TestBadAttributes(t *testing.T) {
 	s.ok(s.SetXattr(bg, me, vfs.Root, "user.xdg.tags", []byte("a,b"), 0)) // of a folder: just kept
 }
 
-// rsync -X and the like put attributes on their temporary file before they rename it over the old one: the media keeps who it is, and what is new wins.
+// rsync -X and the like put attributes on their temporary file before they rename it over the old
+// one: the media keeps who it is, and what is new wins.
 func TestRenameOverWithCopiedAttributes(t *testing.T) {
 	clk := &clock{}
-	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), clk.use, func(o *engine.Options) { o.Trash = time.Hour }).with(t)
+	s := openMachine(
+		t, mem.New(mem.Options{}), t.TempDir(), clk.use, func(o *engine.Options) { o.Trash = time.Hour },
+	).with(t)
 	defer s.Close()
 	s.write("photo", "old bytes")
-	s.say("photo", media.Edit{Field: "title", Do: media.Set, Value: "old title"}, media.Edit{Field: "description", Do: media.Set, Value: "kept"})
+	s.say(
+		"photo", media.Edit{Field: "title", Do: media.Set, Value: "old title"},
+		media.Edit{Field: "description", Do: media.Set, Value: "kept"},
+	)
 	was := s.whole("photo")
 	clk.advance(time.Hour)
 	s.write(".photo.tmp", "new bytes")
 	s.say(".photo.tmp", tag(media.Set, "new,tags"), media.Edit{Field: "title", Do: media.Set, Value: "new title"})
 	s.rename(".photo.tmp", "photo")
 	m := s.whole("photo")
-	if m.ID != was.ID || m.Title != "new title" || m.Description != "kept" || !slices.Equal(m.Tags, []string{"new", "tags"}) {
+	if m.ID != was.ID || m.Title != "new title" || m.Description != "kept" ||
+		!slices.Equal(m.Tags, []string{"new", "tags"}) {
 		t.Errorf("was %s, is %+v", was.ID, m)
 	}
 	vs, err := s.Versions(bg, s.stat("photo").ID)
@@ -211,7 +227,8 @@ func (s steps) mkdir(parent vfs.ID, name string) vfs.ID {
 	return a.ID
 }
 
-// A folder goes to the trash with all that is in it, comes back whole, or goes for good, in as many commits as that takes.
+// A folder goes to the trash with all that is in it, comes back whole, or goes for good, in as many
+// commits as that takes.
 func TestFolderInTheTrash(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), func(o *engine.Options) { o.Trash = time.Hour }).with(t)
 	defer s.Close()
@@ -232,7 +249,8 @@ func TestFolderInTheTrash(t *testing.T) {
 	before := nodes()
 	entry, err := s.TrashName(bg, me, vfs.Root, "top")
 	s.ok(err)
-	if got := s.binned(); len(got) != 1 || got[0].Entry != entry || got[0].Path != "/top" || got[0].UID != 1000 || got[0].Node != top {
+	if got := s.binned(); len(got) != 1 || got[0].Entry != entry || got[0].Path != "/top" || got[0].UID != 1000 ||
+		got[0].Node != top {
 		t.Fatalf("trash %+v", got)
 	}
 	if _, err := s.Resolve(bg, "/top/sub/f3"); !errors.Is(err, remote.NotExist) {
@@ -273,7 +291,9 @@ func drop(_ vfs.Attr, err error) error { return err }
 
 // A media with more comments than one commit takes ends all the same, and nothing of it stays.
 func TestMediaWithManyComments(t *testing.T) {
-	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), func(o *engine.Options) { o.TrashInterval = 10 * time.Millisecond }).with(t)
+	s := openMachine(
+		t, mem.New(mem.Options{}), t.TempDir(), func(o *engine.Options) { o.TrashInterval = 10 * time.Millisecond },
+	).with(t)
 	defer s.Close()
 	s.write("a", "bytes")
 	id := s.stat("a").ID
@@ -358,7 +378,8 @@ func TestRestoreVersion(t *testing.T) {
 	}
 }
 
-// A cancelled upload leaves nothing in the store, its writer learns of it, and the media says that it is incomplete until bytes come.
+// A cancelled upload leaves nothing in the store, its writer learns of it, and the media says that
+// it is incomplete until bytes come.
 func TestCancelUpload(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir(), func(o *engine.Options) { o.StreamFrom = 64 << 10 }).with(t)
@@ -417,13 +438,21 @@ func (r *teller) Extract(_ context.Context, src facts.Source) (remote.MediaFacts
 	if n, err := src.ReaderAt.ReadAt(b, 0); n < len(b) {
 		return remote.MediaFacts{}, nil, err
 	}
-	f := remote.MediaFacts{Version: facts.Version, Type: "image/jpeg", Class: remote.ClassImage, Width: len(b), Title: string(b), Document: true}
+	f := remote.MediaFacts{
+		Version:  facts.Version,
+		Type:     "image/jpeg",
+		Class:    remote.ClassImage,
+		Width:    len(b),
+		Title:    string(b),
+		Document: true,
+	}
 	return f, &remote.FactsDocument{EXIF: map[string]any{"Bytes": string(b)}}, nil
 }
 
 func (r *teller) use(o *engine.Options) { o.Facts, o.FactsDelay = r, 50*time.Millisecond }
 
-// Facts come behind the upload, for each head once, in one commit for many, and those of old bytes count for nothing.
+// Facts come behind the upload, for each head once, in one commit for many, and those of old bytes
+// count for nothing.
 func TestFactsFollowTheHead(t *testing.T) {
 	b := mem.New(mem.Options{})
 	r := &teller{}
@@ -433,7 +462,10 @@ func TestFactsFollowTheHead(t *testing.T) {
 	s.write("a", "first")
 	idle := func(s steps) { t.Helper(); waitFor(t, s.FactsIdle) }
 	idle(s)
-	if m := s.whole("a"); m.Facts == nil || m.Facts.Width != 5 || m.Title != "first" || m.SHA256 == "" || m.MD5 != "8b04d5e3775d298e78455efc5ca404d5" {
+	if m := s.whole(
+		"a",
+	); m.Facts == nil || m.Facts.Width != 5 || m.Title != "first" || m.SHA256 == "" ||
+		m.MD5 != "8b04d5e3775d298e78455efc5ca404d5" {
 		t.Fatalf("%+v, %+v", m, m.Facts)
 	}
 	d, err := s.Document(bg, s.stat("a").ID)
@@ -486,7 +518,8 @@ func TestFactsFollowTheHead(t *testing.T) {
 	}
 }
 
-// An object that was there before is read where it lies; imported again it is the same, changed it is a new head; editing it writes elsewhere.
+// An object that was there before is read where it lies; imported again it is the same, changed it
+// is a new head; editing it writes elsewhere.
 func TestImportExternal(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir()).with(t)
@@ -498,7 +531,15 @@ func TestImportExternal(t *testing.T) {
 		return info.ETag
 	}
 	etag := put("as it was")
-	x := engine.External{Parent: vfs.Root, Name: "a.jpg", Key: "photos/a.jpg", ETag: etag, Size: 9, Mtime: vfs.Time{Sec: 1e9}, Mode: 0o644}
+	x := engine.External{
+		Parent: vfs.Root,
+		Name:   "a.jpg",
+		Key:    "photos/a.jpg",
+		ETag:   etag,
+		Size:   9,
+		Mtime:  vfs.Time{Sec: 1e9},
+		Mode:   0o644,
+	}
 	run := func(x engine.External, want string) vfs.ID {
 		t.Helper()
 		what, id, err := s.Import(bg, me, x)
@@ -530,7 +571,9 @@ func TestImportExternal(t *testing.T) {
 		t.Errorf("%q", s.read("grows"))
 	}
 	s.write("empty", "")
-	if _, _, err := s.Import(bg, me, engine.External{Parent: vfs.Root, Name: "empty", Key: "photos/empty", ETag: "e"}); !errors.Is(err, remote.Exist) {
+	if _, _, err := s.Import(
+		bg, me, engine.External{Parent: vfs.Root, Name: "empty", Key: "photos/empty", ETag: "e"},
+	); !errors.Is(err, remote.Exist) {
 		t.Errorf("imported over an empty file of ours: %v", err)
 	}
 	s.write("a.jpg", "edited here")
@@ -584,7 +627,10 @@ func TestCopySaysOfWhat(t *testing.T) {
 		}
 		src.Release()
 		s.close(dst)
-		if m := s.whole("copy of " + name); m.CopiedFrom != s.whole(name).ID || m.ID == m.CopiedFrom || m.Size != int64(size) {
+		if m := s.whole(
+			"copy of " + name,
+		); m.CopiedFrom != s.whole(name).ID || m.ID == m.CopiedFrom ||
+			m.Size != int64(size) {
 			t.Errorf("%s: %+v", name, m)
 		}
 	}

@@ -11,7 +11,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// A time that was set by hand while a head was on its way to the log survives the death of the process that comes next.
+// A time that was set by hand while a head was on its way to the log survives the death of the
+// process that comes next.
 func TestTimeSetWhileAHeadIsOnItsWay(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
@@ -28,7 +29,9 @@ func TestTimeSetWhileAHeadIsOnItsWay(t *testing.T) {
 			switch {
 			case point == "set head":
 				once.Do(func() {
-					if _, err := s.SetAttr(bg, me, id, nil, vfs.AttrChange{Mtime: &set}); err != nil { // it returns: it is confirmed
+					if _, err := s.SetAttr(
+						bg, me, id, nil, vfs.AttrChange{Mtime: &set},
+					); err != nil { // it returns: it is confirmed
 						t.Error(err)
 					}
 				})

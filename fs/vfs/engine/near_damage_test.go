@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// An upload that needs bytes of the content below an edit, and does not get them, fails; it never sends others in their place. It is made when they are there again.
+// An upload that needs bytes of the content below an edit, and does not get them, fails; it never
+// sends others in their place. It is made when they are there again.
 func TestUploadWithoutItsBase(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -42,7 +43,9 @@ func TestUploadWithoutItsBase(t *testing.T) {
 				line := storetest.New(b)
 				want := []byte(noise(1, 2<<20))
 				made(t, b, "film", string(want))
-				s := openMachine(t, line, t.TempDir(), hurried, func(o *engine.Options) { o.UploadTimeout = 100 * time.Millisecond }).with(t)
+				s := openMachine(
+					t, line, t.TempDir(), hurried, func(o *engine.Options) { o.UploadTimeout = 100 * time.Millisecond },
+				).with(t)
 				defer s.Close()
 				_, n := s.node("film")
 				key := keyOf(n.Head.Extents[0].Content)

@@ -9,9 +9,10 @@ import (
 	"mediafs/remote"
 )
 
-// lookupNumber finds a node that somebody knows by its number (a file handle, which outlives mounts and what the kernel remembers), or the folder
-// that it lies in. Numbers are never used again, so that a number means its node or nothing. What lies in the trash, or lives on only because
-// it is open, is not found: on a local disk it would be deleted.
+// lookupNumber finds a node that somebody knows by its number (a file handle, which outlives mounts
+// and what the kernel remembers), or the folder that it lies in. Numbers are never used again, so
+// that a number means its node or nothing. What lies in the trash, or lives on only because it is
+// open, is not found: on a local disk it would be deleted.
 func (fs *FS) lookupNumber(id vfs.ID, parent bool) (a vfs.Attr, err error) {
 	err = fs.cat.View(func(tx *catalog.Tx) error {
 		stale := remote.E("look up", fmt.Sprintf("node %d", id), remote.Stale, nil)
@@ -35,7 +36,8 @@ func (fs *FS) lookupNumber(id vfs.ID, parent bool) (a vfs.Attr, err error) {
 	return a, err
 }
 
-// folderOf gives a folder in which a node of the tree has a name; found is false for what is not in the tree. The root's is the root.
+// folderOf gives a folder in which a node of the tree has a name; found is false for what is not in
+// the tree. The root's is the root.
 func folderOf(tx *catalog.Tx, id vfs.ID) (folder vfs.ID, found bool) {
 	if id == vfs.Root {
 		return vfs.Root, true

@@ -39,8 +39,14 @@ func (fs *FS) do(ctx context.Context, in *intent.Intent) (operation.Result, erro
 // leaves the spool, and so does what is deleted.
 func frees(k intent.Kind) bool {
 	switch k {
-	case intent.Kind_SET_HEAD, intent.Kind_LATE_VERSION, intent.Kind_UNLINK, intent.Kind_RMDIR, intent.Kind_TRASH, intent.Kind_PURGE,
-		intent.Kind_EMPTY_TRASH, intent.Kind_SWEEP:
+	case intent.Kind_SET_HEAD,
+		intent.Kind_LATE_VERSION,
+		intent.Kind_UNLINK,
+		intent.Kind_RMDIR,
+		intent.Kind_TRASH,
+		intent.Kind_PURGE,
+		intent.Kind_EMPTY_TRASH,
+		intent.Kind_SWEEP:
 		return true
 	}
 	return false
@@ -91,7 +97,8 @@ func sound(in *intent.Intent) error {
 			}
 		}
 	case intent.Kind_IMPORT:
-		if in.Head == nil || len(in.Contents) != 1 || len(in.Contents[0].Id) == 0 || in.Contents[0].Content == nil || len(in.MediaId) == 0 {
+		if in.Head == nil || len(in.Contents) != 1 || len(in.Contents[0].Id) == 0 || in.Contents[0].Content == nil ||
+			len(in.MediaId) == 0 {
 			return lacks("a head and its content")
 		}
 	}
@@ -100,7 +107,15 @@ func sound(in *intent.Intent) error {
 
 // newIntent starts an intent of a caller, now.
 func (fs *FS) newIntent(kind intent.Kind, c vfs.Caller) *intent.Intent {
-	return &intent.Intent{Kind: kind, Uid: c.UID, Gid: c.GID, Umask: c.Umask, Time: stamp(vfs.TimeOf(fs.opt.Now())), Client: fs.cat.Client(), Host: fs.opt.Host}
+	return &intent.Intent{
+		Kind:   kind,
+		Uid:    c.UID,
+		Gid:    c.GID,
+		Umask:  c.Umask,
+		Time:   stamp(vfs.TimeOf(fs.opt.Now())),
+		Client: fs.cat.Client(),
+		Host:   fs.opt.Host,
+	}
 }
 
 func stamp(t vfs.Time) *record.Time { return &record.Time{Seconds: t.Sec, Nanos: t.Nsec} }

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// As on a local disk, an open file without a name has its extended attributes, whoever deleted it, and they can be changed until its last close.
+// As on a local disk, an open file without a name has its extended attributes, whoever deleted it,
+// and they can be changed until its last close.
 func TestXattrsOfAnUnlinkedFile(t *testing.T) {
 	attrs := func(s steps, id vfs.ID) map[string]string {
 		t.Helper()
@@ -55,7 +56,9 @@ func TestXattrsOfAnUnlinkedFile(t *testing.T) {
 		s.ok(s.SetXattr(bg, me, id, "user.kept", []byte("4"), vfs.XattrReplace))
 		want("changed", attrs(s, id), map[string]string{"user.kept": "4", "user.new": "3"})
 		kind("create what is there", s.SetXattr(bg, me, id, "user.new", nil, vfs.XattrCreate), remote.Exist)
-		kind("replace what is not there", s.SetXattr(bg, me, id, "user.none", nil, vfs.XattrReplace), remote.NoAttribute)
+		kind(
+			"replace what is not there", s.SetXattr(bg, me, id, "user.none", nil, vfs.XattrReplace), remote.NoAttribute,
+		)
 		kind("remove what is not there", s.RemoveXattr(bg, me, id, "user.none"), remote.NoAttribute)
 		for i := range 4 {
 			big := []byte(strings.Repeat("b", 65_000))

@@ -23,7 +23,8 @@ func (d *drops) Node(id vfs.ID, data bool) {
 }
 func (d *drops) Entry(vfs.ID, string) {}
 
-// A file that stays open here is changed twice elsewhere: the kernel, which has filled its pages again in between, is told twice.
+// A file that stays open here is changed twice elsewhere: the kernel, which has filled its pages
+// again in between, is told twice.
 func TestSecondChangeOfAnOpenFile(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s, o := openMachine(t, b, t.TempDir()).with(t), openMachine(t, b, t.TempDir()).with(t)

@@ -53,7 +53,9 @@ func layPieces(head *record.Head, dirty *spool.Ranges, data []spool.Segment, siz
 	for _, e := range head.Extents {
 		off := int64(e.Offset)
 		for _, s := range dirty.Out(off, min(int64(e.Length), size-off)) {
-			ps = append(ps, operation.Piece{Off: s.Offset, N: s.Length, Has: e, From: int64(e.ContentOffset) + s.Offset - off})
+			ps = append(
+				ps, operation.Piece{Off: s.Offset, N: s.Length, Has: e, From: int64(e.ContentOffset) + s.Offset - off},
+			)
 		}
 	}
 	sort.Slice(ps, func(i, j int) bool { return ps[i].Off < ps[j].Off })
@@ -91,7 +93,8 @@ func intersect(a, b []spool.Segment) (out []spool.Segment) {
 	return out
 }
 
-// head makes the head of pieces; those that are sent are one content with this id, one after the other.
+// head makes the head of pieces; those that are sent are one content with this id, one after the
+// other.
 func headOf(ps []operation.Piece, size int64, id []byte) *record.Head {
 	h := &record.Head{Size: uint64(size)}
 	at := int64(0)
@@ -120,7 +123,8 @@ func sentRuns(ps []operation.Piece) (segs []spool.Segment, size int64) {
 	return segs, size
 }
 
-// minHoles is how many bytes of holes make an upload leave them out; with fewer, the content is exactly the file.
+// minHoles is how many bytes of holes make an upload leave them out; with fewer, the content is
+// exactly the file.
 const minHoles = 1 << 20
 
 // uploadSegments gives the runs of a file of these runs of data that are uploaded: all of it, or,

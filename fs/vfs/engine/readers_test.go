@@ -14,7 +14,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// Concurrent reads through one handle of a media that has had more contents than a handle keeps readers.
+// Concurrent reads through one handle of a media that has had more contents than a handle keeps
+// readers.
 func TestReadersOfManyContents(t *testing.T) {
 	ctx := context.Background()
 	store, err := bucket.Create(ctx, mem.New(mem.Options{}), bucket.Options{})

@@ -40,7 +40,8 @@ func (fs *FS) recover() error {
 		return err
 	}
 	for _, path := range lost {
-		fs.log.WithField("file", path).Error("a loss of power has left an edit without the record of what it wrote: it is kept aside and not used")
+		fs.log.WithField("file", path).
+			Error("a loss of power has left an edit without the record of what it wrote: it is kept aside and not used")
 	}
 	newest := make(map[vfs.ID]*spool.File)
 	for _, f := range files {
@@ -51,7 +52,8 @@ func (fs *FS) recover() error {
 			}
 			continue
 		}
-		// Two of one node: the process died when a file had just been copied, and both are complete.
+		// Two of one node: the process died when a file had just been copied, and both are
+		// complete.
 		if old := newest[d.Node]; old != nil {
 			if old.Description().Generation > d.Generation {
 				old, f = f, old
@@ -93,7 +95,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 		case operation.BaseOf(n.Head) != d.Base, !f.Intact():
 			what = fateVersion
 		}
-		empty := what == fateHead && n.Head.GetSize() == 0 && !d.MtimeSet // as it was: nothing had been written when the process died
+		// as it was: nothing had been written when the process died
+		empty := what == fateHead && n.Head.GetSize() == 0 && !d.MtimeSet
 		if st.Size == 0 && (what != fateHead || empty) {
 			what = fateDone
 		}
@@ -110,7 +113,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 	log.Info("bytes of an earlier mount go on to the store")
 	up := resumed(f, d) // before this process describes the file, and hides that power was lost
 	if what == fateVersion && d.Base != "" {
-		// Settled for good: once this process describes the file, the loss of power can no longer be told from it.
+		// Settled for good: once this process describes the file, the loss of power can no longer
+		// be told from it.
 		d.Base = ""
 		if err := f.Describe(d); err != nil {
 			return err
@@ -134,7 +138,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 	if d.Overlay {
 		var under layout
 		if ino.w.head, under, err = fs.below(d); err != nil {
-			log.WithError(err).Error("an edit of an earlier mount stays in the spool: the media that it lies over is not known any more")
+			log.WithError(err).
+				Error("an edit of an earlier mount stays in the spool: the media that it lies over is not known any more")
 			ino.w = nil
 			return f.Close()
 		}
@@ -157,7 +162,8 @@ func (fs *FS) takeUp(f *spool.File) error {
 	return nil
 }
 
-// below gives the head that an overlay lies over. Its contents stay in the catalog for days after the head has gone.
+// below gives the head that an overlay lies over. Its contents stay in the catalog for days after
+// the head has gone.
 func (fs *FS) below(d spool.Description) (*record.Head, layout, error) {
 	h := new(record.Head)
 	if err := proto.Unmarshal(d.Under, h); err != nil {

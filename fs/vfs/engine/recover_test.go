@@ -16,7 +16,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// Bytes of an earlier mount that are to become a version, and a new edit of the same media: the next mount finds two spool files of one node and drops none.
+// Bytes of an earlier mount that are to become a version, and a new edit of the same media: the
+// next mount finds two spool files of one node and drops none.
 func TestTwoSpoolFilesOfOneNode(t *testing.T) {
 	b, d := mem.New(mem.Options{}), t.TempDir()
 	machine := func(o *engine.Options) { o.Background, o.Catalog.Machine = true, []byte(d) }
@@ -72,7 +73,8 @@ func TestFailedTruncationOfUnsentBytes(t *testing.T) {
 	f.Release()
 }
 
-// Bytes written to a file that has no name any more are gone after the death of the process, or an ordinary end of the mount.
+// Bytes written to a file that has no name any more are gone after the death of the process, or an
+// ordinary end of the mount.
 func TestUnlinkedFileComesBack(t *testing.T) {
 	for _, killed := range []bool{true, false} {
 		t.Run(fmt.Sprint("killed ", killed), func(t *testing.T) {
@@ -101,7 +103,8 @@ func TestUnlinkedFileComesBack(t *testing.T) {
 	}
 }
 
-// An edit that a close confirmed stays the head also when the media was made whole before the edit was uploaded, and the process died then.
+// An edit that a close confirmed stays the head also when the media was made whole before the edit
+// was uploaded, and the process died then.
 func TestRewriteThenCrash(t *testing.T) {
 	b, d := mem.New(mem.Options{}), t.TempDir()
 	line := storetest.New(b)
@@ -153,7 +156,10 @@ func TestRewriteElsewhereThenCrash(t *testing.T) {
 		o.Background, o.WholeBelow, o.RewriteAfter = true, 1000, time.Hour
 		o.Catalog.Machine = []byte(d)
 	}
-	there := openMachine(t, b, t.TempDir(), func(o *engine.Options) { o.WholeBelow, o.RewriteFrom, o.RewriteAfter = 1000, 3, time.Second }).with(t)
+	there := openMachine(
+		t, b, t.TempDir(),
+		func(o *engine.Options) { o.WholeBelow, o.RewriteFrom, o.RewriteAfter = 1000, 3, time.Second },
+	).with(t)
 	defer there.Close()
 	there.write("f", noise(1, 200_000))
 	f := there.open("f", os.O_RDWR)
@@ -180,7 +186,8 @@ func TestRewriteElsewhereThenCrash(t *testing.T) {
 	}
 }
 
-// What a close confirmed is the head after a loss of power, also when somebody had begun to write on.
+// What a close confirmed is the head after a loss of power, also when somebody had begun to write
+// on.
 func TestConfirmedThenWrittenThenPowerLoss(t *testing.T) {
 	b, d := mem.New(mem.Options{}), t.TempDir()
 	line := storetest.New(b)
@@ -209,7 +216,8 @@ func TestConfirmedThenWrittenThenPowerLoss(t *testing.T) {
 	}
 }
 
-// After a loss of power nobody knows whether the chunks in the store are of the bytes that the disk has kept: an upload that was interrupted is not resumed.
+// After a loss of power nobody knows whether the chunks in the store are of the bytes that the disk
+// has kept: an upload that was interrupted is not resumed.
 func TestUploadIsNotResumedAfterALossOfPower(t *testing.T) {
 	const chunk = 128 << 10
 	b, d := mem.New(mem.Options{}), t.TempDir()
@@ -239,7 +247,11 @@ func TestUploadIsNotResumedAfterALossOfPower(t *testing.T) {
 		} else if !regexp.MustCompile(`"upload":"`).Match(c) {
 			t.Fatalf("no upload in %s", c)
 		}
-		s.ok(os.WriteFile(found[0], regexp.MustCompile(`"boot":"[^"]*"`).ReplaceAll(c, []byte(`"boot":"another"`)), 0o600))
+		s.ok(
+			os.WriteFile(
+				found[0], regexp.MustCompile(`"boot":"[^"]*"`).ReplaceAll(c, []byte(`"boot":"another"`)), 0o600,
+			),
+		)
 	}
 	s = openMachine(t, b, dead, func(o *engine.Options) { o.Catalog.Machine = []byte(d) }).with(t)
 	defer s.Close()

@@ -24,9 +24,10 @@ func (fs *FS) Unlink(ctx context.Context, c vfs.Caller, parent vfs.ID, name stri
 	return err
 }
 
-// leaving is called before an operation that takes a name off a node, and what it returns after that with the node that lost one. What is in the spool of a
-// node without a name is wanted by nobody after this process, and the spool says so before the name is gone: whoever finds both after a crash
-// does not bring the media back.
+// leaving is called before an operation that takes a name off a node, and what it returns after
+// that with the node that lost one. What is in the spool of a node without a name is wanted by
+// nobody after this process, and the spool says so before the name is gone: whoever finds both
+// after a crash does not bring the media back.
 func (fs *FS) leaving(id vfs.ID) (left func(lost vfs.ID)) {
 	fs.mu.Lock()
 	ino := fs.inodes[id]
@@ -61,7 +62,8 @@ func (fs *FS) setGone(ino *inode, gone bool) {
 	}
 }
 
-// unnamed notes that this machine took a name off a node: if it was the last, nobody wants what is in the spool of it after this process.
+// unnamed notes that this machine took a name off a node: if it was the last, nobody wants what is
+// in the spool of it after this process.
 func (fs *FS) unnamed(id vfs.ID) {
 	fs.mu.Lock()
 	ino := fs.inodes[id]

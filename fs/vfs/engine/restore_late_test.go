@@ -23,7 +23,8 @@ func offline(s steps, line *storetest.Faulty, calls ...func() error) {
 	}
 }
 
-// A version that was chosen is made the head, also when the numbers of versions are others by then. All callers wait.
+// A version that was chosen is made the head, also when the numbers of versions are others by then.
+// All callers wait.
 func TestRestoreOfAChosenVersion(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
@@ -66,18 +67,23 @@ func TestRestoreOfAChosenVersion(t *testing.T) {
 	}
 }
 
-// What was said of a media without the store is said of it after it, though another machine has renamed a new file over it.
+// What was said of a media without the store is said of it after it, though another machine has
+// renamed a new file over it.
 func TestEditOfAMediaThatMoved(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
-	a := openMachine(t, line, t.TempDir(), func(o *engine.Options) { o.Catalog.AppendTimeout = 20 * time.Millisecond }).with(t)
+	a := openMachine(
+		t, line, t.TempDir(), func(o *engine.Options) { o.Catalog.AppendTimeout = 20 * time.Millisecond },
+	).with(t)
 	defer a.Close()
 	a.write("f", "first")
 	o := openMachine(t, b, t.TempDir()).with(t)
 	defer o.Close()
 	id := a.stat("f").ID
 	offline(a, line, func() error {
-		return a.EditMedia(bg, me, id, vfs.MediaChange{Edits: []media.Edit{{Field: "title", Do: media.Set, Value: "kept"}}})
+		return a.EditMedia(
+			bg, me, id, vfs.MediaChange{Edits: []media.Edit{{Field: "title", Do: media.Set, Value: "kept"}}},
+		)
 	})
 	o.write("tmp", "second")
 	o.rename("tmp", "f")

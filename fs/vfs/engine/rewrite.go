@@ -19,8 +19,10 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A rewriter makes media whole again that edits have left in many extents: each run of a media that has no hole becomes one content, which the
-// store makes out of those it has, when that costs less than it is worth (rewritePays). It is never part of a close, and nothing is lost when it is given up.
+// A rewriter makes media whole again that edits have left in many extents: each run of a media that
+// has no hole becomes one content, which the store makes out of those it has, when that costs less
+// than it is worth (rewritePays). It is never part of a close, and nothing is lost when it is given
+// up.
 type rewriter struct {
 	fs   *FS
 	wake chan struct{}
@@ -137,7 +139,15 @@ func (fs *FS) rewriteMedia(ctx context.Context, id vfs.ID) error {
 	whole := &record.Head{Size: head.Size, Time: head.Time, Client: head.Client}
 	u := newUpstream(nil, "")
 	for _, s := range segs {
-		whole.Extents = append(whole.Extents, &record.Extent{Offset: uint64(s.Offset), Length: uint64(s.Length), Content: u.id, ContentOffset: uint64(body.size)})
+		whole.Extents = append(
+			whole.Extents,
+			&record.Extent{
+				Offset:        uint64(s.Offset),
+				Length:        uint64(s.Length),
+				Content:       u.id,
+				ContentOffset: uint64(body.size),
+			},
+		)
 		body.size += s.Length
 	}
 	pieces := piecesOf(l.extents)
@@ -195,7 +205,8 @@ func (fs *FS) rewritten(id vfs.ID, old, whole *record.Head) {
 	}
 }
 
-// piecesOf says where a content of all extents, one after the other, has the bytes of their contents.
+// piecesOf says where a content of all extents, one after the other, has the bytes of their
+// contents.
 func piecesOf(extents []extent) []remote.Piece {
 	var ps []remote.Piece
 	at := int64(0)
@@ -208,8 +219,9 @@ func piecesOf(extents []extent) []remote.Piece {
 	return ps
 }
 
-// rewritePays reports whether a media is worth being made whole: what is sent for it must not exceed by more than a quarter what its largest
-// content has not, so that over all times it is made whole about as much is sent as was written; and little is fetched for it.
+// rewritePays reports whether a media is worth being made whole: what is sent for it must not
+// exceed by more than a quarter what its largest content has not, so that over all times it is made
+// whole about as much is sent as was written; and little is fetched for it.
 func (fs *FS) rewritePays(l *layout, body *segmentReader, sends, reads []remote.Run) bool {
 	byContent := make(map[remote.ContentID]int64)
 	largest := int64(0)
@@ -242,7 +254,8 @@ func (fs *FS) rewritePays(l *layout, body *segmentReader, sends, reads []remote.
 	return fetched <= fs.opt.RewriteFetch
 }
 
-// fenced is a body of which nothing is read but what the store had said it would send: one that cannot copy shall not have all of a media sent.
+// fenced is a body of which nothing is read but what the store had said it would send: one that
+// cannot copy shall not have all of a media sent.
 type fenced struct {
 	io.ReaderAt
 	runs []remote.Run
@@ -257,8 +270,11 @@ func (f *fenced) ReadAt(p []byte, off int64) (int, error) {
 	return 0, remote.E("rewrite", "", remote.Unsupported, errors.New("the store does not copy parts of contents"))
 }
 
-// composeSums gives the checksums of a composed content's blocks that are those of a block of its parts, and which blocks are to be read for theirs.
-func (l *layout) composeSums(ctx context.Context, size int64, pieces []remote.Piece) (blocks []uint32, reads []remote.Run, err error) {
+// composeSums gives the checksums of a composed content's blocks that are those of a block of its
+// parts, and which blocks are to be read for theirs.
+func (l *layout) composeSums(
+	ctx context.Context, size int64, pieces []remote.Piece,
+) (blocks []uint32, reads []remote.Run, err error) {
 	contents := make(map[remote.ContentID]*block.Content)
 	for i := range l.extents {
 		contents[l.extents[i].content.ID] = &l.extents[i].content
@@ -295,10 +311,12 @@ func sumBlocks(body io.ReaderAt, blocks []uint32, reads []remote.Run) error {
 	return nil
 }
 
-// sumOf gives the checksum of n bytes at off of a composed content when they are a block of the piece's source.
+// sumOf gives the checksum of n bytes at off of a composed content when they are a block of the
+// piece's source.
 func sumOf(ctx context.Context, c *block.Content, p remote.Piece, off, n int64) (uint32, bool, error) {
 	from := p.From + off - p.Offset
-	if off < p.Offset || off+n > p.Offset+p.Length || from%block.BlockSize != 0 || n < block.BlockSize && from+n != c.Size {
+	if off < p.Offset || off+n > p.Offset+p.Length || from%block.BlockSize != 0 ||
+		n < block.BlockSize && from+n != c.Size {
 		return 0, false, nil
 	}
 	if c.Sums == nil && c.LoadSums != nil {

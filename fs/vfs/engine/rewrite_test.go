@@ -14,13 +14,16 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// A media that edits left in many parts becomes one content again, of the parts that the store has; its times and versions stay, and holes do.
+// A media that edits left in many parts becomes one content again, of the parts that the store has;
+// its times and versions stay, and holes do.
 func TestRewrite(t *testing.T) {
 	const size, edits = 6 << 20, 12
 	b := mem.New(mem.Options{})
 	m := &meter{Bucket: b}
 	line := storetest.New(m)
-	s := openMachine(t, line, t.TempDir(), func(o *engine.Options) { o.RewriteFrom, o.RewriteAfter = edits, 20*time.Millisecond }).with(t)
+	s := openMachine(
+		t, line, t.TempDir(), func(o *engine.Options) { o.RewriteFrom, o.RewriteAfter = edits, 20*time.Millisecond },
+	).with(t)
 	defer s.Close()
 	want := []byte(noise(1, size))
 	s.write("film", string(want))
@@ -73,7 +76,9 @@ func TestRewrite(t *testing.T) {
 // A media that is edited while it is made whole keeps the edit.
 func TestRewriteMeetsAnEdit(t *testing.T) {
 	line := storetest.New(mem.New(mem.Options{}))
-	s := openMachine(t, line, t.TempDir(), func(o *engine.Options) { o.RewriteFrom, o.RewriteAfter = 4, 20*time.Millisecond }).with(t)
+	s := openMachine(
+		t, line, t.TempDir(), func(o *engine.Options) { o.RewriteFrom, o.RewriteAfter = 4, 20*time.Millisecond },
+	).with(t)
 	defer s.Close()
 	want := strings.Repeat("0123456789abcdef", 1<<17)
 	s.write("film", want)
@@ -100,8 +105,10 @@ func TestRewriteMeetsAnEdit(t *testing.T) {
 	}
 }
 
-// A media is made whole neither with bytes that this machine would have to fetch nor when more would be sent than was written: on a store that copies
-// parts a small edit is not worth a chunk on each side of it, and on a local disk, where copying is reading and writing, not worth the whole media.
+// A media is made whole neither with bytes that this machine would have to fetch nor when more
+// would be sent than was written: on a store that copies parts a small edit is not worth a chunk on
+// each side of it, and on a local disk, where copying is reading and writing, not worth the whole
+// media.
 func TestRewriteThatCostsMoreThanWasWritten(t *testing.T) {
 	const size = 4 << 20
 	edits := func(t *testing.T, s steps, n int) {

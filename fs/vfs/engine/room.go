@@ -7,11 +7,13 @@ import (
 	"mediafs/remote"
 )
 
-// idleRounds is how often there must be nothing to hope for: another writer may just have been given the room, and makes some again.
+// idleRounds is how often there must be nothing to hope for: another writer may just have been
+// given the room, and makes some again.
 const idleRounds = 10
 
-// room makes sure that n more bytes fit into the spool, and waits for uploads when they do not: of other files first, then of this one, which then
-// leaves its bytes to the store. NoSpace when all that is in the spool is in the store and it still is too small. inode.up is held.
+// room makes sure that n more bytes fit into the spool, and waits for uploads when they do not: of
+// other files first, then of this one, which then leaves its bytes to the store. NoSpace when all
+// that is in the spool is in the store and it still is too small. inode.up is held.
 func (fs *FS) room(ctx context.Context, ino *inode, n int64) error {
 	err := fs.spool.Room(n)
 	if remote.KindOf(err) != remote.NoSpace {
@@ -73,10 +75,11 @@ func (ino *inode) isCramped() bool {
 	return ino.cramped
 }
 
-// makeRoom has everything uploaded that is in the spool, but for one media, and takes the bytes of what is in the store already. uploading
-// tells that bytes are on their way; busy that there is more to hope for: bytes that were taken just now, which another
-// writer may have been quicker to use, or those of a media whose writer waits for room as well. Such a writer sends them himself, so
-// that only who has none to send may wait for him.
+// makeRoom has everything uploaded that is in the spool, but for one media, and takes the bytes of
+// what is in the store already. uploading tells that bytes are on their way; busy that there is
+// more to hope for: bytes that were taken just now, which another writer may have been quicker to
+// use, or those of a media whose writer waits for room as well. Such a writer sends them himself,
+// so that only who has none to send may wait for him.
 func (fs *FS) makeRoom(but *inode) (uploading, busy bool) {
 	for _, ino := range fs.all() {
 		ino.mu.Lock()

@@ -15,7 +15,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// Save by rename: the new file takes over the identity of the one it replaces, whose bytes become a version.
+// Save by rename: the new file takes over the identity of the one it replaces, whose bytes become a
+// version.
 func TestRenameOverKeepsIdentity(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir()).with(t)
@@ -38,10 +39,13 @@ func TestRenameOverKeepsIdentity(t *testing.T) {
 	}
 }
 
-// A media that has been around does not take over another's identity: the one it replaces goes to the trash.
+// A media that has been around does not take over another's identity: the one it replaces goes to
+// the trash.
 func TestRenameOverOfAnOldMedia(t *testing.T) {
 	var c clock
-	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), c.use, func(o *engine.Options) { o.Trash = time.Hour }).with(t)
+	s := openMachine(
+		t, mem.New(mem.Options{}), t.TempDir(), c.use, func(o *engine.Options) { o.Trash = time.Hour },
+	).with(t)
 	defer s.Close()
 	s.write("a", "a")
 	s.write("b", "b")
@@ -69,7 +73,9 @@ func TestRenameOverOfAnOldMedia(t *testing.T) {
 
 func TestTrash(t *testing.T) {
 	var c clock
-	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), c.use, func(o *engine.Options) { o.Trash = time.Hour }).with(t)
+	s := openMachine(
+		t, mem.New(mem.Options{}), t.TempDir(), c.use, func(o *engine.Options) { o.Trash = time.Hour },
+	).with(t)
 	defer s.Close()
 	s.write("young", "x")
 	s.unlink("young")
@@ -81,7 +87,8 @@ func TestTrash(t *testing.T) {
 	c.advance(6 * time.Minute)
 	s.unlink("old")
 	es := s.trash()
-	if len(es) != 1 || es[0].Node != id || es[0].Parent != vfs.Root || string(es[0].Name) != "old" || es[0].Uid != me.UID {
+	if len(es) != 1 || es[0].Node != id || es[0].Parent != vfs.Root || string(es[0].Name) != "old" ||
+		es[0].Uid != me.UID {
 		t.Fatalf("trash %v", es)
 	}
 	c.advance(59 * time.Minute)
@@ -182,7 +189,8 @@ func TestOpenFileDeletedElsewhere(t *testing.T) {
 	}
 }
 
-// Bytes written through a file that was meanwhile replaced by a rename are kept as a version of the media.
+// Bytes written through a file that was meanwhile replaced by a rename are kept as a version of the
+// media.
 func TestLateBytesBecomeAVersion(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir()).with(t)
@@ -234,7 +242,8 @@ func (a *announced) said(id vfs.ID, name string) bool {
 	return a.data[id] && a.entries[name]
 }
 
-// The kernel is told what another machine changed, and pages of an old head are not kept at the next open.
+// The kernel is told what another machine changed, and pages of an old head are not kept at the
+// next open.
 func TestChangesOfOthersAreAnnounced(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s, o := openMachine(t, b, t.TempDir()).with(t), openMachine(t, b, t.TempDir()).with(t)
@@ -272,7 +281,8 @@ func TestChangesOfOthersAreAnnounced(t *testing.T) {
 	s.Forget(at.ID, 1)
 }
 
-// What is appended behind bytes that the kernel does not know of is in the wrong place of its pages: they go. Otherwise they stay.
+// What is appended behind bytes that the kernel does not know of is in the wrong place of its
+// pages: they go. Otherwise they stay.
 func TestAppendElsewhereThanKernelThinks(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
 	defer s.Close()

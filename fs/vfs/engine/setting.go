@@ -13,10 +13,12 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// defaultViewFolder is the name at the root under which views appear, when the library has no other.
+// defaultViewFolder is the name at the root under which views appear, when the library has no
+// other.
 const defaultViewFolder = ".media"
 
-// ViewFolderOf reads the name of the folder with a library's views. A name that can be none is as good as no setting.
+// ViewFolderOf reads the name of the folder with a library's views. A name that can be none is as
+// good as no setting.
 func ViewFolderOf(tx *catalog.Tx) string {
 	var s record.Setting
 	if tx.Load(record.SettingKey(operation.SettingViewFolder), &s) && operation.CheckName("", string(s.Value)) == nil {
@@ -33,7 +35,8 @@ func (fs *FS) ViewFolder() string {
 	return defaultViewFolder
 }
 
-// readSettings takes up the library's settings, at the opening and when another machine changed one.
+// readSettings takes up the library's settings, at the opening and when another machine changed
+// one.
 func (fs *FS) readSettings() {
 	_ = fs.cat.View(func(tx *catalog.Tx) error {
 		name := ViewFolderOf(tx)
@@ -61,10 +64,13 @@ func (fs *FS) SetSetting(ctx context.Context, c vfs.Caller, name, value string) 
 			return err
 		}
 		if taken {
-			return remote.E("set "+name, fmt.Sprintf("%q", value), remote.Exist, errors.New("the root has an entry of that name"))
+			return remote.E(
+				"set "+name, fmt.Sprintf("%q", value), remote.Exist, errors.New("the root has an entry of that name"),
+			)
 		}
 	default:
-		return remote.E("set", fmt.Sprintf("%q", name), remote.Invalid, errors.New("there is no such setting")).WithHint("settings: " + operation.SettingViewFolder)
+		return remote.E("set", fmt.Sprintf("%q", name), remote.Invalid, errors.New("there is no such setting")).
+			WithHint("settings: " + operation.SettingViewFolder)
 	}
 	in := fs.newIntent(intent.Kind_SET_SETTING, c)
 	in.Name, in.Value = []byte(name), []byte(value)

@@ -12,11 +12,14 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// The folder of views takes no name that an entry of the root has got meanwhile: nobody would reach that any more.
+// The folder of views takes no name that an entry of the root has got meanwhile: nobody would reach
+// that any more.
 func TestViewFolderHidesNothing(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b)
-	a := openMachine(t, line, t.TempDir(), func(o *engine.Options) { o.Catalog.AppendTimeout = 20 * time.Millisecond }).with(t)
+	a := openMachine(
+		t, line, t.TempDir(), func(o *engine.Options) { o.Catalog.AppendTimeout = 20 * time.Millisecond },
+	).with(t)
 	defer a.Close()
 	o := openMachine(t, b, t.TempDir()).with(t)
 	defer o.Close()

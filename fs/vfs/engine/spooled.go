@@ -53,8 +53,8 @@ type contentRecord struct {
 	sums   []uint32 // of its blocks
 }
 
-// read fills p with what the media holds from off on, and returns less only at its end. inode.io or inode.up is held; rest is
-// called without them for what is not in the file.
+// read fills p with what the media holds from off on, and returns less only at its end. inode.io or
+// inode.up is held; rest is called without them for what is not in the file.
 func (w *writing) read(p []byte, off int64) (n int, rest func(ctx context.Context, r *readers) error, err error) {
 	n, missing, err := w.file.ReadOwn(p, off)
 	if err != nil || len(missing) == 0 {
@@ -96,7 +96,8 @@ func (w *writing) segments() ([]spool.Segment, error) {
 	return all.In(0, size), nil
 }
 
-// view is a spool file as an io.ReaderAt that has all bytes of the media. inode.up is held as long as it is used.
+// view is a spool file as an io.ReaderAt that has all bytes of the media. inode.up is held as long
+// as it is used.
 type view struct {
 	ctx context.Context
 	w   *writing
@@ -150,14 +151,16 @@ func headUnder(h *record.Head) ([]byte, error) {
 	return b, nil
 }
 
-// end gives up a spool file: nobody wants its bytes, or they are elsewhere. inode.up is held, and the inode has another one or none.
+// end gives up a spool file: nobody wants its bytes, or they are elsewhere. inode.up is held, and
+// the inode has another one or none.
 func (fs *FS) end(w *writing) error {
 	fs.dropUpstream(w)
 	return w.file.Remove()
 }
 
-// relay makes an overlay show the media's present head, to whose contents the library refers for as long as it is one, where it has no
-// bytes of its own. inode.up is held, and the file's own bytes are that head's.
+// relay makes an overlay show the media's present head, to whose contents the library refers for as
+// long as it is one, where it has no bytes of its own. inode.up is held, and the file's own bytes
+// are that head's.
 func (fs *FS) relay(ino *inode, w *writing, d *spool.Description) error {
 	l, err := fs.layoutOfHead(w.sent.head)
 	if err != nil {
@@ -184,11 +187,12 @@ func (fs *FS) layoutOfHead(h *record.Head) (l layout, err error) {
 	return l, err
 }
 
-// hollow gives the disk the room of a spool file back whose bytes are the media's head. It tells whether there were such bytes.
-// inode.up is held.
+// hollow gives the disk the room of a spool file back whose bytes are the media's head. It tells
+// whether there were such bytes. inode.up is held.
 func (fs *FS) hollow(ino *inode) (taken bool, err error) {
 	w := ino.w
-	if w == nil || w.shared || ino.isDirty() || ino.isLocal() || w.head == nil || len(w.head.Extents) == 0 || w.base != operation.HeadID(w.head) {
+	if w == nil || w.shared || ino.isDirty() || ino.isLocal() || w.head == nil || len(w.head.Extents) == 0 ||
+		w.base != operation.HeadID(w.head) {
 		return false, nil
 	}
 	l, err := fs.layoutOfHead(w.head)

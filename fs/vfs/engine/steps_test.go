@@ -174,7 +174,9 @@ func (s steps) bytesOf(b object.Bucket, h *record.Head) string {
 	var out bytes.Buffer
 	for _, e := range h.Extents {
 		id := hex.EncodeToString(e.Content)
-		r, _, err := b.Get(bg, "content/"+id[:2]+"/"+id, object.GetOptions{Offset: int64(e.ContentOffset), Length: int64(e.Length)})
+		r, _, err := b.Get(
+			bg, "content/"+id[:2]+"/"+id, object.GetOptions{Offset: int64(e.ContentOffset), Length: int64(e.Length)},
+		)
 		s.ok(err)
 		_, err = io.Copy(&out, r)
 		s.ok(err)

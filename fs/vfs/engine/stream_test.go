@@ -80,7 +80,9 @@ func TestStreamBeginsBetweenReachesAndCut(t *testing.T) {
 		}
 		return time.Now()
 	}
-	s := openMachine(t, line, t.TempDir(), func(o *engine.Options) { o.StreamFrom, o.Step, o.Now = streamChunk, step, now }).with(t)
+	s := openMachine(
+		t, line, t.TempDir(), func(o *engine.Options) { o.StreamFrom, o.Step, o.Now = streamChunk, step, now },
+	).with(t)
 	want := []byte(noise(1, 8*streamChunk))
 	hold.Store(true)
 	f := s.create("film", "")
@@ -106,6 +108,9 @@ func TestStreamBeginsBetweenReachesAndCut(t *testing.T) {
 	got := make([]byte, len(want)+10)
 	n, err := r.Read(bg, got, 0)
 	if err != nil || string(got[:n]) != string(want) {
-		t.Errorf("confirmed by close, and another machine reads %d bytes of %d, equal %v: %v", n, len(want), string(got[:n]) == string(want), err)
+		t.Errorf(
+			"confirmed by close, and another machine reads %d bytes of %d, equal %v: %v", n, len(want),
+			string(got[:n]) == string(want), err,
+		)
 	}
 }

@@ -27,7 +27,8 @@ type machine struct {
 	store *bucket.Store
 }
 
-// openMachine opens the library in b, which it makes when it is missing, with the catalog, cache and spool in dir.
+// openMachine opens the library in b, which it makes when it is missing, with the catalog, cache
+// and spool in dir.
 func openMachine(t testing.TB, b object.Bucket, dir string, change ...func(*engine.Options)) *machine {
 	t.Helper()
 	m, err := tryMachine(t, b, dir, change...)
@@ -50,8 +51,14 @@ func tryMachine(t testing.TB, b object.Bucket, dir string, change ...func(*engin
 	log := logrus.New()
 	log.SetOutput(testLog{t})
 	opt := engine.Options{
-		Store:         store,
-		Catalog:       catalog.Options{Dir: filepath.Join(dir, "catalog"), Machine: []byte(dir), PollInterval: 20 * time.Millisecond, RetryInterval: 5 * time.Millisecond, DeferDelay: 20 * time.Millisecond},
+		Store: store,
+		Catalog: catalog.Options{
+			Dir:           filepath.Join(dir, "catalog"),
+			Machine:       []byte(dir),
+			PollInterval:  20 * time.Millisecond,
+			RetryInterval: 5 * time.Millisecond,
+			DeferDelay:    20 * time.Millisecond,
+		},
 		Cache:         block.Options{Dir: filepath.Join(dir, "cache")},
 		SpoolDir:      filepath.Join(dir, "spool"),
 		FlushDelay:    10 * time.Millisecond,
@@ -80,7 +87,8 @@ func (l testLog) Write(p []byte) (int, error) {
 
 func TestSuite(t *testing.T) { runSuite(t, mem.New(mem.Options{})) }
 
-// The same on a real server: every requirement on object storage that the suite's own does not have shows here.
+// The same on a real server: every requirement on object storage that the suite's own does not have
+// shows here.
 func TestSuiteOnS3(t *testing.T) {
 	if testing.Short() {
 		t.Skip("-short: the suite runs in memory only")
@@ -96,12 +104,14 @@ func TestSuiteOnS3(t *testing.T) {
 	runSuite(t, b)
 }
 
-// Every edit lies over its media and is sent as extents, and every file that is longer than a chunk streams.
+// Every edit lies over its media and is sent as extents, and every file that is longer than a chunk
+// streams.
 func TestSuiteOfEdits(t *testing.T) {
 	runSuite(t, mem.New(mem.Options{}), func(o *engine.Options) { o.WholeBelow, o.StreamFrom = 1, 64<<10 })
 }
 
-// notWithRace leaves out what moves so many bytes that the race detector makes minutes of it; the same code runs with it on fewer.
+// notWithRace leaves out what moves so many bytes that the race detector makes minutes of it; the
+// same code runs with it on fewer.
 func notWithRace(t *testing.T) {
 	if raceEnabled {
 		t.Skip("too long with the race detector; it runs without")

@@ -14,7 +14,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// CRC32 gives the CRC-32 (IEEE) of the whole of a media: the catalog's when its head is one whole content, else by reading it. Holes cost no reading.
+// CRC32 gives the CRC-32 (IEEE) of the whole of a media: the catalog's when its head is one whole
+// content, else by reading it. Holes cost no reading.
 func (fs *FS) CRC32(ctx context.Context, id vfs.ID) (sum uint32, err error) {
 	var l layout
 	known := false
@@ -67,7 +68,8 @@ func wholeContent(tx *catalog.Tx, h *record.Head) *record.Content {
 	return nil
 }
 
-// bytesOf is a media's head as an io.ReaderAt, read from the spool file as long as that has the head's bytes, and what of it is on this disk.
+// bytesOf is a media's head as an io.ReaderAt, read from the spool file as long as that has the
+// head's bytes, and what of it is on this disk.
 type bytesOf struct {
 	ctx  context.Context
 	fs   *FS
@@ -139,7 +141,8 @@ func (fs *FS) cached(l *layout, off, n int64) bool {
 // maxHashed is how many bytes of holes are hashed at most.
 const maxHashed = 1 << 30
 
-// sums gives SHA-256 and MD5 of the head, or nothing when some of it is not on this disk: nobody downloads a media to hash it.
+// sums gives SHA-256 and MD5 of the head, or nothing when some of it is not on this disk: nobody
+// downloads a media to hash it.
 func (b *bytesOf) sums() (sha, md []byte, err error) {
 	bytes := int64(0)
 	for _, x := range b.l.extents {
@@ -166,7 +169,8 @@ func (b *bytesOf) sums() (sha, md []byte, err error) {
 	return s.Sum(nil), m.Sum(nil), nil
 }
 
-// crcZeros is a CRC-32 after n zero bytes more. Each step squares the matrix that a zero byte is, as zlib's crc32_combine does.
+// crcZeros is a CRC-32 after n zero bytes more. Each step squares the matrix that a zero byte is,
+// as zlib's crc32_combine does.
 func crcZeros(sum uint32, n int64) uint32 {
 	if n <= 0 {
 		return sum

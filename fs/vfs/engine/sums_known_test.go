@@ -33,8 +33,9 @@ func sumOf(data string) string {
 	return hex.EncodeToString(s[:])
 }
 
-// Who edits a media of which most is not on his disk downloads nothing to hash it: the sums are not known then, and those of the head before are not shown.
-// Bytes that are here are hashed: of a new file, of one that is still open, and of one that was edited where it had been read.
+// Who edits a media of which most is not on his disk downloads nothing to hash it: the sums are not
+// known then, and those of the head before are not shown. Bytes that are here are hashed: of a new
+// file, of one that is still open, and of one that was edited where it had been read.
 func TestSumsOfWhatIsHere(t *testing.T) {
 	const size = 3 << 20
 	m := &meter{Bucket: mem.New(mem.Options{})}

@@ -13,7 +13,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// TrashName moves a name's node to the trash, however young it is; a folder with all that is in it. A node that has more names loses this one.
+// TrashName moves a name's node to the trash, however young it is; a folder with all that is in it.
+// A node that has more names loses this one.
 func (fs *FS) TrashName(ctx context.Context, c vfs.Caller, parent vfs.ID, name string) (entry uint64, err error) {
 	if fs.trashAge() <= 0 {
 		return 0, remote.E("move to the trash", fmt.Sprintf("%q", name), remote.Unsupported, errors.New("this mount keeps no trash")).
@@ -48,8 +49,8 @@ func (fs *FS) Restore(ctx context.Context, c vfs.Caller, entry uint64, parent vf
 	return err
 }
 
-// Purge deletes an entry of the trash for good, a folder with all that is in it: in several operations when it is large, and what a failure
-// left is still an entry.
+// Purge deletes an entry of the trash for good, a folder with all that is in it: in several
+// operations when it is large, and what a failure left is still an entry.
 func (fs *FS) Purge(ctx context.Context, c vfs.Caller, entry uint64) error {
 	for {
 		in := fs.newIntent(intent.Kind_PURGE, c)
@@ -68,7 +69,8 @@ func (fs *FS) Purge(ctx context.Context, c vfs.Caller, entry uint64) error {
 	}
 }
 
-// emptyTrash deletes trash entries older than the retention; it returns when none is left or the log is not reached.
+// emptyTrash deletes trash entries older than the retention; it returns when none is left or the
+// log is not reached.
 func (fs *FS) emptyTrash(ctx context.Context) error {
 	if fs.trashAge() <= 0 {
 		return nil
@@ -127,8 +129,16 @@ func (fs *FS) TrashEntries(_ context.Context, yield func(vfs.TrashEntry) bool) e
 				if n == nil || operation.CheckName("list", string(e.Name)) != nil {
 					continue
 				}
-				t := vfs.TrashEntry{Entry: entry, Node: e.Node, Parent: e.Parent, Name: string(e.Name), Path: string(e.Name), Deleted: operation.Unstamp(e.Deleted), UID: e.Uid,
-					Attr: fs.overlay(operation.AttrOf(tx, e.Node, n))}
+				t := vfs.TrashEntry{
+					Entry:   entry,
+					Node:    e.Node,
+					Parent:  e.Parent,
+					Name:    string(e.Name),
+					Path:    string(e.Name),
+					Deleted: operation.Unstamp(e.Deleted),
+					UID:     e.Uid,
+					Attr:    fs.overlay(operation.AttrOf(tx, e.Node, n)),
+				}
 				if ps := operation.PathsOf(tx, e.Parent); len(ps) > 0 {
 					t.Path = operation.JoinPath(ps[0], t.Name)
 				}

@@ -99,18 +99,23 @@ func (fs *FS) stored(id vfs.ID) (ids []remote.ContentID, err error) {
 
 // Archives says how the store keeps each content of a media; none where nothing can be archived.
 func (fs *FS) Archives(ctx context.Context, id vfs.ID) ([]remote.Archive, error) {
-	return fs.archives(ctx, id, func(s remote.Archiver, c remote.ContentID) (remote.Archive, error) { return s.Archive(ctx, c) })
+	return fs.archives(
+		ctx, id, func(s remote.Archiver, c remote.ContentID) (remote.Archive, error) { return s.Archive(ctx, c) },
+	)
 }
 
-// RestoreArchived asks the store for copies of a media's archived contents that can be read for some days, and says how each is
-// kept then. Unsupported: the store has no archive, or cannot be asked.
+// RestoreArchived asks the store for copies of a media's archived contents that can be read for
+// some days, and says how each is kept then. Unsupported: the store has no archive, or cannot be
+// asked.
 func (fs *FS) RestoreArchived(ctx context.Context, id vfs.ID, days int) ([]remote.Archive, error) {
 	return fs.archives(ctx, id, func(s remote.Archiver, c remote.ContentID) (remote.Archive, error) {
 		return s.RestoreArchived(ctx, c, days)
 	})
 }
 
-func (fs *FS) archives(ctx context.Context, id vfs.ID, do func(remote.Archiver, remote.ContentID) (remote.Archive, error)) (all []remote.Archive, err error) {
+func (fs *FS) archives(
+	ctx context.Context, id vfs.ID, do func(remote.Archiver, remote.ContentID) (remote.Archive, error),
+) (all []remote.Archive, err error) {
 	ids, err := fs.stored(id)
 	if err != nil {
 		return nil, err

@@ -8,7 +8,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// Unmounting while another program has filled the disk of the catalog loses nothing and ends in order.
+// Unmounting while another program has filled the disk of the catalog loses nothing and ends in
+// order.
 func TestUnmountOnAFullDisk(t *testing.T) {
 	b := mem.New(mem.Options{})
 	disk := smallDisk(t, smallest)

@@ -15,20 +15,32 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A media that is made without a name (O_TMPFILE) is an orphan from its beginning: local records and a spool file that says that nobody wants it. So a crash leaves
-// nothing of it, and no byte of it goes to the store before it has a name. The name comes in one operation with the bytes, the attributes and
-// what was said of it: nobody ever sees it half.
+// A media that is made without a name (O_TMPFILE) is an orphan from its beginning: local records
+// and a spool file that says that nobody wants it. So a crash leaves nothing of it, and no byte of
+// it goes to the store before it has a name. The name comes in one operation with the bytes, the
+// attributes and what was said of it: nobody ever sees it half.
 
 const oExcl = 0o200
 
 // Tmpfile makes a media without a name and opens it.
-func (fs *FS) Tmpfile(ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32) (vfs.Attr, vfs.File, error) {
+func (fs *FS) Tmpfile(
+	ctx context.Context, c vfs.Caller, parent vfs.ID, mode, flags uint32,
+) (vfs.Attr, vfs.File, error) {
 	const op = "make a file without a name"
 	if err := fs.changeable(op); err != nil {
 		return vfs.Attr{}, nil, err
 	}
 	now := stamp(vfs.TimeOf(fs.opt.Now()))
-	n := &record.Node{Mode: operation.TypeMedia | mode&operation.PermMask, Uid: c.UID, Gid: c.GID, MediaId: newMediaID(), Atime: now, Mtime: now, Ctime: now, Btime: now}
+	n := &record.Node{
+		Mode:    operation.TypeMedia | mode&operation.PermMask,
+		Uid:     c.UID,
+		Gid:     c.GID,
+		MediaId: newMediaID(),
+		Atime:   now,
+		Mtime:   now,
+		Ctime:   now,
+		Btime:   now,
+	}
 	var list []byte
 	err := fs.cat.View(func(tx *catalog.Tx) error {
 		pn, err := operation.Folder(tx, op, parent)
@@ -109,9 +121,12 @@ func (fs *FS) unnamedInode(id vfs.ID) *inode {
 	return ino
 }
 
-// linkUnnamed gives a media its first name. Its bytes are in the store before; then one operation makes all of it. It takes over a hold, which becomes the
-// reference. When it fails, the media is as it was and may be linked again.
-func (fs *FS) linkUnnamed(ctx context.Context, c vfs.Caller, ino *inode, parent vfs.ID, name string) (a vfs.Attr, err error) {
+// linkUnnamed gives a media its first name. Its bytes are in the store before; then one operation
+// makes all of it. It takes over a hold, which becomes the reference. When it fails, the media is
+// as it was and may be linked again.
+func (fs *FS) linkUnnamed(
+	ctx context.Context, c vfs.Caller, ino *inode, parent vfs.ID, name string,
+) (a vfs.Attr, err error) {
 	defer func() {
 		if err != nil {
 			fs.release(ino)
@@ -202,7 +217,8 @@ func (fs *FS) linkIntent(ino *inode, c vfs.Caller, parent vfs.ID, name string) (
 	return in, err
 }
 
-// said adds to an intent what an attribute says of a media, which until then was kept as it came; false when it says nothing.
+// said adds to an intent what an attribute says of a media, which until then was kept as it came;
+// false when it says nothing.
 func said(in *intent.Intent, c vfs.Caller, n *record.Node, name string, value []byte) bool {
 	if !modelled(name) {
 		return false
@@ -217,7 +233,9 @@ func said(in *intent.Intent, c vfs.Caller, n *record.Node, name string, value []
 		if err != nil || c.UID == vfs.NoID || r.User != "" && r.User != UserName(c.UID) && c.UID != 0 {
 			return false
 		}
-		attached = append(attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove})
+		attached = append(
+			attached, &intent.Attached{Kind: uint32(a.Kind), Which: a.Which, Value: a.Value, Remove: a.Remove},
+		)
 	}
 	for _, e := range edits {
 		if c.UID != 0 && media.OwnerOnly(e.Field) && n.Uid != c.UID {
@@ -231,7 +249,8 @@ func said(in *intent.Intent, c vfs.Caller, n *record.Node, name string, value []
 	return true
 }
 
-// sendUnnamed stores the bytes of a media that is about to get its name, as a close does. inode.up is held.
+// sendUnnamed stores the bytes of a media that is about to get its name, as a close does. inode.up
+// is held.
 func (fs *FS) sendUnnamed(ctx context.Context, ino *inode, w *writing, name string) error {
 	if w.sent != nil {
 		return nil // by a link that failed

@@ -29,13 +29,16 @@ func (s steps) unnamed(data string, flags int) (vfs.ID, vfs.File) {
 	return a.ID, f
 }
 
-// What is written to a media without a name goes nowhere, whatever is closed and synced, and ends with its last reference; one that gets a name is in the
-// store with all it has when the name is there, in one commit.
+// What is written to a media without a name goes nowhere, whatever is closed and synced, and ends
+// with its last reference; one that gets a name is in the store with all it has when the name is
+// there, in one commit.
 func TestUnnamed(t *testing.T) {
 	for _, background := range []bool{false, true} {
 		b := mem.New(mem.Options{})
 		line := storetest.New(b)
-		s := openMachine(t, line, t.TempDir(), func(o *engine.Options) { o.Background, o.StreamFrom = background, 100<<10 }).with(t)
+		s := openMachine(
+			t, line, t.TempDir(), func(o *engine.Options) { o.Background, o.StreamFrom = background, 100<<10 },
+		).with(t)
 		defer s.Close()
 		other := openMachine(t, b, t.TempDir()).with(t)
 		defer other.Close()
@@ -122,7 +125,8 @@ func TestUnnamed(t *testing.T) {
 	}
 }
 
-// Killed before it had a name, a media leaves nothing; once it has one, it has all of its bytes, wherever it was killed in between.
+// Killed before it had a name, a media leaves nothing; once it has one, it has all of its bytes,
+// wherever it was killed in between.
 func TestUnnamedWhenKilled(t *testing.T) {
 	data := noise(2, 2<<20)
 	for _, point := range []string{"written", "link unnamed", "linked unnamed", "closed"} {
@@ -165,7 +169,8 @@ func TestUnnamedWhenKilled(t *testing.T) {
 	}
 }
 
-// While the store is away a name cannot be given, and the media stays without; when it comes back it can.
+// While the store is away a name cannot be given, and the media stays without; when it comes back
+// it can.
 func TestUnnamedWithoutStore(t *testing.T) {
 	line := storetest.New(mem.New(mem.Options{}))
 	s := openMachine(t, line, t.TempDir()).with(t)
@@ -250,7 +255,8 @@ func TestRenameWhiteout(t *testing.T) {
 	s.sees("a", "one")
 }
 
-// A node is found by its number as long as it is in the tree, by any machine, and never another one.
+// A node is found by its number as long as it is in the tree, by any machine, and never another
+// one.
 func TestLookupByNumber(t *testing.T) {
 	b := mem.New(mem.Options{})
 	s := openMachine(t, b, t.TempDir(), trashing).with(t)
@@ -309,7 +315,8 @@ func sentTo(line *storetest.Faulty) int {
 	return line.Count(storetest.Put, "content") + line.Count(storetest.PutPart, "content")
 }
 
-// What a caller does whom the kernel does not tell counts for the owner in the trash, and for nobody else.
+// What a caller does whom the kernel does not tell counts for the owner in the trash, and for
+// nobody else.
 func TestCallerWhomNobodyKnows(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir(), trashing).with(t)
 	defer s.Close()

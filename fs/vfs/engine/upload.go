@@ -14,11 +14,13 @@ import (
 )
 
 // errClosing is why nothing is waited for any more.
-var errClosing = errors.New("the library is being unmounted; what was written stays in the spool and goes on at the next mount")
+var errClosing = errors.New(
+	"the library is being unmounted; what was written stays in the spool and goes on at the next mount",
+)
 
 // uploadWithin uploads an inode's spool file and tries again, within the time that close may take,
-// while the store is not reached. late says that nobody waits for it who wrote the bytes: then a head
-// that another machine has set since stays, and they become a version.
+// while the store is not reached. late says that nobody waits for it who wrote the bytes: then a
+// head that another machine has set since stays, and they become a version.
 func (fs *FS) uploadWithin(ctx context.Context, ino *inode, late bool) error {
 	ctx, cancel := context.WithTimeout(ctx, fs.uploadTimeout())
 	defer cancel()
@@ -40,8 +42,9 @@ func (fs *FS) uploadWithin(ctx context.Context, ino *inode, late bool) error {
 	}
 }
 
-// upload makes what is in the spool file the media's head: content first, then one operation. Writers of the
-// same media wait, readers do not. It returns nil when there is nothing to upload any more.
+// upload makes what is in the spool file the media's head: content first, then one operation.
+// Writers of the same media wait, readers do not. It returns nil when there is nothing to upload
+// any more.
 func (fs *FS) upload(ctx context.Context, ino *inode, late bool) (err error) {
 	if !ino.isDirty() {
 		return nil // nothing, or an upload that others wait for holds what came before
@@ -127,14 +130,15 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing, late bool)
 		}
 		// The time was set by hand while the head was on its way, and the head may have come later.
 		mtime = set
-		if err := fs.changeAttr(ctx, vfs.Caller{}, ino.id, vfs.AttrChange{Mtime: &set}, fs.doNow); err != nil && !errors.Is(err, remote.NotExist) {
+		if err := fs.changeAttr(ctx, vfs.Caller{}, ino.id, vfs.AttrChange{Mtime: &set}, fs.doNow); err != nil &&
+			!errors.Is(err, remote.NotExist) {
 			return err
 		}
 	}
 }
 
-// headIntent decides what the bytes of a spool file become: the head, a version of a media that another node holds now or whose head is newer, or
-// nothing, when nobody can reach them any more.
+// headIntent decides what the bytes of a spool file become: the head, a version of a media that
+// another node holds now or whose head is newer, or nothing, when nobody can reach them any more.
 func (fs *FS) headIntent(ino *inode, w *writing) (in *intent.Intent, wanted bool, err error) {
 	in = fs.newIntent(intent.Kind_SET_HEAD, vfs.Caller{})
 	in.Node = ino.id
@@ -199,7 +203,8 @@ func (fs *FS) uploaded(ino *inode, w *writing) error {
 	return nil
 }
 
-// unwanted notes that the store needs nothing of a spool file any more, though its bytes are of no head. Who has it open reads them.
+// unwanted notes that the store needs nothing of a spool file any more, though its bytes are of no
+// head. Who has it open reads them.
 func (fs *FS) unwanted(ino *inode, w *writing) error {
 	fs.dropUpstream(w)
 	d := w.file.Description()
@@ -238,7 +243,8 @@ func (fs *FS) send(ctx context.Context, ino *inode, w *writing, name string) err
 		err = fs.sendPlan(ctx, w, ps, size, mtime, body, name)
 		switch remote.KindOf(err) {
 		case remote.Stale, remote.Exist, remote.TooLarge:
-			// Somebody took the upload for abandoned, the id is taken, or it grew longer than an upload of unknown size may: from the start.
+			// Somebody took the upload for abandoned, the id is taken, or it grew longer than an
+			// upload of unknown size may: from the start.
 			fs.dropUpstream(w)
 		default:
 			return err
@@ -247,7 +253,9 @@ func (fs *FS) send(ctx context.Context, ino *inode, w *writing, name string) err
 	return err
 }
 
-func (fs *FS) sendPlan(ctx context.Context, w *writing, ps []operation.Piece, size int64, mtime vfs.Time, body *segmentReader, name string) error {
+func (fs *FS) sendPlan(
+	ctx context.Context, w *writing, ps []operation.Piece, size int64, mtime vfs.Time, body *segmentReader, name string,
+) error {
 	if w.up == nil && body.size > 0 {
 		u := newUpstream(w.file, name)
 		u.size = body.size
@@ -257,7 +265,8 @@ func (fs *FS) sendPlan(ctx context.Context, w *writing, ps []operation.Piece, si
 		w.sends(u)
 	}
 	s := &sent{runs: body.segs, under: w.under}
-	// A process that finds the content, or the head, in the catalog knows that these bytes are done with. The file's own time changes when a store takes it.
+	// A process that finds the content, or the head, in the catalog knows that these bytes are done
+	// with. The file's own time changes when a store takes it.
 	d := w.file.Description()
 	d.Content, d.Upload, d.Size, d.Stale = "", "", 0, nil
 	var id []byte

@@ -19,7 +19,8 @@ import (
 	"mediafs/remote/storetest"
 )
 
-// What was written and never closed when the process died goes to the store at the next mount, with its times.
+// What was written and never closed when the process died goes to the store at the next mount, with
+// its times.
 func TestSpoolSurvives(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b) // is cut when the process dies
@@ -67,7 +68,8 @@ func TestSpoolSurvives(t *testing.T) {
 	check(other)
 }
 
-// After a loss of power nobody knows what the disk kept of bytes that were never synced: they do not replace what the media holds.
+// After a loss of power nobody knows what the disk kept of bytes that were never synced: they do
+// not replace what the media holds.
 func TestSpoolAfterALossOfPower(t *testing.T) {
 	b := mem.New(mem.Options{})
 	line := storetest.New(b) // is cut when the process dies
@@ -120,8 +122,13 @@ func TestSpoolAfterALossOfPower(t *testing.T) {
 		t.Errorf("versions %q, want the bytes that were not synced", kept)
 	}
 	_, n = b2.node("new")
-	if vs := b2.versions(n.MediaId); b2.read("new") != "" || len(vs) != 1 || b2.bytesOf(b, vs[0].Head) != "never closed" {
-		t.Errorf("new holds %q and has %d versions, want nothing, and its doubtful bytes as one", b2.read("new"), len(vs))
+	if vs := b2.versions(
+		n.MediaId,
+	); b2.read("new") != "" || len(vs) != 1 ||
+		b2.bytesOf(b, vs[0].Head) != "never closed" {
+		t.Errorf(
+			"new holds %q and has %d versions, want nothing, and its doubtful bytes as one", b2.read("new"), len(vs),
+		)
 	}
 }
 
@@ -149,7 +156,8 @@ func copyDir(t testing.TB, from string) string {
 	return ""
 }
 
-// A store that is away fails the close in time; the bytes stay, are read here, and go up when it is back.
+// A store that is away fails the close in time; the bytes stay, are read here, and go up when it is
+// back.
 func TestStoreAwayAtClose(t *testing.T) {
 	bad := storetest.New(mem.New(mem.Options{}))
 	s := openMachine(t, bad, t.TempDir(), func(o *engine.Options) { o.UploadTimeout = 50 * time.Millisecond }).with(t)
@@ -172,7 +180,8 @@ func TestStoreAwayAtClose(t *testing.T) {
 	}
 }
 
-// Every request of an upload fails once, before and after its effect; the file is whole all the same.
+// Every request of an upload fails once, before and after its effect; the file is whole all the
+// same.
 func TestUploadFaults(t *testing.T) {
 	data := make([]byte, 17<<20) // two chunks
 	rand.NewChaCha8([32]byte{1}).Read(data)

@@ -9,8 +9,8 @@ import (
 	"mediafs/remote"
 )
 
-// An uploader uploads behind: what a close of another process, a failed close or an earlier mount left in the spool. It tries for ever, with
-// growing pauses; what waits is in status.
+// An uploader uploads behind: what a close of another process, a failed close or an earlier mount
+// left in the spool. It tries for ever, with growing pauses; what waits is in status.
 type uploader struct {
 	fs   *FS
 	wake chan struct{}
@@ -59,8 +59,9 @@ func (u *uploader) queue(ino *inode, delay time.Duration) {
 	u.wakeUp()
 }
 
-// queueBehind has an inode uploaded FlushDelay after the last of a row of closes by processes that did not open it: each child of a shell makes one
-// when it ends, and the file is not whole before the last.
+// queueBehind has an inode uploaded FlushDelay after the last of a row of closes by processes that
+// did not open it: each child of a shell makes one when it ends, and the file is not whole before
+// the last.
 func (u *uploader) queueBehind(ino *inode) {
 	delay := u.fs.opt.FlushDelay
 	now := time.Now()
@@ -82,7 +83,8 @@ func (u *uploader) queueBehind(ino *inode) {
 	}
 }
 
-// hasten has an inode uploaded now that is not queued yet or was put off. One whose upload failed keeps its pause.
+// hasten has an inode uploaded now that is not queued yet or was put off. One whose upload failed
+// keeps its pause.
 func (u *uploader) hasten(ino *inode) {
 	u.mu.Lock()
 	q := u.waiting[ino]
@@ -181,7 +183,9 @@ func (u *uploader) upload(ino *inode) {
 		q.pause = min(2*q.pause, time.Minute)
 		u.mu.Unlock()
 		if u.fs.ctx.Err() == nil {
-			u.fs.log.WithError(err).WithField("node", ino.id).Warn("a file was not uploaded; its bytes stay in the spool and it will be tried again")
+			u.fs.log.WithError(err).
+				WithField("node", ino.id).
+				Warn("a file was not uploaded; its bytes stay in the spool and it will be tried again")
 		}
 		u.wakeUp()
 		return
@@ -196,7 +200,8 @@ func (u *uploader) upload(ino *inode) {
 // errCramped: the writer of a file waits for room, and sends it himself when nobody else makes any.
 var errCramped = errors.New("its writer waits for room")
 
-// uploadBehind is upload for the uploader, which waits for no writer who waits for room: it may be others' uploads that make that.
+// uploadBehind is upload for the uploader, which waits for no writer who waits for room: it may be
+// others' uploads that make that.
 func (fs *FS) uploadBehind(ino *inode) error {
 	look := time.NewTicker(min(fs.opt.RetryInterval, 100*time.Millisecond))
 	defer look.Stop()
@@ -258,13 +263,17 @@ func (u *uploader) flush(ctx context.Context) error {
 func (fs *FS) uploadUntil(ctx context.Context, ino *inode) error {
 	for {
 		err := fs.uploadWithin(ctx, ino, true)
-		if k := remote.KindOf(err); ctx.Err() != nil || fs.ctx.Err() != nil || k != remote.Unavailable && k != remote.Throttled {
+		if k := remote.KindOf(
+			err,
+		); ctx.Err() != nil || fs.ctx.Err() != nil ||
+			k != remote.Unavailable && k != remote.Throttled {
 			return err
 		}
 	}
 }
 
-// all lists the inodes that this process knows, also those that only wait for their upload; each is held.
+// all lists the inodes that this process knows, also those that only wait for their upload; each is
+// held.
 func (fs *FS) all() []*inode {
 	fs.uploads.mu.Lock()
 	defer fs.uploads.mu.Unlock()

@@ -60,7 +60,8 @@ func (fs *FS) Uploads(context.Context) ([]vfs.UploadState, error) {
 	return list, err
 }
 
-// CancelUpload gives up what of a media is not in the store. Programs that have it open for writing get an error for what they write after it.
+// CancelUpload gives up what of a media is not in the store. Programs that have it open for writing
+// get an error for what they write after it.
 func (fs *FS) CancelUpload(ctx context.Context, id vfs.ID) error {
 	ino := fs.hold(id)
 	defer fs.release(ino)
@@ -96,13 +97,21 @@ func (fs *FS) CancelUpload(ctx context.Context, id vfs.ID) error {
 		return tx.Err()
 	})
 	if err == nil && empty {
-		err = fs.EditMedia(ctx, vfs.Caller{}, id, vfs.MediaChange{Edits: []media.Edit{{Field: "status", Do: media.Set, Value: strconv.Itoa(remote.StatusIncomplete)}}})
+		err = fs.EditMedia(
+			ctx,
+			vfs.Caller{},
+			id,
+			vfs.MediaChange{
+				Edits: []media.Edit{{Field: "status", Do: media.Set, Value: strconv.Itoa(remote.StatusIncomplete)}},
+			},
+		)
 	}
 	fs.announcePages(id)
 	return err
 }
 
-// cancellable makes an upload one that CancelUpload can end. What it returns is called when the upload has ended.
+// cancellable makes an upload one that CancelUpload can end. What it returns is called when the
+// upload has ended.
 func (ino *inode) cancellable(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	ino.mu.Lock()

@@ -32,9 +32,10 @@ const parallelChunks = 4
 
 // An upstream is a content on its way to the store: runs of a spool file, in chunks.
 //
-// While a large file is written from its beginning on, it streams: a goroutine sends each chunk when the writer is past it. Writing to
-// a chunk that was sent makes that stale: it is sent again at the end. Once it is halted nothing runs, and send does the rest. It lives until a head refers to the content, over
-// failures, and over a restart when the runs are all of the file.
+// While a large file is written from its beginning on, it streams: a goroutine sends each chunk
+// when the writer is past it. Writing to a chunk that was sent makes that stale: it is sent again
+// at the end. Once it is halted nothing runs, and send does the rest. It lives until a head refers
+// to the content, over failures, and over a restart when the runs are all of the file.
 type upstream struct {
 	id   []byte
 	name string
@@ -68,7 +69,15 @@ func resumed(f *spool.File, d spool.Description) *upstream {
 	if d.Upload == "" || len(id) != 16 || !f.SameBoot() {
 		return nil
 	}
-	u := &upstream{id: id, name: string(d.Name), file: f, size: d.Size, token: d.Upload, stale: make(map[int]bool), halted: true}
+	u := &upstream{
+		id:     id,
+		name:   string(d.Name),
+		file:   f,
+		size:   d.Size,
+		token:  d.Upload,
+		stale:  make(map[int]bool),
+		halted: true,
+	}
 	for _, i := range d.Stale {
 		u.stale[i] = true
 	}
@@ -113,7 +122,8 @@ func (u *upstream) fits(segs []spool.Segment, size int64) bool {
 	return whole
 }
 
-// describe notes in the description of the spool file what another process needs to go on. The caller describes.
+// describe notes in the description of the spool file what another process needs to go on. The
+// caller describes.
 func (u *upstream) describe(d *spool.Description) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -175,7 +185,9 @@ func (fs *FS) stream(w *writing, name string) {
 		defer close(u.done)
 		defer cancel()
 		if err := fs.sendWhileWritten(ctx, u); err != nil && ctx.Err() == nil {
-			fs.log.WithError(err).WithField("name", name).Info("a file is not uploaded while it is written; it will be at its close")
+			fs.log.WithError(err).
+				WithField("name", name).
+				Info("a file is not uploaded while it is written; it will be at its close")
 		}
 	})
 	if !begun {
@@ -212,7 +224,9 @@ func (fs *FS) sendWhileWritten(ctx context.Context, u *upstream) error {
 		}
 		g.Go(func() error {
 			fs.opt.Step("chunk")
-			err := fs.patiently(gctx, func() error { return up.PutChunk(gctx, i, io.NewSectionReader(u.file, from, to-from)) })
+			err := fs.patiently(
+				gctx, func() error { return up.PutChunk(gctx, i, io.NewSectionReader(u.file, from, to-from)) },
+			)
 			fs.opt.Step("chunk sent")
 			return err
 		})
@@ -220,7 +234,8 @@ func (fs *FS) sendWhileWritten(ctx context.Context, u *upstream) error {
 	return g.Wait()
 }
 
-// begin waits until chunk i is written and marks it as begun; false when it is not to be sent by the stream.
+// begin waits until chunk i is written and marks it as begun; false when it is not to be sent by
+// the stream.
 func (u *upstream) begin(ctx context.Context, i int, chunk int64) bool {
 	for {
 		u.mu.Lock()
@@ -298,7 +313,8 @@ func (fs *FS) abort(up remote.Upload) {
 	}
 }
 
-// finish sends what is missing and makes the content whole. inode.up is held, and the stream is halted.
+// finish sends what is missing and makes the content whole. inode.up is held, and the stream is
+// halted.
 func (fs *FS) finish(ctx context.Context, w *writing, body *segmentReader) (*record.Content, error) {
 	u := w.up
 	u.mu.Lock()
@@ -314,11 +330,18 @@ func (fs *FS) finish(ctx context.Context, w *writing, body *segmentReader) (*rec
 	if err != nil {
 		return nil, err
 	}
-	c := &record.Content{Size: uint64(body.size), HasCrc32: true, Crc32: u.sums.crc, Type: u.sums.kind, Time: stamp(vfs.TimeOf(fs.opt.Now()))}
+	c := &record.Content{
+		Size:     uint64(body.size),
+		HasCrc32: true,
+		Crc32:    u.sums.crc,
+		Type:     u.sums.kind,
+		Time:     stamp(vfs.TimeOf(fs.opt.Now())),
+	}
 	return c, fs.storeSums(ctx, id, c, u.sums.blocks)
 }
 
-// storeSums puts the checksums of a content's blocks into its record, or beside it when they are many.
+// storeSums puts the checksums of a content's blocks into its record, or beside it when they are
+// many.
 func (fs *FS) storeSums(ctx context.Context, id remote.ContentID, c *record.Content, blocks []uint32) error {
 	b := encodeSums(blocks)
 	if len(blocks) <= record.MaxInlineSums {
@@ -337,8 +360,10 @@ func (fs *FS) storeSums(ctx context.Context, id remote.ContentID, c *record.Cont
 // sendBytes uploads: by giving the file away where the store can take it, in chunks otherwise.
 func (fs *FS) sendBytes(ctx context.Context, w *writing, u *upstream, body *segmentReader) (remote.ContentID, error) {
 	spec := remote.UploadSpec{ID: hex.EncodeToString(u.id), Name: u.name, Size: body.size, Type: u.sums.kind}
-	if fu, ok := fs.store.(remote.FileUploader); ok && u.up == nil && u.token == "" && u.segs == nil && !w.file.Overlay() {
-		// The store gets a second name of the file: should this process die now, the spool still has the bytes.
+	if fu, ok := fs.store.(remote.FileUploader); ok && u.up == nil && u.token == "" && u.segs == nil &&
+		!w.file.Overlay() {
+		// The store gets a second name of the file: should this process die now, the spool still
+		// has the bytes.
 		link := w.file.Path() + spool.LinkSuffix
 		os.Remove(link)
 		if err := os.Link(w.file.Path(), link); err == nil {

@@ -41,11 +41,14 @@ func stored(t *testing.T, b object.Bucket) (n int64) {
 	}
 }
 
-// Used is what the store holds, whatever was done to a file, and blocks are what a file's contents hold.
+// Used is what the store holds, whatever was done to a file, and blocks are what a file's contents
+// hold.
 func TestUsed(t *testing.T) {
 	const mib = 1 << 20
 	b := mem.New(mem.Options{})
-	s := openMachine(t, b, t.TempDir(), func(o *engine.Options) { o.Trash = time.Hour; o.FlushDelay = time.Hour }).with(t)
+	s := openMachine(
+		t, b, t.TempDir(), func(o *engine.Options) { o.Trash = time.Hour; o.FlushDelay = time.Hour },
+	).with(t)
 	defer func() { s.Close() }()
 	edit := func(name string, do func(f vfs.File)) {
 		t.Helper()
@@ -140,7 +143,8 @@ func TestUsed(t *testing.T) {
 	is("another machine", "new", mib+mib/2, used)
 }
 
-// An edit that waits in the spool counts by what was written, and no longer once it is in the store.
+// An edit that waits in the spool counts by what was written, and no longer once it is in the
+// store.
 func TestUsedByTheSpool(t *testing.T) {
 	const mib = 1 << 20
 	b := mem.New(mem.Options{})

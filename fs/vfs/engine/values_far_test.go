@@ -10,7 +10,8 @@ import (
 	"mediafs/remote/object/mem"
 )
 
-// A date beyond all calendars, which another program wrote, is in no list of years, and a list comes to its end.
+// A date beyond all calendars, which another program wrote, is in no list of years, and a list
+// comes to its end.
 func TestYearsEnd(t *testing.T) {
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
 	defer s.Close()

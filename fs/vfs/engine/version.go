@@ -14,7 +14,12 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-var versionReasons = map[uint32]string{operation.ReplacedByEdit: "edit", operation.ReplacedByRename: "rename", operation.LateBytes: "late", operation.ReplacedByOlder: "restore"}
+var versionReasons = map[uint32]string{
+	operation.ReplacedByEdit:   "edit",
+	operation.ReplacedByRename: "rename",
+	operation.LateBytes:        "late",
+	operation.ReplacedByOlder:  "restore",
+}
 
 func versionNumber(key []byte) uint64 {
 	if len(key) != 1+record.MediaIDSize+8 {
@@ -38,7 +43,13 @@ func (fs *FS) Versions(_ context.Context, id vfs.ID) (vs []vfs.Version, err erro
 			if !tx.Load(k, &v) || versionNumber(k) == 0 {
 				continue
 			}
-			out := vfs.Version{Number: versionNumber(k), Size: int64(v.Head.GetSize()), Mtime: operation.Unstamp(v.Mtime), Time: operation.Unstamp(v.Time), Reason: versionReasons[v.Reason]}
+			out := vfs.Version{
+				Number: versionNumber(k),
+				Size:   int64(v.Head.GetSize()),
+				Mtime:  operation.Unstamp(v.Mtime),
+				Time:   operation.Unstamp(v.Time),
+				Reason: versionReasons[v.Reason],
+			}
 			for _, e := range v.Head.GetExtents() {
 				out.Blocks += int64(e.Length+511) / 512
 			}
@@ -49,7 +60,8 @@ func (fs *FS) Versions(_ context.Context, id vfs.ID) (vs []vfs.Version, err erro
 	return vs, err
 }
 
-// A versionFile is a version that is being read. It stays readable when the version is dropped meanwhile: contents outlive their last reference by days.
+// A versionFile is a version that is being read. It stays readable when the version is dropped
+// meanwhile: contents outlive their last reference by days.
 type versionFile struct {
 	head    *record.Head
 	layout  layout
@@ -105,7 +117,8 @@ func (f *versionFile) Seek(_ context.Context, off int64, whence uint32) (int64, 
 }
 
 func errVersion(op string) error {
-	return remote.E(op, "", remote.Permission, errors.New("a version is not changed")).WithHint("mediafs versions restore makes it the head")
+	return remote.E(op, "", remote.Permission, errors.New("a version is not changed")).
+		WithHint("mediafs versions restore makes it the head")
 }
 
 // RestoreVersion makes a version the head again; the present head is kept as one.

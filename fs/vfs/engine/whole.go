@@ -154,7 +154,10 @@ func (fs *FS) Reference(_ context.Context, id vfs.ID) (a vfs.Attr, err error) {
 func (fs *FS) MediaNode(_ context.Context, mediaID string) (id vfs.ID, err error) {
 	b, err := hex.DecodeString(mediaID)
 	if err != nil || len(b) != record.MediaIDSize {
-		return 0, remote.E("look up media", fmt.Sprintf("%.64q", mediaID), remote.Invalid, fmt.Errorf("an id has %d hex digits", 2*record.MediaIDSize))
+		return 0, remote.E(
+			"look up media", fmt.Sprintf("%.64q", mediaID), remote.Invalid,
+			fmt.Errorf("an id has %d hex digits", 2*record.MediaIDSize),
+		)
 	}
 	err = fs.cat.View(func(tx *catalog.Tx) error {
 		for n := range tx.MediaNodes(b) {
@@ -182,7 +185,10 @@ func (fs *FS) Document(ctx context.Context, id vfs.ID) (*remote.FactsDocument, e
 			return operation.Missing(tx, "read facts", id)
 		}
 		if f = operation.FactsOf(tx, id, n); f == nil || len(f.Document) == 0 {
-			return remote.E("read facts", fmt.Sprint(id), remote.NotExist, errors.Join(errors.New("nothing more is known of it"), tx.Err()))
+			return remote.E(
+				"read facts", fmt.Sprint(id), remote.NotExist,
+				errors.Join(errors.New("nothing more is known of it"), tx.Err()),
+			)
 		}
 		c := tx.Content(f.Document)
 		if c == nil {
@@ -208,7 +214,8 @@ func (fs *FS) Document(ctx context.Context, id vfs.ID) (*remote.FactsDocument, e
 	d := new(remote.FactsDocument)
 	if !sumIs(b, f.DocumentSum) || json.Unmarshal(b, d) != nil {
 		fs.facts.renew(id)
-		return nil, remote.E("read facts", at.ID, remote.Corrupt, errors.New("the document is not the one that the catalog means")).WithHint("it is made anew; try again in a while")
+		return nil, remote.E("read facts", at.ID, remote.Corrupt, errors.New("the document is not the one that the catalog means")).
+			WithHint("it is made anew; try again in a while")
 	}
 	return d, nil
 }

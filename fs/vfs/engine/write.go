@@ -31,7 +31,8 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep, from int64) er
 		if !w.shared {
 			return nil
 		}
-		if ino.isLocal() || w.head == nil || w.base != operation.HeadID(w.head) || !fs.liesOver(int64(w.head.Size), keep, from) {
+		if ino.isLocal() || w.head == nil || w.base != operation.HeadID(w.head) ||
+			!fs.liesOver(int64(w.head.Size), keep, from) {
 			return fs.unshare(ino)
 		}
 		// Its bytes are the head's: a new file lies over them.
@@ -117,9 +118,17 @@ func (fs *FS) liesOver(size, keep, from int64) bool {
 	return left > fs.opt.WholeBelow || size > 0 && left >= size/2 && (from >= size || keep >= 0)
 }
 
-// describe says in the spool whose bytes a file has, and what is needed to bring the media back should another machine delete it.
+// describe says in the spool whose bytes a file has, and what is needed to bring the media back
+// should another machine delete it.
 func describe(tx *catalog.Tx, id vfs.ID, n *record.Node) spool.Description {
-	d := spool.Description{Node: id, Mode: bareMode(tx, id, n), UID: n.Uid, GID: n.Gid, Media: n.MediaId, Base: operation.BaseOf(n.Head)}
+	d := spool.Description{
+		Node:  id,
+		Mode:  bareMode(tx, id, n),
+		UID:   n.Uid,
+		GID:   n.Gid,
+		Media: n.MediaId,
+		Base:  operation.BaseOf(n.Head),
+	}
 	for name := range tx.Names(id) {
 		d.Parent, d.Name = name.Folder, []byte(name.Name)
 		break
@@ -159,7 +168,8 @@ func (fs *FS) copyIn(ctx context.Context, f *spool.File, l *layout, runs []spool
 	return nil
 }
 
-// unshare copies a spool file whose bytes have become a content, so that writing does not change the content. inode.up is held.
+// unshare copies a spool file whose bytes have become a content, so that writing does not change
+// the content. inode.up is held.
 func (fs *FS) unshare(ino *inode) error {
 	old := ino.w
 	d := old.file.Description()
@@ -189,11 +199,22 @@ func (fs *FS) unshare(ino *inode) error {
 	if err != nil {
 		return errors.Join(err, f.Remove())
 	}
-	ino.swap(&writing{file: f, base: old.base, under: old.under, head: old.head, dirty: old.dirty, high: old.high, sent: old.sent})
+	ino.swap(
+		&writing{
+			file:  f,
+			base:  old.base,
+			under: old.under,
+			head:  old.head,
+			dirty: old.dirty,
+			high:  old.high,
+			sent:  old.sent,
+		},
+	)
 	return fs.end(old)
 }
 
-// dirtied notes, on disk and in memory, that [off, off+n) of the spool file is about to change: to hold bytes that no head has. inode.up is held.
+// dirtied notes, on disk and in memory, that [off, off+n) of the spool file is about to change: to
+// hold bytes that no head has. inode.up is held.
 func (fs *FS) dirtied(ino *inode, off, n int64) error {
 	w := ino.w
 	w.sent = nil
@@ -229,8 +250,9 @@ func (ino *inode) clean() {
 	ino.mu.Unlock()
 }
 
-// setMtime makes a time that is about to be set by hand the one that the bytes in the spool will have as a head. It comes before the
-// operation that sets it: an upload that ends in between sees it and sets it once more.
+// setMtime makes a time that is about to be set by hand the one that the bytes in the spool will
+// have as a head. It comes before the operation that sets it: an upload that ends in between sees
+// it and sets it once more.
 func (ino *inode) setMtime(t vfs.Time) {
 	ino.mu.Lock()
 	if ino.local {
@@ -252,7 +274,8 @@ func (ino *inode) describeMtime(t vfs.Time) error {
 	return ino.w.file.SetMtime(t.Sec, t.Nsec)
 }
 
-// discard ends the spool file of an inode that nobody refers to any more and that has nothing for the store: of an unlinked media.
+// discard ends the spool file of an inode that nobody refers to any more and that has nothing for
+// the store: of an unlinked media.
 func (fs *FS) discard(ino *inode) {
 	if !ino.tryLock() {
 		return
@@ -268,8 +291,9 @@ func (fs *FS) discard(ino *inode) {
 	}
 }
 
-// settle ends the spool file of an inode that nobody writes to any more: it becomes the cache's copy of the content, or it
-// is queued when it still has bytes for the store. While an upload or a write runs it does nothing: whoever does that settles after it.
+// settle ends the spool file of an inode that nobody writes to any more: it becomes the cache's
+// copy of the content, or it is queued when it still has bytes for the store. While an upload or a
+// write runs it does nothing: whoever does that settles after it.
 func (fs *FS) settle(ino *inode) {
 	if !ino.tryLock() {
 		return
@@ -298,8 +322,8 @@ func (fs *FS) settle(ino *inode) {
 	}
 }
 
-// adopt gives the spool file to the read cache when it is exactly the content of the media's head, or what was sent of it last. It returns
-// false when the file is still to be removed.
+// adopt gives the spool file to the read cache when it is exactly the content of the media's head,
+// or what was sent of it last. It returns false when the file is still to be removed.
 func (fs *FS) adopt(w *writing) bool {
 	if fs.store.Facts().Local || w.shared || w.sent == nil || w.sent.content == nil {
 		return false
@@ -353,8 +377,8 @@ func (fs *FS) adopt(w *writing) bool {
 	return true
 }
 
-// What is sent of an edit is copied into the read cache when it has between a page and as much as is copied in no time, in bytes. Less than a
-// page is kept in memory.
+// What is sent of an edit is copied into the read cache when it has between a page and as much as
+// is copied in no time, in bytes. Less than a page is kept in memory.
 const (
 	adoptFrom = 4 << 10
 	adoptUpTo = 64 << 20

@@ -117,7 +117,9 @@ func (fs *FS) SetXattr(ctx context.Context, c vfs.Caller, id vfs.ID, name string
 	case !vfs.Namespaced(name):
 		return notNamespaced("setxattr", name)
 	case len(value) > record.MaxXattrValue:
-		return remote.E("setxattr", name, remote.TooLarge, fmt.Errorf("%d bytes, at most %d", len(value), record.MaxXattrValue))
+		return remote.E(
+			"setxattr", name, remote.TooLarge, fmt.Errorf("%d bytes, at most %d", len(value), record.MaxXattrValue),
+		)
 	}
 	if known, err := fs.setMediaAttribute(ctx, c, id, name, value, flags, false); known || err != nil {
 		return err

@@ -86,7 +86,13 @@ func TestNamespaces(t *testing.T) {
 // What others have set leaves room for the owner and root, and what anybody has set leaves room for
 // access control lists.
 func TestXattrRoom(t *testing.T) {
-	list := acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.User, Perm: 4, ID: 7}, {Tag: acl.Group}, {Tag: acl.Mask, Perm: 4}, {Tag: acl.Other}}.Bytes()
+	list := acl.List{
+		{Tag: acl.Owner, Perm: 6},
+		{Tag: acl.User, Perm: 4, ID: 7},
+		{Tag: acl.Group},
+		{Tag: acl.Mask, Perm: 4},
+		{Tag: acl.Other},
+	}.Bytes()
 	s := openMachine(t, mem.New(mem.Options{}), t.TempDir()).with(t)
 	defer s.Close()
 	fill := func(c vfs.Caller, id vfs.ID, size int) (n int) {
@@ -122,7 +128,8 @@ func TestXattrRoom(t *testing.T) {
 			t.Errorf("%d bytes: root set none", size)
 		}
 		s.ok(s.Unlink(bg, me, vfs.Root, name))
-		if _, err := s.GetXattr(bg, id, "user.1000.0"); !errors.Is(err, remote.NoAttribute) && !errors.Is(err, remote.NotExist) {
+		if _, err := s.GetXattr(bg, id, "user.1000.0"); !errors.Is(err, remote.NoAttribute) &&
+			!errors.Is(err, remote.NotExist) {
 			t.Errorf("after it was deleted: %v", err)
 		}
 	}
@@ -138,8 +145,14 @@ func TestXattrRoom(t *testing.T) {
 // A file that is written while another machine deletes it comes back without its list, and gives
 // nobody more than the list gave.
 func TestListOfWhatComesBack(t *testing.T) {
-	list := acl.List{{Tag: acl.Owner, Perm: 6}, {Tag: acl.User, Perm: 6, ID: 7}, {Tag: acl.User, ID: 8}, {Tag: acl.Group}, {Tag: acl.Mask, Perm: 6},
-		{Tag: acl.Other, Perm: 4}}.Bytes()
+	list := acl.List{
+		{Tag: acl.Owner, Perm: 6},
+		{Tag: acl.User, Perm: 6, ID: 7},
+		{Tag: acl.User, ID: 8},
+		{Tag: acl.Group},
+		{Tag: acl.Mask, Perm: 6},
+		{Tag: acl.Other, Perm: 4},
+	}.Bytes()
 	b := mem.New(mem.Options{})
 	line, d := storetest.New(b), t.TempDir()
 	s := openMachine(t, line, d).with(t)

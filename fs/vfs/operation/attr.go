@@ -9,8 +9,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// ErrOrphan is why an operation does not change a node: it is an orphan, and what is kept of it is no
-// longer in the log.
+// ErrOrphan is why an operation does not change a node: it is an orphan, and what is kept of it is
+// no longer in the log.
 var ErrOrphan = errors.New("the node has no name any more")
 
 func runSetAttr(tx *catalog.Tx, in *intent.Intent, r *Result) error {
@@ -57,8 +57,8 @@ func ApplyChange(n *record.Node, ch *intent.Change, now *record.Time) {
 	}
 }
 
-// Privileges are the bits that a change of owner, or a write by somebody else, takes off a media: setgid only with group execution, as
-// without it it means mandatory locking.
+// Privileges are the bits that a change of owner, or a write by somebody else, takes off a media:
+// setgid only with group execution, as without it it means mandatory locking.
 func Privileges(mode uint32) uint32 {
 	kill := mode & Setuid
 	if mode&0o010 != 0 {

@@ -7,7 +7,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// copiedOnly tells whether all that is said of a media is what programs that copy attributes carry over.
+// copiedOnly tells whether all that is said of a media is what programs that copy attributes carry
+// over.
 func copiedOnly(m *record.Media) bool {
 	c := proto.CloneOf(m)
 	c.CopiedFrom = nil

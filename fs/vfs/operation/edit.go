@@ -21,7 +21,9 @@ func runEditMedia(tx *catalog.Tx, in *intent.Intent) error {
 		return Missing(tx, "edit", in.Node)
 	}
 	if len(n.MediaId) == 0 {
-		return remote.E("edit", fmt.Sprint(in.Node), remote.Unsupported, errors.New("only media have titles, tags and the like"))
+		return remote.E(
+			"edit", fmt.Sprint(in.Node), remote.Unsupported, errors.New("only media have titles, tags and the like"),
+		)
 	}
 	if err := say(tx, in, n.MediaId, FactsOf(tx, in.Node, n)); err != nil {
 		return err
@@ -56,7 +58,8 @@ func say(tx *catalog.Tx, in *intent.Intent, id []byte, facts *record.Facts) erro
 	return nil
 }
 
-// attach puts something to a media or takes it off. A new comment or link gets its number here, where nobody else takes the same.
+// attach puts something to a media or takes it off. A new comment or link gets its number here,
+// where nobody else takes the same.
 func attach(tx *catalog.Tx, id []byte, m *record.Media, in *intent.Attached) {
 	a := media.Attachment{Kind: byte(in.Kind), Which: in.Which, Value: in.Value, Remove: in.Remove}
 	a.Number(m)

@@ -43,7 +43,10 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	head := proto.CloneOf(in.Head)
 	head.Time, head.Client = in.Time, in.Client
 	if keepsVersion(n.Head, head) {
-		addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: in.Node, Mtime: n.Mtime, Reason: ReplacedByEdit})
+		addVersion(
+			tx, n.MediaId,
+			&record.Version{Head: n.Head, Time: in.Time, Node: in.Node, Mtime: n.Mtime, Reason: ReplacedByEdit},
+		)
 	}
 	storeContents(tx, in)
 	if n.Head.GetSize() == 0 {
@@ -59,7 +62,8 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	return nil
 }
 
-// came notes that the first bytes of a media have come: an upload that was cancelled is not incomplete any more, and a copy says of what.
+// came notes that the first bytes of a media have come: an upload that was cancelled is not
+// incomplete any more, and a copy says of what.
 func came(tx *catalog.Tx, id, copyOf []byte) {
 	m := new(record.Media)
 	known := tx.Load(record.MediaKey(id), m)
@@ -84,7 +88,8 @@ func storeContents(tx *catalog.Tx, in *intent.Intent) {
 	}
 }
 
-// keepsVersion tells whether replacing a head by an edit keeps it: it is old, somebody else's, or much larger.
+// keepsVersion tells whether replacing a head by an edit keeps it: it is old, somebody else's, or
+// much larger.
 func keepsVersion(old, head *record.Head) bool {
 	if old.GetSize() == 0 || sameBytes(old, head) {
 		return false
@@ -123,7 +128,16 @@ func restore(tx *catalog.Tx, in *intent.Intent) *record.Node {
 	if tx.Get(record.EndedKey(in.MediaId)) != nil {
 		tx.Delete(record.EndedKey(in.MediaId)) // it lives: what was attached to it and is still there stays
 	}
-	n := &record.Node{Mode: TypeMedia | in.Mode&PermMask, Uid: in.Uid, Gid: in.Gid, MediaId: in.MediaId, Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
+	n := &record.Node{
+		Mode:    TypeMedia | in.Mode&PermMask,
+		Uid:     in.Uid,
+		Gid:     in.Gid,
+		MediaId: in.MediaId,
+		Atime:   in.Time,
+		Mtime:   in.Time,
+		Ctime:   in.Time,
+		Btime:   in.Time,
+	}
 	addNode(tx, in.Node, n, parent, pn, name, in.Time)
 	tx.Report(fmt.Sprintf("write %s, late: another machine had deleted it; it is kept as %s",
 		Where(tx, in.Parent, string(in.Name)), Where(tx, parent, name)))
@@ -144,17 +158,25 @@ func lateHead(tx *catalog.Tx, in *intent.Intent, n *record.Node) error {
 	}
 	v := proto.CloneOf(in)
 	v.MediaId = n.MediaId
-	tx.Report(fmt.Sprintf("write %s, late: another machine has written it meanwhile; what was written here is kept as a version of it",
-		Where(tx, in.Parent, string(in.Name))))
+	tx.Report(
+		fmt.Sprintf(
+			"write %s, late: another machine has written it meanwhile; what was written here is kept as a version of it",
+			Where(tx, in.Parent, string(in.Name)),
+		),
+	)
 	return runLateVersion(tx, v)
 }
 
-// runLateVersion keeps bytes that were written through an inode which a rename had meanwhile replaced.
+// runLateVersion keeps bytes that were written through an inode which a rename had meanwhile
+// replaced.
 func runLateVersion(tx *catalog.Tx, in *intent.Intent) error {
 	storeContents(tx, in)
 	head := proto.CloneOf(in.Head)
 	head.Time, head.Client = in.Time, in.Client
-	addVersion(tx, in.MediaId, &record.Version{Head: head, Time: in.Time, Node: in.Node, Mtime: in.Change.GetMtime(), Reason: LateBytes})
+	addVersion(
+		tx, in.MediaId,
+		&record.Version{Head: head, Time: in.Time, Node: in.Node, Mtime: in.Change.GetMtime(), Reason: LateBytes},
+	)
 	return nil
 }
 

@@ -18,7 +18,8 @@ const (
 	Unchanged = "unchanged" // it was there already, just so
 )
 
-// ImportState tells what importing an object under a name would do: "" when the name is taken by something else.
+// ImportState tells what importing an object under a name would do: "" when the name is taken by
+// something else.
 func ImportState(tx *catalog.Tx, parent vfs.ID, name, key string, content []byte, size int64) (string, vfs.ID) {
 	d := tx.Dentry(parent, name)
 	if d == nil {
@@ -55,7 +56,9 @@ func runImport(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	what, id := ImportState(tx, in.Parent, string(in.Name), c.Content.External.GetKey(), c.Id, int64(in.Head.Size))
 	switch what {
 	case "":
-		return remote.E("import", fmt.Sprintf("%q", in.Name), remote.Exist, errors.New("the name is taken by something else"))
+		return remote.E(
+			"import", fmt.Sprintf("%q", in.Name), remote.Exist, errors.New("the name is taken by something else"),
+		)
 	case Unchanged:
 		r.Attr = AttrOf(tx, id, tx.Node(id))
 		return nil
@@ -65,7 +68,10 @@ func runImport(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 			return newerNode(tx, "import", id)
 		}
 		if n.Head.GetSize() > 0 {
-			addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: id, Mtime: n.Mtime, Reason: ReplacedByEdit})
+			addVersion(
+				tx, n.MediaId,
+				&record.Version{Head: n.Head, Time: in.Time, Node: id, Mtime: n.Mtime, Reason: ReplacedByEdit},
+			)
 		}
 		importedContent(tx, in, n.MediaId)
 		n.Head, n.Mtime, n.Ctime = in.Head, in.Change.GetMtime(), in.Time
@@ -90,7 +96,8 @@ func runImport(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	return nil
 }
 
-// importedContent stores what is known of the object. An empty one is known by the media's external id alone.
+// importedContent stores what is known of the object. An empty one is known by the media's external
+// id alone.
 func importedContent(tx *catalog.Tx, in *intent.Intent, media []byte) {
 	if in.Head.Size > 0 {
 		storeContents(tx, in)

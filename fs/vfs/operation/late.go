@@ -82,7 +82,9 @@ func lateFolder(tx *catalog.Tx, op string, id vfs.ID) (vfs.ID, *record.Node, err
 // lateName reads the name that an operation is about. For one that runs late it must mean the node
 // that its user saw there; an earlier late operation may have given that another name in the same
 // folder (conflictName), and then it is that name. nil: there is no such name.
-func lateName(tx *catalog.Tx, in *intent.Intent, parent vfs.ID, name string, node vfs.ID) (*record.Dentry, string, error) {
+func lateName(
+	tx *catalog.Tx, in *intent.Intent, parent vfs.ID, name string, node vfs.ID,
+) (*record.Dentry, string, error) {
 	d := tx.Dentry(parent, name)
 	if !tx.Late() || node == 0 || d != nil && d.Node == node {
 		return d, name, nil
@@ -270,8 +272,8 @@ func unseenChange(tx *catalog.Tx, in *intent.Intent) (ch *intent.Change, left bo
 	return ch, ch.Mode != nil || ch.Uid != nil || ch.Gid != nil || ch.Atime != nil || ch.Mtime != nil
 }
 
-// unseenRights reports whether another machine has changed who may do what with a node since the user
-// of a late operation saw it: the permissions of its mode, or its access control list.
+// unseenRights reports whether another machine has changed who may do what with a node since the
+// user of a late operation saw it: the permissions of its mode, or its access control list.
 func unseenRights(tx *catalog.Tx, id vfs.ID) bool {
 	was, is, changed := unseenNode(tx, id)
 	return changed && is != nil && (was == nil || was.Mode&PermMask != is.Mode&PermMask) || unseenList(tx, id)

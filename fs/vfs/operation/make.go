@@ -26,8 +26,18 @@ func runMake(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	if parent != in.Parent || name != string(in.Name) {
 		kept(tx, "create", fmt.Sprintf("%q", in.Name), parent, name)
 	}
-	n := &record.Node{Mode: in.Mode & (TypeMask | PermMask), Uid: in.Uid, Gid: in.Gid, Rdev: in.Rdev, Target: in.Target, MediaId: in.MediaId,
-		Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
+	n := &record.Node{
+		Mode:    in.Mode & (TypeMask | PermMask),
+		Uid:     in.Uid,
+		Gid:     in.Gid,
+		Rdev:    in.Rdev,
+		Target:  in.Target,
+		MediaId: in.MediaId,
+		Atime:   in.Time,
+		Mtime:   in.Time,
+		Ctime:   in.Time,
+		Btime:   in.Time,
+	}
 	if pn.Mode&Setgid != 0 {
 		n.Gid = pn.Gid
 		if IsFolder(n) {

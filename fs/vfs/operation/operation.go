@@ -21,8 +21,8 @@ type Result struct {
 }
 
 // Run carries out the operation that in describes and fills r. Errors are those of the operation
-// (Exist, NotExist, Conflict, ...), which the caller of the library gets as they are; Unsupported: the
-// intent is of a newer version.
+// (Exist, NotExist, Conflict, ...), which the caller of the library gets as they are; Unsupported:
+// the intent is of a newer version.
 func Run(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	var err error
 	switch in.Kind {
@@ -101,13 +101,17 @@ func IsFolder(n *record.Node) bool { return n.Mode&TypeMask == TypeFolder }
 // IsMedia reports whether n is a media.
 func IsMedia(n *record.Node) bool { return n.Mode&TypeMask == TypeMedia }
 
-// CheckName refuses what can be no name. The store's and other machines' names go through it as well before the kernel sees them.
+// CheckName refuses what can be no name. The store's and other machines' names go through it as
+// well before the kernel sees them.
 func CheckName(op, name string) error {
 	switch {
 	case name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00"):
 		return remote.E(op, fmt.Sprintf("%q", name), remote.Invalid, nil)
 	case len(name) > record.MaxName:
-		return remote.E(op, fmt.Sprintf("%.40q…", name), remote.TooLong, fmt.Errorf("%d bytes, at most %d", len(name), record.MaxName))
+		return remote.E(
+			op, fmt.Sprintf("%.40q…", name), remote.TooLong,
+			fmt.Errorf("%d bytes, at most %d", len(name), record.MaxName),
+		)
 	}
 	return nil
 }
@@ -160,8 +164,8 @@ func AttrOf(tx *catalog.Tx, id vfs.ID, n *record.Node) vfs.Attr {
 	return a
 }
 
-// conflictName gives the name under which a late change keeps what would else be lost: "name (conflict HOST DATE).ext", with a number when
-// that is taken as well, cut to the longest name.
+// conflictName gives the name under which a late change keeps what would else be lost: "name
+// (conflict HOST DATE).ext", with a number when that is taken as well, cut to the longest name.
 func conflictName(tx *catalog.Tx, parent vfs.ID, in *intent.Intent, name string) string {
 	stem, ext := splitName(name)
 	date := Unstamp(in.Time).Std().UTC().Format("2006-01-02")

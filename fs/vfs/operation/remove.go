@@ -12,7 +12,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// minTrashAge is how long a media must have existed for its deletion to be worth keeping: temporary files never fill the trash.
+// minTrashAge is how long a media must have existed for its deletion to be worth keeping: temporary
+// files never fill the trash.
 const minTrashAge = 5 * time.Minute
 
 func runUnlink(tx *catalog.Tx, in *intent.Intent, r *Result) error {
@@ -38,7 +39,8 @@ func runUnlink(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	return nil
 }
 
-// nameLost settles a node, no folder, that has just lost a name: it lives on, goes to the trash, or ends.
+// nameLost settles a node, no folder, that has just lost a name: it lives on, goes to the trash, or
+// ends.
 func nameLost(tx *catalog.Tx, in *intent.Intent, id, parent vfs.ID, name string) {
 	n := tx.Node(id)
 	if n == nil {
@@ -50,13 +52,17 @@ func nameLost(tx *catalog.Tx, in *intent.Intent, id, parent vfs.ID, name string)
 		return
 	}
 	if old := age(in.Time, n.Btime); in.Trash && IsMedia(n) && (old >= minTrashAge || old < 0) {
-		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: id, Parent: parent, Name: []byte(name), Deleted: in.Time, Uid: deletedBy(in, n)})
+		tx.Store(
+			record.TrashKey(in.SpareId),
+			&record.TrashEntry{Node: id, Parent: parent, Name: []byte(name), Deleted: in.Time, Uid: deletedBy(in, n)},
+		)
 		return
 	}
 	endNode(tx, id, n, true)
 }
 
-// deletedBy is in whose part of the trash a node goes: the caller's, or its owner's when that is not known.
+// deletedBy is in whose part of the trash a node goes: the caller's, or its owner's when that is
+// not known.
 func deletedBy(in *intent.Intent, n *record.Node) uint32 {
 	if in.Uid == vfs.NoID {
 		return n.Uid
@@ -76,7 +82,8 @@ func endNode(tx *catalog.Tx, id vfs.ID, n *record.Node, versions bool) {
 	tx.Delete(record.NodeKey(id))
 }
 
-// deleteAll deletes the records of a prefix, at most limit of them, and tells whether that were all.
+// deleteAll deletes the records of a prefix, at most limit of them, and tells whether that were
+// all.
 func deleteAll(tx *catalog.Tx, prefix []byte, limit int) (all bool) {
 	var keys [][]byte
 	all = true
@@ -96,7 +103,8 @@ func deleteAll(tx *catalog.Tx, prefix []byte, limit int) (all bool) {
 // endedBatch is how many attached records go with a media at once; the rest goes behind.
 const endedBatch = 100
 
-// endMedia deletes all that is known of a media that is gone: what people said of it, its versions, what is attached to it.
+// endMedia deletes all that is known of a media that is gone: what people said of it, its versions,
+// what is attached to it.
 func endMedia(tx *catalog.Tx, media []byte, now *record.Time) {
 	if tx.Get(record.MediaKey(media)) != nil {
 		tx.Delete(record.MediaKey(media))

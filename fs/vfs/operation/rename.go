@@ -16,7 +16,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// freshness is how young a media must be to take over the identity of the one it is renamed over: it was made to replace it.
+// freshness is how young a media must be to take over the identity of the one it is renamed over:
+// it was made to replace it.
 const freshness = 24 * time.Hour
 
 func runRename(tx *catalog.Tx, in *intent.Intent, r *Result) error {
@@ -62,7 +63,8 @@ func runRename(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	}
 	srcFolder := src.Kind<<12 == TypeFolder
 	dstFolder := dst != nil && dst.Kind<<12 == TypeFolder
-	if srcFolder && Inside(tx, in.NewParent, src.Node) || in.Flags == vfs.RenameExchange && dstFolder && Inside(tx, in.Parent, dst.Node) {
+	if srcFolder && Inside(tx, in.NewParent, src.Node) ||
+		in.Flags == vfs.RenameExchange && dstFolder && Inside(tx, in.Parent, dst.Node) {
 		return bad(remote.Invalid, errors.New("a folder cannot be moved into itself"))
 	}
 	if in.Flags == vfs.RenameExchange {
@@ -98,9 +100,18 @@ func runRename(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	return nil
 }
 
-// leaveWhiteout makes a whiteout at the old name of what was renamed: for an overlay of file systems it hides what a lower one has there.
+// leaveWhiteout makes a whiteout at the old name of what was renamed: for an overlay of file
+// systems it hides what a lower one has there.
 func leaveWhiteout(tx *catalog.Tx, in *intent.Intent, name string) {
-	n := &record.Node{Mode: typeDevice, Uid: in.Uid, Gid: in.Gid, Atime: in.Time, Mtime: in.Time, Ctime: in.Time, Btime: in.Time}
+	n := &record.Node{
+		Mode:  typeDevice,
+		Uid:   in.Uid,
+		Gid:   in.Gid,
+		Atime: in.Time,
+		Mtime: in.Time,
+		Ctime: in.Time,
+		Btime: in.Time,
+	}
 	if pn := tx.Node(in.Parent); pn != nil && pn.Mode&Setgid != 0 {
 		n.Gid = pn.Gid
 	}
@@ -134,12 +145,16 @@ func replaced(tx *catalog.Tx, in *intent.Intent, src, dst vfs.ID, name string) {
 	n.MediaId, n.Btime = old.MediaId, old.Btime // it is as old as the media: it goes to the trash when it is deleted
 	tx.Store(record.NodeKey(src), n)
 	// Also of one that is empty: the version tells bytes that come late where the media is.
-	addVersion(tx, old.MediaId, &record.Version{Head: old.Head, Time: in.Time, Node: dst, Mtime: old.Mtime, Reason: ReplacedByRename})
+	addVersion(
+		tx, old.MediaId,
+		&record.Version{Head: old.Head, Time: in.Time, Node: dst, Mtime: old.Mtime, Reason: ReplacedByRename},
+	)
 	endNode(tx, dst, old, false)
 }
 
-// takesOver tells whether src, renamed over dst, becomes the next version of the media that dst is: save-by-rename. That needs a media
-// of one name, and a source that was made here a short while ago to be just that.
+// takesOver tells whether src, renamed over dst, becomes the next version of the media that dst is:
+// save-by-rename. That needs a media of one name, and a source that was made here a short while ago
+// to be just that.
 func takesOver(tx *catalog.Tx, in *intent.Intent, src vfs.ID, n *record.Node, dst vfs.ID, old *record.Node) bool {
 	if !IsMedia(n) || !IsMedia(old) || len(old.MediaId) == 0 || bytes.Equal(n.MediaId, old.MediaId) {
 		return false
@@ -155,7 +170,8 @@ func takeBackTo(tx *catalog.Tx, in *intent.Intent, src vfs.ID, name string) {
 	}
 }
 
-// fresh tells whether a media was made here a short while ago, and nothing is said of it but what programs copy.
+// fresh tells whether a media was made here a short while ago, and nothing is said of it but what
+// programs copy.
 func fresh(tx *catalog.Tx, in *intent.Intent, src vfs.ID, n *record.Node) bool {
 	if tx.Links(src) != 1 {
 		return false
@@ -173,8 +189,8 @@ func fresh(tx *catalog.Tx, in *intent.Intent, src vfs.ID, n *record.Node) bool {
 	return !tx.Load(record.MediaKey(n.MediaId), m) || copiedOnly(m)
 }
 
-// mergeSaid gives a media what was said of the fresh one that takes its place: what a program that copies attributes has set (rsync -X, cp -a). It wins over what
-// was said before; all else stays.
+// mergeSaid gives a media what was said of the fresh one that takes its place: what a program that
+// copies attributes has set (rsync -X, cp -a). It wins over what was said before; all else stays.
 func mergeSaid(tx *catalog.Tx, from, to []byte) {
 	said := new(record.Media)
 	if !tx.Load(record.MediaKey(from), said) {
@@ -198,7 +214,8 @@ func mergeSaid(tx *catalog.Tx, from, to []byte) {
 	}
 }
 
-// Inside tells whether folder id lies in (or is) folder top. Where folders lie in a ring, which no operation makes, it says yes, so that nothing is moved there.
+// Inside tells whether folder id lies in (or is) folder top. Where folders lie in a ring, which no
+// operation makes, it says yes, so that nothing is moved there.
 func Inside(tx *catalog.Tx, id, top vfs.ID) bool {
 	seen := make(map[vfs.ID]bool)
 	for id != vfs.Root {

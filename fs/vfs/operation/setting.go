@@ -20,7 +20,10 @@ func runSetSetting(tx *catalog.Tx, in *intent.Intent) error {
 		return remote.E("set", string(in.Name), remote.Conflict, ErrNewer)
 	}
 	if string(in.Name) == SettingViewFolder && len(in.Value) > 0 && tx.Dentry(vfs.Root, string(in.Value)) != nil {
-		return remote.E("set "+SettingViewFolder, fmt.Sprintf("%q", in.Value), remote.Exist, errors.New("the root has an entry of that name"))
+		return remote.E(
+			"set "+SettingViewFolder, fmt.Sprintf("%q", in.Value), remote.Exist,
+			errors.New("the root has an entry of that name"),
+		)
 	}
 	if len(in.Value) > 0 {
 		s := new(record.Setting)

@@ -37,7 +37,10 @@ func runTrash(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 	n.Ctime = in.Time
 	tx.Store(record.NodeKey(d.Node), n)
 	if tx.Links(d.Node) == 0 {
-		tx.Store(record.TrashKey(in.SpareId), &record.TrashEntry{Node: d.Node, Parent: in.Parent, Name: in.Name, Deleted: in.Time, Uid: deletedBy(in, n)})
+		tx.Store(
+			record.TrashKey(in.SpareId),
+			&record.TrashEntry{Node: d.Node, Parent: in.Parent, Name: in.Name, Deleted: in.Time, Uid: deletedBy(in, n)},
+		)
 	}
 	return nil
 }

@@ -8,8 +8,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// LivesOn tells whether a media that was node's went over to another node by a rename. That leaves a version, of which the newest stays for as long as the
-// media does, and a media that ends takes all its versions along.
+// LivesOn tells whether a media that was node's went over to another node by a rename. That leaves
+// a version, of which the newest stays for as long as the media does, and a media that ends takes
+// all its versions along.
 func LivesOn(tx *catalog.Tx, media []byte, node vfs.ID) bool {
 	if len(media) == 0 {
 		return false

@@ -20,11 +20,13 @@ const (
 	ReplacedByOlder  = 4 // a version was made the head again
 )
 
-// maxVersions is how many versions a media keeps at most, so that it can be deleted in one commit; the oldest go first.
+// maxVersions is how many versions a media keeps at most, so that it can be deleted in one commit;
+// the oldest go first.
 const maxVersions = 50
 
-// Retained tells which versions of a media are kept, given when each stopped being the head, ascending: all of the last hour, the last one of
-// each hour for a day, the last one of each day (UTC) for 30 days, at most 50.
+// Retained tells which versions of a media are kept, given when each stopped being the head,
+// ascending: all of the last hour, the last one of each hour for a day, the last one of each day
+// (UTC) for 30 days, at most 50.
 func Retained(times []vfs.Time, now vfs.Time) []bool {
 	keep := make([]bool, len(times))
 	kept, slot := 0, int64(-1) // what the next older one would share: an hour or a day
@@ -99,7 +101,10 @@ func runRestoreVersion(tx *catalog.Tx, in *intent.Intent) error {
 		return remote.E("restore version", fmt.Sprint(in.Number), remote.NotExist, tx.Err())
 	}
 	if n.Head.GetSize() > 0 {
-		addVersion(tx, n.MediaId, &record.Version{Head: n.Head, Time: in.Time, Node: in.Node, Mtime: n.Mtime, Reason: ReplacedByOlder})
+		addVersion(
+			tx, n.MediaId,
+			&record.Version{Head: n.Head, Time: in.Time, Node: in.Node, Mtime: n.Mtime, Reason: ReplacedByOlder},
+		)
 	}
 	if tx.Get(key) != nil {
 		tx.Delete(key)

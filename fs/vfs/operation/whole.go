@@ -18,7 +18,8 @@ func FactsOf(tx *catalog.Tx, id vfs.ID, n *record.Node) *record.Facts {
 	return nil
 }
 
-// MaxDepth bounds the way from a node to the root: where folders lie in a ring, which no operation makes, it ends.
+// MaxDepth bounds the way from a node to the root: where folders lie in a ring, which no operation
+// makes, it ends.
 const MaxDepth = 4096
 
 // PathsOf gives the names of a node as paths. None leads through the trash.

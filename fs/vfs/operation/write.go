@@ -8,7 +8,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// BaseOf names a head in a spool file's description: the one that the bytes were to replace. It stays the same when the media is made whole.
+// BaseOf names a head in a spool file's description: the one that the bytes were to replace. It
+// stays the same when the media is made whole.
 func BaseOf(h *record.Head) string {
 	if h == nil {
 		return digest("empty")

@@ -15,7 +15,8 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// What a node may have in extended attributes: so much that all of it can go with the node in one commit.
+// What a node may have in extended attributes: so much that all of it can go with the node in one
+// commit.
 const (
 	maxXattrs     = 256
 	maxXattrBytes = 256 << 10
@@ -56,8 +57,8 @@ func runSetXattr(tx *catalog.Tx, in *intent.Intent) error {
 	return nil
 }
 
-// unseenXattr reports whether another machine has set or removed an attribute, or for an access list
-// changed the mode, since the user of a late operation saw it.
+// unseenXattr reports whether another machine has set or removed an attribute, or for an access
+// list changed the mode, since the user of a late operation saw it.
 func unseenXattr(tx *catalog.Tx, in *intent.Intent) bool {
 	if string(in.Name) == acl.Access {
 		return unseenRights(tx, in.Node)
@@ -69,7 +70,9 @@ func unseenXattr(tx *catalog.Tx, in *intent.Intent) bool {
 // SetXattr gives the record of an attribute that is set on a node, whose ctime it changes, and the
 // mode by an access control list; nil when no record is kept. old is the attribute's record until
 // now, all are those of the node.
-func SetXattr(in *intent.Intent, n *record.Node, old *record.Xattr, all iter.Seq2[string, *record.Xattr]) (*record.Xattr, error) {
+func SetXattr(
+	in *intent.Intent, n *record.Node, old *record.Xattr, all iter.Seq2[string, *record.Xattr],
+) (*record.Xattr, error) {
 	name := string(in.Name)
 	switch {
 	case old != nil && in.Flags&vfs.XattrCreate != 0:

@@ -366,7 +366,8 @@ var xattrCases = []testCase{
 		}
 	}},
 	{"capability", func(e *env) {
-		// As setcap stores it: version 2, cap_net_raw permitted and effective. A write takes it away.
+		// As setcap stores it: version 2, cap_net_raw permitted and effective. A write takes it
+		// away.
 		caps := []byte{1, 0, 0, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 		e.write("a", "x")
 		e.ok("set", e.sys.SetXattr(e.p("a"), "security.capability", caps, 0))

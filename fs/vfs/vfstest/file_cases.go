@@ -325,7 +325,8 @@ var writeCases = []testCase{
 		e.close(g)
 	}},
 	{"database", func(e *env) {
-		// A journal beside a file of pages, as SQLite does: write journal, sync, write pages, sync, remove journal.
+		// A journal beside a file of pages, as SQLite does: write journal, sync, write pages, sync,
+		// remove journal.
 		db := e.create("db")
 		model := make([]byte, 0, 64*4096)
 		for round := range 20 {
@@ -369,7 +370,8 @@ var writeCases = []testCase{
 		e.holds("a", string(data))
 	}},
 	{"mapped-append", func(e *env) {
-		// Pages are written back through any handle that can write; one that appends must not put them at the end.
+		// Pages are written back through any handle that can write; one that appends must not put
+		// them at the end.
 		e.write("a", string(noise(6, 8192)))
 		want := noise(6, 8192)
 		f := e.open("a", unix.O_RDWR|unix.O_APPEND)

@@ -13,11 +13,15 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// OverLibrary is a library called directly, as the kernel would call it: a node that is looked up is forgotten again, one that is
-// open keeps a reference. errno is the adapter's table. reopen closes the library and opens it again;
-// nil: Reopen does nothing. close is called at the end and may be nil. Close then checks that no reference is left, also
-// by the library's own count when it has a method References() int.
-func OverLibrary(lib vfs.Library, errno func(error) syscall.Errno, traits Traits, reopen func() (vfs.Library, error), close func() error) System {
+// OverLibrary is a library called directly, as the kernel would call it: a node that is looked up
+// is forgotten again, one that is open keeps a reference. errno is the adapter's table. reopen
+// closes the library and opens it again; nil: Reopen does nothing. close is called at the end and
+// may be nil. Close then checks that no reference is left, also by the library's own count when it
+// has a method References() int.
+func OverLibrary(
+	lib vfs.Library, errno func(error) syscall.Errno, traits Traits, reopen func() (vfs.Library, error),
+	close func() error,
+) System {
 	traits.Persists = reopen != nil
 	return &libSystem{lib: lib, errno: errno, traits: traits, reopen: reopen, close: close, refs: make(map[vfs.ID]int)}
 }
@@ -127,7 +131,8 @@ func (s *libSystem) walk(p string) (vfs.Attr, error) {
 	return a, nil
 }
 
-// parent walks to the folder that a path lies in. A component on the way that is no folder is ENOTDIR, as it is in the kernel.
+// parent walks to the folder that a path lies in. A component on the way that is no folder is
+// ENOTDIR, as it is in the kernel.
 func (s *libSystem) parent(p string) (vfs.ID, string, error) {
 	p = strings.Trim(p, "/")
 	dir, name := "", p
@@ -145,7 +150,8 @@ func (s *libSystem) parent(p string) (vfs.ID, string, error) {
 	return a.ID, name, nil
 }
 
-// at runs f in the folder of a path. A node that f returns with an error of nil has a reference, which is given back.
+// at runs f in the folder of a path. A node that f returns with an error of nil has a reference,
+// which is given back.
 func (s *libSystem) at(p string, f func(dir vfs.ID, name string) (vfs.Attr, error)) error {
 	dir, name, err := s.parent(p)
 	if err != nil {

@@ -14,8 +14,8 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// A model is a tree in memory that does what the rules say and nothing else: no handles, no times, no space. It is what random
-// operations are checked against.
+// A model is a tree in memory that does what the rules say and nothing else: no handles, no times,
+// no space. It is what random operations are checked against.
 type model struct{ root *inode }
 
 type inode struct {
@@ -31,7 +31,12 @@ type inode struct {
 func newModel() *model { return &model{root: newFolder()} }
 
 func newFolder() *inode {
-	return &inode{mode: unix.S_IFDIR | 0o755, nlink: 2, entries: make(map[string]*inode), xattrs: make(map[string]string)}
+	return &inode{
+		mode:    unix.S_IFDIR | 0o755,
+		nlink:   2,
+		entries: make(map[string]*inode),
+		xattrs:  make(map[string]string),
+	}
 }
 
 func newInode(mode uint32) *inode {

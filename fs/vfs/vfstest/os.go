@@ -13,8 +13,9 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// OverOS is a folder of the running system, through system calls. reopen unmounts it and mounts it again, and may be
-// nil. close, which may be nil too, is called at the end. The umask of the process becomes 022.
+// OverOS is a folder of the running system, through system calls. reopen unmounts it and mounts it
+// again, and may be nil. close, which may be nil too, is called at the end. The umask of the
+// process becomes 022.
 func OverOS(dir string, traits Traits, reopen, close func() error) System {
 	unix.Umask(0o022)
 	traits.Persists = reopen != nil
@@ -299,7 +300,8 @@ func (d *osDir) Next() ([]vfs.DirEntry, error) {
 	}
 	var es []vfs.DirEntry
 	for buf = buf[:n]; len(buf) > 0; {
-		// struct linux_dirent64: ino, off, reclen, type, name, of which x/sys knows the first part of a larger struct.
+		// struct linux_dirent64: ino, off, reclen, type, name, of which x/sys knows the first part
+		// of a larger struct.
 		const ino, off, reclen, typ, name = 0, 8, 16, 18, 19
 		length := int(*(*uint16)(unsafe.Pointer(&buf[reclen])))
 		if length < name || length > len(buf) {

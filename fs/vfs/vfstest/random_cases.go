@@ -13,8 +13,8 @@ import (
 	"mediafs/fs/vfs"
 )
 
-// Random operations on a small tree, so that they meet. The seeds are fixed: a failure can be repeated. More seeds find more: change
-// them by hand.
+// Random operations on a small tree, so that they meet. The seeds are fixed: a failure can be
+// repeated. More seeds find more: change them by hand.
 var randomCases = []testCase{
 	{"random-1", func(e *env) { random(e, 1, 2000) }},
 	{"random-2", func(e *env) { random(e, 2, 500) }},
@@ -70,8 +70,9 @@ func (p *player) path() string {
 	return strings.Join(parts, "/")
 }
 
-// did compares what the system said with what the model said. Where several errors apply, which one is told
-// depends on who looks first, so they are compared by class; the cases of the suite pin the single ones.
+// did compares what the system said with what the model said. Where several errors apply, which one
+// is told depends on who looks first, so they are compared by class; the cases of the suite pin the
+// single ones.
 func (p *player) did(what string, got, want error) bool {
 	p.trace = append(p.trace, fmt.Sprintf("%d: %s: %v", p.step, what, got))
 	p.trace = p.trace[max(0, len(p.trace)-30):]
@@ -111,7 +112,10 @@ func (p *player) play() {
 		p.did("rmdir "+path, p.sys.Rmdir(p.p(path)), p.m.remove(path, true))
 	case 7, 8, 9:
 		to, flags := p.path(), []uint32{0, 0, 0, vfs.RenameNoReplace, vfs.RenameExchange}[p.rng.IntN(5)]
-		p.did(fmt.Sprintf("rename %s %s %d", path, to, flags), p.sys.Rename(p.p(path), p.p(to), flags), p.m.rename(path, to, flags))
+		p.did(
+			fmt.Sprintf("rename %s %s %d", path, to, flags), p.sys.Rename(p.p(path), p.p(to), flags),
+			p.m.rename(path, to, flags),
+		)
 	case 10:
 		to := p.path()
 		p.did("link "+path+" "+to, p.sys.Link(p.p(path), p.p(to)), p.m.link(path, to))
@@ -193,7 +197,8 @@ func (p *player) writePath(path string) {
 	p.close(f)
 }
 
-// handle reads, writes, cuts or closes a file that is open, whatever became of its name; or opens one more.
+// handle reads, writes, cuts or closes a file that is open, whatever became of its name; or opens
+// one more.
 func (p *player) handle(path string) {
 	if n := p.media(path); n != nil && len(p.open) < 5 {
 		f, err := p.sys.Open(p.p(path), unix.O_RDWR, 0)

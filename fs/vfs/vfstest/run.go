@@ -16,14 +16,18 @@ import (
 )
 
 // cases is the whole suite. Each case has a folder of its own in one system.
-var cases = slices.Concat(fileCases, writeCases, openedCases, renameCases, folderCases, linkCases, attributeCases, xattrCases, spaceCases, busyCases, reopenCases, randomCases)
+var cases = slices.Concat(
+	fileCases, writeCases, openedCases, renameCases, folderCases, linkCases, attributeCases, xattrCases, spaceCases,
+	busyCases, reopenCases, randomCases,
+)
 
 type testCase struct {
 	name string
 	run  func(*env)
 }
 
-// Run runs the suite. The system is made once and closed at the end; a case can be chosen with -run as any subtest.
+// Run runs the suite. The system is made once and closed at the end; a case can be chosen with -run
+// as any subtest.
 func Run(t *testing.T, newSystem func(t *testing.T) System) {
 	sys := newSystem(t)
 	for _, c := range cases {
@@ -39,8 +43,8 @@ func Run(t *testing.T, newSystem func(t *testing.T) System) {
 	}
 }
 
-// env is what a case works with: the system seen from the case's own folder. Its short methods fail the test on any
-// error; the case calls sys itself where an error is what it wants.
+// env is what a case works with: the system seen from the case's own folder. Its short methods fail
+// the test on any error; the case calls sys itself where an error is what it wants.
 type env struct {
 	*testing.T
 	sys    System
@@ -147,7 +151,10 @@ func same(e *env, what string, got, want []byte) {
 	for at < len(got) && at < len(want) && got[at] == want[at] {
 		at++
 	}
-	e.Errorf("%s: %d bytes, want %d; they differ from byte %d on: %q, want %q", what, len(got), len(want), at, cut(got, at), cut(want, at))
+	e.Errorf(
+		"%s: %d bytes, want %d; they differ from byte %d on: %q, want %q", what, len(got), len(want), at, cut(got, at),
+		cut(want, at),
+	)
 }
 
 func cut(b []byte, from int) []byte { return b[min(from, len(b)):min(from+16, len(b))] }

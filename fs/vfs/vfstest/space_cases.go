@@ -96,7 +96,10 @@ var spaceCases = []testCase{
 		e.ok("zero", f.Allocate(vfs.AllocateZeroRange, 50_001, 20_000))
 		clear(data[50_001:70_001])
 		e.fileHolds(f, data)
-		e.ok("zero over the end, keeping the size", f.Allocate(vfs.AllocateZeroRange|vfs.AllocateKeepSize, 90_000, 20_000))
+		e.ok(
+			"zero over the end, keeping the size",
+			f.Allocate(vfs.AllocateZeroRange|vfs.AllocateKeepSize, 90_000, 20_000),
+		)
 		clear(data[90_000:])
 		e.fileHolds(f, data)
 		e.ok("zero over the end", f.Allocate(vfs.AllocateZeroRange, 90_000, 20_000))
@@ -111,8 +114,8 @@ var spaceCases = []testCase{
 	}},
 }
 
-// checkHoles walks a file by its data and holes and checks that it is covered without gaps and that holes read as zeroes. It
-// returns how many bytes are in holes.
+// checkHoles walks a file by its data and holes and checks that it is covered without gaps and that
+// holes read as zeroes. It returns how many bytes are in holes.
 func checkHoles(e *env, f File, content []byte) int {
 	e.Helper()
 	total, size := 0, int64(len(content))

@@ -9,8 +9,8 @@ import (
 	"mediafs/fs/vfs/vfstest"
 )
 
-// The suite's expectations are the kernel's: it runs on the file systems of the machine, as far as they are among
-// those whose traits are known.
+// The suite's expectations are the kernel's: it runs on the file systems of the machine, as far as
+// they are among those whose traits are known.
 func TestSuiteOnLocalDisk(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: it makes devices and changes owners")

@@ -2,8 +2,9 @@ package vfstest
 
 import "mediafs/fs/vfs"
 
-// A System is a file system as programs see it. Paths are relative to its root, slash-separated; a symlink is never
-// followed. Every error is a syscall.Errno. All methods may be called concurrently, but for Reopen and Close.
+// A System is a file system as programs see it. Paths are relative to its root, slash-separated; a
+// symlink is never followed. Every error is a syscall.Errno. All methods may be called
+// concurrently, but for Reopen and Close.
 type System interface {
 	Open(path string, flags int, mode uint32) (File, error)
 	Mkdir(path string, mode uint32) error
@@ -29,8 +30,8 @@ type System interface {
 	OpenDir(path string) (Dir, error)
 	StatFS() (vfs.StatFS, error)
 
-	// Reopen waits until everything is in the store, closes the library and opens it as another machine with empty caches
-	// would. No file may be open.
+	// Reopen waits until everything is in the store, closes the library and opens it as another
+	// machine with empty caches would. No file may be open.
 	Reopen() error
 	// Close ends the system and says what was left over: references, open handles.
 	Close() error

@@ -42,7 +42,8 @@ func DecodeCommit(body []byte) (*Commit, error) {
 	return c, nil
 }
 
-// countWrites counts the writes of a commit without making room for them: one of two bytes would take a hundred in memory.
+// countWrites counts the writes of a commit without making room for them: one of two bytes would
+// take a hundred in memory.
 func countWrites(body []byte) (n int, err error) {
 	for len(body) > 0 {
 		field, _, size := protowire.ConsumeField(body)

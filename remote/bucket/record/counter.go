@@ -25,7 +25,8 @@ func EncodeCounters(n ...uint64) []byte {
 	return b
 }
 
-// DecodeCounters reads counters into dst; missing ones are 0, more than dst are ignored. Malformed bytes end the reading.
+// DecodeCounters reads counters into dst; missing ones are 0, more than dst are ignored. Malformed
+// bytes end the reading.
 func DecodeCounters(b []byte, dst ...*uint64) {
 	for _, d := range dst {
 		v, n := binary.Uvarint(b)

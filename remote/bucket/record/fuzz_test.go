@@ -12,13 +12,18 @@ import (
 	"mediafs/remote"
 )
 
-// Whatever decodes is within the limits and encodes again to the same commit, unknown fields and all.
+// Whatever decodes is within the limits and encodes again to the same commit, unknown fields and
+// all.
 func FuzzDecodeCommit(f *testing.F) {
 	b, _ := EncodeCommit(sample())
 	f.Add(b)
 	f.Add(b[:len(b)/2])
 	f.Add([]byte{})
-	f.Add(protowire.AppendBytes(protowire.AppendTag(bytes.Clone(b), 99, protowire.BytesType), []byte("a later version's")))
+	f.Add(
+		protowire.AppendBytes(
+			protowire.AppendTag(bytes.Clone(b), 99, protowire.BytesType), []byte("a later version's"),
+		),
+	)
 	f.Add(bytes.Repeat([]byte{writesField<<3 | 2, 0}, MaxCommitWrites+1)) // empty writes
 	join, _ := EncodeCommit(&Commit{Writes: []*Write{{Key: ClientKey(1), Value: []byte{1}}, {Key: NodeKey(Root)}}})
 	f.Add(join)
@@ -58,7 +63,15 @@ var messages = map[byte]func() proto.Message{
 // A value that decodes encodes again to the same, with what later versions put into it.
 func FuzzMessages(f *testing.F) {
 	when := &Time{Seconds: -62135596800, Nanos: 999999999}
-	head := &Head{Size: 9, Extents: []*Extent{{Length: 4, Content: make([]byte, 16)}, {Offset: 5, Length: 4, Content: make([]byte, 16), ContentOffset: 1 << 40}}, Time: when, Client: 3}
+	head := &Head{
+		Size: 9,
+		Extents: []*Extent{
+			{Length: 4, Content: make([]byte, 16)},
+			{Offset: 5, Length: 4, Content: make([]byte, 16), ContentOffset: 1 << 40},
+		},
+		Time:   when,
+		Client: 3,
+	}
 	for letter, m := range map[byte]proto.Message{
 		KeyNode:    &Node{Mode: 0o100644, Uid: 1, Gid: 2, Rdev: 3, Atime: when, Mtime: when, Ctime: when, Btime: when, Target: []byte("\xff"), Head: head, MediaId: make([]byte, 16)},
 		KeyDentry:  &Dentry{Node: 7, Kind: 8},

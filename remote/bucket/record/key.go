@@ -4,10 +4,11 @@ import (
 	"encoding/binary"
 )
 
-// A key is a letter that says what the record is, followed by fixed-width big-endian numbers and, last, raw bytes, so that byte order is
-// the order in which people and indexes want them. Lower case letters are replicated records. Upper case letters are
-// counters that follow from them: they are in checkpoints and never in the log. Other letters belong to later
-// formats: they are stored and passed on.
+// A key is a letter that says what the record is, followed by fixed-width big-endian numbers and,
+// last, raw bytes, so that byte order is the order in which people and indexes want them. Lower
+// case letters are replicated records. Upper case letters are counters that follow from them: they
+// are in checkpoints and never in the log. Other letters belong to later formats: they are stored
+// and passed on.
 const (
 	KeyNode      = 'n' // node id → Node
 	KeyDentry    = 'e' // folder id, name → Dentry
@@ -42,8 +43,8 @@ const (
 // MediaIDSize is the length of a media id.
 const MediaIDSize = 16
 
-// The classes of features. A program that does not know a feature may do everything (compatible), only read
-// (read-only-compatible) or nothing (incompatible).
+// The classes of features. A program that does not know a feature may do everything (compatible),
+// only read (read-only-compatible) or nothing (incompatible).
 const (
 	FeatureCompatible         = 'c'
 	FeatureReadOnlyCompatible = 'r'
@@ -81,7 +82,8 @@ func number(letter byte, n uint64, rest ...byte) []byte {
 // NodeKey is the key of a node.
 func NodeKey(id uint64) []byte { return number(KeyNode, id) }
 
-// DentryKey is the key of a name in a folder; without a name, the prefix of all names of the folder.
+// DentryKey is the key of a name in a folder; without a name, the prefix of all names of the
+// folder.
 func DentryKey(folder uint64, name string) []byte { return number(KeyDentry, folder, []byte(name)...) }
 
 // XattrKey is the key of an attribute; without a name, the prefix of all attributes of the node.
@@ -115,7 +117,8 @@ func MediaKey(media []byte) []byte { return append([]byte{KeyMedia}, media...) }
 // FactsKey is the key of what the bytes of a node say.
 func FactsKey(node uint64) []byte { return number(KeyFacts, node) }
 
-// AttachedKey is the key of something that is attached to a media. Without what it is the prefix of its kind, with kind 0 that of all.
+// AttachedKey is the key of something that is attached to a media. Without what it is the prefix of
+// its kind, with kind 0 that of all.
 func AttachedKey(media []byte, kind byte, which ...byte) []byte {
 	k := append(make([]byte, 0, 2+len(media)+len(which)), KeyAttached)
 	k = append(k, media...)
@@ -140,7 +143,8 @@ func LinksKey(node uint64) []byte { return number(KeyLinks, node) }
 // UsageKey is the key of the library's usage.
 func UsageKey() []byte { return []byte{KeyUsage} }
 
-// NumberOf returns the first number of a key and what follows it; ok is false when the key is too short.
+// NumberOf returns the first number of a key and what follows it; ok is false when the key is too
+// short.
 func NumberOf(key []byte) (n uint64, rest []byte, ok bool) {
 	if len(key) < 9 {
 		return 0, nil, false

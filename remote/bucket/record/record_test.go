@@ -12,9 +12,26 @@ import (
 )
 
 func sample() *Commit {
-	n, _ := proto.Marshal(&Node{Mode: 0o100644, Mtime: &Time{Seconds: -1, Nanos: 999999999}, Head: &Head{Size: 3, Extents: []*Extent{{Length: 3, Content: make([]byte, 16)}}}})
-	return &Commit{Author: 3, Session: make([]byte, 16), FirstOperation: 7, LastOperation: 9, Previous: Hash([]byte("before")), Time: &Time{Seconds: 1},
-		Writes: []*Write{{Key: NodeKey(5), Value: n}, {Key: DentryKey(1, "\xff\n"), Value: []byte{8, 5}}, {Key: XattrKey(5, "user.a"), Delete: true}}}
+	n, _ := proto.Marshal(
+		&Node{
+			Mode:  0o100644,
+			Mtime: &Time{Seconds: -1, Nanos: 999999999},
+			Head:  &Head{Size: 3, Extents: []*Extent{{Length: 3, Content: make([]byte, 16)}}},
+		},
+	)
+	return &Commit{
+		Author:         3,
+		Session:        make([]byte, 16),
+		FirstOperation: 7,
+		LastOperation:  9,
+		Previous:       Hash([]byte("before")),
+		Time:           &Time{Seconds: 1},
+		Writes: []*Write{
+			{Key: NodeKey(5), Value: n},
+			{Key: DentryKey(1, "\xff\n"), Value: []byte{8, 5}},
+			{Key: XattrKey(5, "user.a"), Delete: true},
+		},
+	}
 }
 
 func TestCommitRoundTrip(t *testing.T) {
@@ -78,7 +95,8 @@ func TestCommitLimits(t *testing.T) {
 }
 
 func TestKeysSortAsPeopleWant(t *testing.T) {
-	if bytes.Compare(NodeKey(255), NodeKey(256)) >= 0 || bytes.Compare(VersionKey(make([]byte, 16), 9), VersionKey(make([]byte, 16), 10)) >= 0 {
+	if bytes.Compare(NodeKey(255), NodeKey(256)) >= 0 ||
+		bytes.Compare(VersionKey(make([]byte, 16), 9), VersionKey(make([]byte, 16), 10)) >= 0 {
 		t.Error("numbers do not sort")
 	}
 	if n, rest, ok := NumberOf(DentryKey(7, "x/y")); !ok || n != 7 || string(rest) != "x/y" {

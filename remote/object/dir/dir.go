@@ -1,11 +1,14 @@
-// Package dir is object storage in a local directory: a key is the path of a file under the root. A write that returned
-// nil is on the disk: the bytes, the name, and the folders above that this process has not synced before.
+// Package dir is object storage in a local directory: a key is the path of a file under the root. A
+// write that returned nil is on the disk: the bytes, the name, and the folders above that this
+// process has not synced before.
 //
-// Everything is written to a file in the private folder .mediafs-tmp first and then takes its name in one step, so that
-// readers see a whole object or none, and so does the next process after a crash. What lies in .mediafs-tmp is never
-// listed. Folders are made as needed and never removed: another process may be about to put a file there.
+// Everything is written to a file in the private folder .mediafs-tmp first and then takes its name
+// in one step, so that readers see a whole object or none, and so does the next process after a
+// crash. What lies in .mediafs-tmp is never listed. Folders are made as needed and never removed:
+// another process may be about to put a file there.
 //
-// The package never leaves the root through a symbolic link, starts no goroutine, and changes no object in place.
+// The package never leaves the root through a symbolic link, starts no goroutine, and changes no
+// object in place.
 package dir
 
 import (
@@ -29,8 +32,9 @@ const (
 	// tempFolder holds files being written and multipart uploads.
 	tempFolder = ".mediafs-tmp"
 
-	// staleTemp is how long a file in tempFolder may go without a write before Open takes it for what a crash left. It is
-	// far longer than the slowest single write to a file and far shorter than anybody's patience with a full disk.
+	// staleTemp is how long a file in tempFolder may go without a write before Open takes it for
+	// what a crash left. It is far longer than the slowest single write to a file and far shorter
+	// than anybody's patience with a full disk.
 	staleTemp = 24 * time.Hour
 
 	putPrefix    = "put-" // a file being written
@@ -65,8 +69,8 @@ var (
 	_ object.Mover  = (*Bucket)(nil)
 )
 
-// Open opens the directory at path as a bucket, and removes files in its private folder that nobody has written for 24 hours.
-// Errors: NotExist, NotDir, Permission.
+// Open opens the directory at path as a bucket, and removes files in its private folder that nobody
+// has written for 24 hours. Errors: NotExist, NotDir, Permission.
 func Open(path string, opt Options) (*Bucket, error) {
 	const op = "open directory"
 	path, err := filepath.Abs(path)
@@ -89,7 +93,8 @@ func Open(path string, opt Options) (*Bucket, error) {
 	root, err := os.OpenRoot(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, remote.E(op, path, remote.NotExist, nil).WithHint("make the folder, or mount the disk that it is on")
+		return nil, remote.E(op, path, remote.NotExist, nil).
+			WithHint("make the folder, or mount the disk that it is on")
 	case err != nil:
 		return nil, convert(op, path, err)
 	}
@@ -130,8 +135,9 @@ func (b *Bucket) statRoot() (*unix.Stat_t, error) {
 	return st, nil
 }
 
-// removeStale removes what crashed writers left. It is housekeeping: what cannot be removed stays. A multipart upload is
-// not touched, it is meant to outlive a process; the folder of one that never began or has ended is.
+// removeStale removes what crashed writers left. It is housekeeping: what cannot be removed stays.
+// A multipart upload is not touched, it is meant to outlive a process; the folder of one that never
+// began or has ended is.
 func (b *Bucket) removeStale() {
 	entries, err := b.readFolder(tempFolder)
 	if err != nil {
@@ -173,8 +179,9 @@ func begin(ctx context.Context, op, key string) error {
 	return object.CheckContext(ctx, op, key)
 }
 
-// fail gives err our form. A file that is not there is NotExist only while the root itself is still there: a directory
-// that somebody removed has lost its objects, but it has not said so of this one.
+// fail gives err our form. A file that is not there is NotExist only while the root itself is still
+// there: a directory that somebody removed has lost its objects, but it has not said so of this
+// one.
 func (b *Bucket) fail(op, key string, err error) error {
 	e := convert(op, key, err)
 	if remote.KindOf(e) == remote.NotExist {
@@ -185,7 +192,10 @@ func (b *Bucket) fail(op, key string, err error) error {
 	if remote.KindOf(e) == remote.Other {
 		// os.Root has no name for its refusal.
 		if fi, lerr := b.root.Lstat(key); lerr == nil && fi.Mode().Type() == fs.ModeSymlink {
-			return remote.E(op, key, remote.NotExist, errors.New("what has this name is a symbolic link that leads out of the store"))
+			return remote.E(
+				op, key, remote.NotExist,
+				errors.New("what has this name is a symbolic link that leads out of the store"),
+			)
 		}
 	}
 	return e
@@ -236,8 +246,8 @@ func convert(op, key string, err error) error {
 	return remote.E(op, key, kind, err)
 }
 
-// stamp is the modification time of the next object. It never repeats within a process and has nanoseconds, where the
-// kernel's own would be a clock tick of milliseconds: the etag rests on it.
+// stamp is the modification time of the next object. It never repeats within a process and has
+// nanoseconds, where the kernel's own would be a clock tick of milliseconds: the etag rests on it.
 func (b *Bucket) stamp() time.Time {
 	t := b.now()
 	b.mu.Lock()

@@ -90,7 +90,9 @@ func TestTwoOpeners(t *testing.T) {
 		for i := range won {
 			wg.Go(func() {
 				body := fmt.Sprint(i)
-				_, won[i] = bs[i%2].Put(t.Context(), key, strings.NewReader(body), int64(len(body)), object.PutOptions{IfAbsent: true})
+				_, won[i] = bs[i%2].Put(
+					t.Context(), key, strings.NewReader(body), int64(len(body)), object.PutOptions{IfAbsent: true},
+				)
 			})
 		}
 		wg.Wait()
@@ -359,7 +361,8 @@ func TestFolderRemoved(t *testing.T) {
 	}
 }
 
-// A file that is cut while it is read is an error, not a short object; one that is written into has another etag.
+// A file that is cut while it is read is an error, not a short object; one that is written into has
+// another etag.
 func TestChangedInPlace(t *testing.T) {
 	path := t.TempDir()
 	b := open(t, path)
@@ -418,7 +421,8 @@ func TestPutFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if head, err := b.Head(t.Context(), "content/ab/x"); err != nil || head.ETag != info.ETag || info.Size != 7 || time.Since(head.Modified) > time.Hour {
+	if head, err := b.Head(t.Context(), "content/ab/x"); err != nil || head.ETag != info.ETag || info.Size != 7 ||
+		time.Since(head.Modified) > time.Hour {
 		t.Errorf("move says %+v, head %+v, %v", info, head, err)
 	}
 	if got := read(t, b, "content/ab/x"); got != "spooled" {

@@ -12,7 +12,8 @@ import (
 	"mediafs/remote/object"
 )
 
-// What lies in the folder of an upload may be anything: the other uploads work, and nothing is made or removed outside of it.
+// What lies in the folder of an upload may be anything: the other uploads work, and nothing is made
+// or removed outside of it.
 func FuzzUpload(f *testing.F) {
 	f.Add("7", []byte(`{"key":"log/1"}`), "part-00001")
 	f.Add("7", []byte(`{"key":"../../escaped"}`), "part-99999999999999999999")
@@ -25,7 +26,10 @@ func FuzzUpload(f *testing.F) {
 	}
 	f.Cleanup(func() { b.Close() })
 	f.Fuzz(func(t *testing.T, id string, note []byte, part string) {
-		if id == "" || part == "" || strings.ContainsAny(id+part, "/\x00") || len(id) > 60 || len(part) > 200 || part == ".." || part == "." || part == aboutFile {
+		if id == "" || part == "" || strings.ContainsAny(id+part, "/\x00") || len(id) > 60 || len(part) > 200 ||
+			part == ".." ||
+			part == "." ||
+			part == aboutFile {
 			return
 		}
 		ctx := context.Background()
@@ -34,7 +38,10 @@ func FuzzUpload(f *testing.F) {
 			t.Fatal(err)
 		}
 		defer os.RemoveAll(folder)
-		if err := errors.Join(os.WriteFile(filepath.Join(folder, aboutFile), note, 0o600), os.WriteFile(filepath.Join(folder, part), []byte("abc"), 0o600)); err != nil {
+		if err := errors.Join(
+			os.WriteFile(filepath.Join(folder, aboutFile), note, 0o600),
+			os.WriteFile(filepath.Join(folder, part), []byte("abc"), 0o600),
+		); err != nil {
 			t.Fatal(err)
 		}
 		check := func(what string, err error) {

@@ -16,12 +16,12 @@ import (
 	"mediafs/remote/object"
 )
 
-// pageSize is what List gives when it is not told how many. A page costs one reading of each folder that it touches, so
-// it is larger than that of S3.
+// pageSize is what List gives when it is not told how many. A page costs one reading of each folder
+// that it touches, so it is larger than that of S3.
 const pageSize = 10000
 
-// List walks only the folders that can hold keys with the prefix after the one given, in the order of the keys. Files
-// that are no objects (links, sockets, names that are no key) are left out.
+// List walks only the folders that can hold keys with the prefix after the one given, in the order
+// of the keys. Files that are no objects (links, sockets, names that are no key) are left out.
 func (b *Bucket) List(ctx context.Context, prefix, after string, max int) ([]object.Info, bool, error) {
 	if object.NoKeyBegins(prefix) {
 		return nil, false, object.CheckContext(ctx, "list objects", prefix)
@@ -74,7 +74,8 @@ type walk struct {
 	page          []object.Info
 }
 
-// folder walks one folder; name is "" or ends in a slash. A folder sorts as its name with a slash, because that is how the keys in it go on.
+// folder walks one folder; name is "" or ends in a slash. A folder sorts as its name with a slash,
+// because that is how the keys in it go on.
 func (w *walk) folder(name string) error {
 	if err := w.ctx.Err(); err != nil {
 		return err
@@ -109,7 +110,8 @@ func (w *walk) folder(name string) error {
 	return nil
 }
 
-// wanted reports whether key, or a key in the folder key if that ends in a slash, can be on the page.
+// wanted reports whether key, or a key in the folder key if that ends in a slash, can be on the
+// page.
 func (w *walk) wanted(key string) bool {
 	if key == tempFolder+"/" || !w.all && checkKey("", strings.TrimSuffix(key, "/")) != nil {
 		return false

@@ -20,9 +20,10 @@ import (
 	"mediafs/remote/object"
 )
 
-// A multipart upload is a folder up-<id> in the private folder with the file about and one file part-<number> a part. It
-// outlives the process; completing it copies the parts behind each other (the file system may share the blocks), names the
-// copy, and removes the folder. An upload that was completed but whose folder a crash left is dropped by AbortMultipart.
+// A multipart upload is a folder up-<id> in the private folder with the file about and one file
+// part-<number> a part. It outlives the process; completing it copies the parts behind each other
+// (the file system may share the blocks), names the copy, and removes the folder. An upload that
+// was completed but whose folder a crash left is dropped by AbortMultipart.
 const (
 	aboutFile  = "about"
 	partPrefix = "part-"
@@ -67,7 +68,8 @@ func (b *Bucket) place(op, key string, t *temp, name string) error {
 	return b.placePart(op, key, t, name)
 }
 
-// placePart gives a synced file its name in the folder of an upload, which must be there: the folder is what the upload is.
+// placePart gives a synced file its name in the folder of an upload, which must be there: the
+// folder is what the upload is.
 func (b *Bucket) placePart(op, key string, t *temp, name string) error {
 	if err := b.root.Rename(t.path, name); err != nil {
 		return b.fail(op, key, err)
@@ -107,7 +109,8 @@ func (b *Bucket) readAbout(folder string) (a about, err error) {
 		return a, err
 	}
 	if err := json.Unmarshal(data, &a); err != nil {
-		return a, remote.E("read upload", folder, remote.Corrupt, err).WithHint("remove that folder: the upload is lost, no object is")
+		return a, remote.E("read upload", folder, remote.Corrupt, err).
+			WithHint("remove that folder: the upload is lost, no object is")
 	}
 	return a, nil
 }
@@ -116,7 +119,9 @@ func partFile(folder string, number int) string {
 	return path.Join(folder, partPrefix+fmt.Sprintf("%05d", number))
 }
 
-func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64) (object.Part, error) {
+func (b *Bucket) PutPart(
+	ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64,
+) (object.Part, error) {
 	const op = "put part"
 	return b.writePart(ctx, op, key, uploadID, number, size, func(f *os.File) error {
 		if err := object.Copy(ctx, op, key, f, body, size); err != nil {
@@ -126,7 +131,9 @@ func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, number int, 
 	})
 }
 
-func (b *Bucket) CopyPart(ctx context.Context, key, uploadID string, number int, source string, off, n int64) (object.Part, error) {
+func (b *Bucket) CopyPart(
+	ctx context.Context, key, uploadID string, number int, source string, off, n int64,
+) (object.Part, error) {
 	const op = "copy part"
 	if err := checkKey(op, source); err != nil {
 		return object.Part{}, err
@@ -138,7 +145,10 @@ func (b *Bucket) CopyPart(ctx context.Context, key, uploadID string, number int,
 		}
 		defer src.Close()
 		if off < 0 || n < 1 || off > info.Size-n {
-			return remote.E(op, key, remote.Invalid, fmt.Errorf("%d bytes at %d do not lie in %s, which has %d", n, off, source, info.Size))
+			return remote.E(
+				op, key, remote.Invalid,
+				fmt.Errorf("%d bytes at %d do not lie in %s, which has %d", n, off, source, info.Size),
+			)
 		}
 		if err := copyFile(ctx, op, key, f, src, off, n); err != nil {
 			return b.fail(op, key, err)
@@ -161,7 +171,9 @@ type here struct{ *os.File }
 func (here) Seek(int64, int) (int64, error) { return 0, nil }
 
 // writePart makes a part of what write puts into a file; the errors of write are in our form.
-func (b *Bucket) writePart(ctx context.Context, op, key, id string, number int, size int64, write func(*os.File) error) (object.Part, error) {
+func (b *Bucket) writePart(
+	ctx context.Context, op, key, id string, number int, size int64, write func(*os.File) error,
+) (object.Part, error) {
 	if err := begin(ctx, op, key); err != nil {
 		return object.Part{}, err
 	}
@@ -236,7 +248,9 @@ func (b *Bucket) readFolder(name string) ([]fs.DirEntry, error) {
 	return d.ReadDir(-1)
 }
 
-func (b *Bucket) CompleteMultipart(ctx context.Context, key, uploadID string, parts []object.Part) (object.Info, error) {
+func (b *Bucket) CompleteMultipart(
+	ctx context.Context, key, uploadID string, parts []object.Part,
+) (object.Info, error) {
 	const op = "complete multipart upload"
 	if err := begin(ctx, op, key); err != nil {
 		return object.Info{}, err
@@ -305,7 +319,8 @@ func (b *Bucket) appendPart(ctx context.Context, op, key string, dst *os.File, f
 	return nil
 }
 
-// removeUpload removes the folder of an upload: its file about first, because without that there is no upload.
+// removeUpload removes the folder of an upload: its file about first, because without that there is
+// no upload.
 func (b *Bucket) removeUpload(folder string) error {
 	if err := b.root.Remove(path.Join(folder, aboutFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err

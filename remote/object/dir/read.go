@@ -15,17 +15,20 @@ import (
 	"mediafs/remote/object"
 )
 
-// etag tells one state of a file from another: the file itself (inode), its size and its modification time in
-// nanoseconds. Every object that this package writes is a new file with a time of its own; who writes into a file by other means
-// changes its time.
+// etag tells one state of a file from another: the file itself (inode), its size and its
+// modification time in nanoseconds. Every object that this package writes is a new file with a time
+// of its own; who writes into a file by other means changes its time.
 func etag(st *unix.Stat_t) string {
-	return strconv.FormatUint(st.Ino, 36) + "-" + strconv.FormatInt(st.Size, 36) + "-" + strconv.FormatInt(st.Mtim.Nano(), 36)
+	return strconv.FormatUint(st.Ino, 36) + "-" + strconv.FormatInt(
+		st.Size, 36,
+	) + "-" + strconv.FormatInt(st.Mtim.Nano(), 36)
 }
 
 // errNoFile is why there is no object although something has its name.
 var errNoFile = errors.New("what has this name is no regular file")
 
-// statFile describes an open regular file; what is no regular file is NotExist: a folder or a socket is no object.
+// statFile describes an open regular file; what is no regular file is NotExist: a folder or a
+// socket is no object.
 func (b *Bucket) statFile(op, key string, f *os.File) (object.Info, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
@@ -74,7 +77,8 @@ func (b *Bucket) Head(ctx context.Context, key string) (object.Info, error) {
 	return b.describe(op, key, st)
 }
 
-// Get reads the file in place. The bytes are those of the object that had the key when Get was called, whatever happens to the key.
+// Get reads the file in place. The bytes are those of the object that had the key when Get was
+// called, whatever happens to the key.
 func (b *Bucket) Get(ctx context.Context, key string, opt object.GetOptions) (io.ReadCloser, object.Info, error) {
 	const op = "get object"
 	if err := begin(ctx, op, key); err != nil {
@@ -89,7 +93,9 @@ func (b *Bucket) Get(ctx context.Context, key string, opt object.GetOptions) (io
 	}
 	if opt.IfMatch != "" && opt.IfMatch != info.ETag {
 		f.Close()
-		return nil, object.Info{}, remote.E(op, key, remote.Stale, fmt.Errorf("its etag is %s, not %s", info.ETag, opt.IfMatch))
+		return nil, object.Info{}, remote.E(
+			op, key, remote.Stale, fmt.Errorf("its etag is %s, not %s", info.ETag, opt.IfMatch),
+		)
 	}
 	left := max(info.Size-opt.Offset, 0)
 	if opt.Length >= 0 {

@@ -22,7 +22,9 @@ import (
 const tries = 10
 
 // Put writes and syncs a file in the private folder and then gives it its name.
-func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+func (b *Bucket) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	const op = "put object"
 	if err := begin(ctx, op, key); err != nil {
 		return object.Info{}, err
@@ -66,7 +68,9 @@ func (b *Bucket) newTemp(op, key string) (*temp, error) {
 		}
 		return &temp{b: b, f: f, path: p}, nil
 	}
-	return nil, remote.E(op, key, remote.Unavailable, errors.New("the folder "+tempFolder+" vanishes as often as it is made"))
+	return nil, remote.E(
+		op, key, remote.Unavailable, errors.New("the folder "+tempFolder+" vanishes as often as it is made"),
+	)
 }
 
 // openDir opens an existing folder, and nothing else: a fifo of that name would hold us up.
@@ -117,15 +121,16 @@ func (b *Bucket) seal(f *os.File) error {
 // setTime sets the modification time of an open file, whatever its name is by now.
 func setTime(f *os.File, t time.Time) error {
 	times := []unix.Timespec{{Nsec: unix.UTIME_OMIT}, unix.NsecToTimespec(t.UnixNano())}
-	if err := unix.UtimesNanoAt(int(f.Fd()), "", times, unix.AT_EMPTY_PATH); err == nil || !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+	if err := unix.UtimesNanoAt(int(f.Fd()), "", times, unix.AT_EMPTY_PATH); err == nil ||
+		!errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
 		return err
 	}
 	// Kernels before 5.8 know no empty path here.
 	return unix.UtimesNanoAt(unix.AT_FDCWD, fmt.Sprintf("/proc/self/fd/%d", f.Fd()), times, 0)
 }
 
-// rename moves a synced file to key and syncs the folder. moved reports whether the file has its new name, which it may
-// have in spite of an error: the write is then in doubt.
+// rename moves a synced file to key and syncs the folder. moved reports whether the file has its
+// new name, which it may have in spite of an error: the write is then in doubt.
 func (b *Bucket) rename(fromDir int, from, key string, ifAbsent bool) (moved bool, err error) {
 	folder, base := path.Dir(key), path.Base(key)
 	for range tries {
@@ -153,11 +158,13 @@ func (b *Bucket) rename(fromDir int, from, key string, ifAbsent bool) (moved boo
 		}
 		return true, nil
 	}
-	return false, remote.E("rename", key, remote.Unavailable, fmt.Errorf("the folder vanishes as often as it is made: %w", err))
+	return false, remote.E(
+		"rename", key, remote.Unavailable, fmt.Errorf("the folder vanishes as often as it is made: %w", err),
+	)
 }
 
-// move renames a file. With ifAbsent it fails with EEXIST when the name is taken; that is atomic, by the file system's own
-// rename without replacement, or where it has none by a second link.
+// move renames a file. With ifAbsent it fails with EEXIST when the name is taken; that is atomic,
+// by the file system's own rename without replacement, or where it has none by a second link.
 func move(fromDir int, from string, toDir int, to string, ifAbsent bool) error {
 	if !ifAbsent {
 		return unix.Renameat(fromDir, from, toDir, to)
@@ -175,8 +182,8 @@ func move(fromDir int, from string, toDir int, to string, ifAbsent bool) error {
 	return unix.Unlinkat(fromDir, from, 0)
 }
 
-// openFolder opens a folder for what will be put in it, and makes it when it is missing. When it returns, the folder and those above
-// are on the disk.
+// openFolder opens a folder for what will be put in it, and makes it when it is missing. When it
+// returns, the folder and those above are on the disk.
 func (b *Bucket) openFolder(name string) (*os.File, error) {
 	b.mu.Lock()
 	known := b.mu.synced[name]
@@ -194,8 +201,9 @@ func (b *Bucket) openFolder(name string) (*os.File, error) {
 	return b.openDir(name)
 }
 
-// makeFolders makes name and what is missing above it, and syncs every folder on the way that this process has not synced: one that
-// is there already may have been made a moment ago by another process.
+// makeFolders makes name and what is missing above it, and syncs every folder on the way that this
+// process has not synced: one that is there already may have been made a moment ago by another
+// process.
 func (b *Bucket) makeFolders(name string) error {
 	above := "."
 	for seg := range strings.SplitSeq(name, "/") {

@@ -1,5 +1,6 @@
-// Package mem is object storage in the memory of the process: the reference that tests run on. It keeps the contract of
-// object.Bucket to the letter and nothing else; it writes no file, starts no goroutine and survives nothing.
+// Package mem is object storage in the memory of the process: the reference that tests run on. It
+// keeps the contract of object.Bucket to the letter and nothing else; it writes no file, starts no
+// goroutine and survives nothing.
 package mem
 
 import (
@@ -109,7 +110,9 @@ func wrap(op, key string, err error) error {
 	return remote.E(op, key, remote.KindOf(err), err)
 }
 
-func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+func (b *Bucket) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	const op = "put object"
 	if err := begin(ctx, op, key); err != nil {
 		return object.Info{}, err
@@ -163,7 +166,9 @@ func (b *Bucket) Get(ctx context.Context, key string, opt object.GetOptions) (io
 		return nil, object.Info{}, err
 	}
 	if opt.IfMatch != "" && opt.IfMatch != e.etag {
-		return nil, object.Info{}, remote.E(op, key, remote.Stale, fmt.Errorf("its etag is %s, not %s", e.etag, opt.IfMatch))
+		return nil, object.Info{}, remote.E(
+			op, key, remote.Stale, fmt.Errorf("its etag is %s, not %s", e.etag, opt.IfMatch),
+		)
 	}
 	data := e.data[min(opt.Offset, int64(len(e.data))):]
 	if opt.Length >= 0 {

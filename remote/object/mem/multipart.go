@@ -32,7 +32,9 @@ func (b *Bucket) uploadOf(op, key, id string) (*upload, error) {
 	return nil, remote.E(op, key, remote.NotExist, fmt.Errorf("there is no multipart upload %q", id))
 }
 
-func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64) (object.Part, error) {
+func (b *Bucket) PutPart(
+	ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64,
+) (object.Part, error) {
 	const op = "put part"
 	if err := begin(ctx, op, key); err != nil {
 		return object.Part{}, err
@@ -58,7 +60,9 @@ func (b *Bucket) storePart(op, key, uploadID string, number int, e *entry) (obje
 	return object.Part{Number: number, ETag: e.etag, Size: int64(len(e.data))}, nil
 }
 
-func (b *Bucket) CopyPart(ctx context.Context, key, uploadID string, number int, source string, off, n int64) (object.Part, error) {
+func (b *Bucket) CopyPart(
+	ctx context.Context, key, uploadID string, number int, source string, off, n int64,
+) (object.Part, error) {
 	const op = "copy part"
 	if err := begin(ctx, op, key); err != nil {
 		return object.Part{}, err
@@ -100,7 +104,9 @@ func (b *Bucket) ListParts(ctx context.Context, key, uploadID string) ([]object.
 	return parts, nil
 }
 
-func (b *Bucket) CompleteMultipart(ctx context.Context, key, uploadID string, parts []object.Part) (object.Info, error) {
+func (b *Bucket) CompleteMultipart(
+	ctx context.Context, key, uploadID string, parts []object.Part,
+) (object.Info, error) {
 	const op = "complete multipart upload"
 	if err := begin(ctx, op, key); err != nil {
 		return object.Info{}, err
@@ -111,7 +117,8 @@ func (b *Bucket) CompleteMultipart(ctx context.Context, key, uploadID string, pa
 	}
 	e, err := b.assemble(op, key, uploadID, parts)
 	if err != nil {
-		if done, ferr := b.find(op, key); remote.KindOf(err) == remote.NotExist && ferr == nil && int64(len(done.data)) == size {
+		if done, ferr := b.find(op, key); remote.KindOf(err) == remote.NotExist && ferr == nil &&
+			int64(len(done.data)) == size {
 			return b.info(key, done), nil
 		}
 		return object.Info{}, err
@@ -136,9 +143,14 @@ func (b *Bucket) assemble(op, key, uploadID string, parts []object.Part) (*entry
 		have := u.parts[p.Number]
 		switch {
 		case have == nil || have.etag != p.ETag:
-			return nil, remote.E(op, key, remote.Invalid, fmt.Errorf("part %d with etag %s was not put", p.Number, p.ETag))
+			return nil, remote.E(
+				op, key, remote.Invalid, fmt.Errorf("part %d with etag %s was not put", p.Number, p.ETag),
+			)
 		case i < len(parts)-1 && int64(len(have.data)) < b.opt.MinPart:
-			return nil, remote.E(op, key, remote.Invalid, fmt.Errorf("part %d has %d bytes, at least %d are needed", p.Number, len(have.data), b.opt.MinPart))
+			return nil, remote.E(
+				op, key, remote.Invalid,
+				fmt.Errorf("part %d has %d bytes, at least %d are needed", p.Number, len(have.data), b.opt.MinPart),
+			)
 		}
 		data = append(data, have.data...)
 	}

@@ -17,11 +17,13 @@ func keysOf(page []object.Info) string {
 	return strings.Join(keys, " ")
 }
 
-// The order is that of the bytes of the whole key: '-' and '.' come before '/', and folders mean nothing.
+// The order is that of the bytes of the whole key: '-' and '.' come before '/', and folders mean
+// nothing.
 func testList(s *suite) {
 	keys := []string{
-		"a-b", "a-b-c/x", "a.b", "a/b", "a/b-c", "a/b.d/e", "a0", "ab/c", "Z", "log/0/00000000000000000001", "log/0/00000000000000000002",
-		"log/0/00000000000000000010", "log/1/00000000000000000001", "log-old/x", "log.txt", "log0", "é", "zz/top", "zz!/top", "zz0/top",
+		"a-b", "a-b-c/x", "a.b", "a/b", "a/b-c", "a/b.d/e", "a0", "ab/c", "Z", "log/0/00000000000000000001",
+		"log/0/00000000000000000002", "log/0/00000000000000000010", "log/1/00000000000000000001", "log-old/x",
+		"log.txt", "log0", "é", "zz/top", "zz!/top", "zz0/top",
 	}
 	for i, key := range keys {
 		s.put(key, strings.Repeat("x", i))
@@ -32,8 +34,10 @@ func testList(s *suite) {
 	}
 	slices.Sort(keys)
 
-	afters := append([]string{"", "0", "a", "a-", "a/", "a/b", "a/b.d", "a/b.d/e", "a/b/c", "log", "log/", "log/0", "log/0/",
-		"log/0/00000000000000000005", "log/0/zz", "log/1", "zz", "zz/top/more", "~", "é", "\U0010ffff"}, keys...)
+	afters := append(
+		[]string{"", "0", "a", "a-", "a/", "a/b", "a/b.d", "a/b.d/e", "a/b/c", "log", "log/", "log/0", "log/0/",
+			"log/0/00000000000000000005", "log/0/zz", "log/1", "zz", "zz/top/more", "~", "é", "\U0010ffff"},
+		keys...)
 	for _, prefix := range []string{"", "a", "a/", "a/b", "a/b.", "a-", "log", "log/", "log/0", "log/0/", "log/0/0000000000000000000",
 		"zz", "zz/", "Z", "é", "missing", "missing/", "a/b.d/e/f", "a//", "../", "/"} {
 		for _, after := range afters {

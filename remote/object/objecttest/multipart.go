@@ -65,7 +65,9 @@ func testMultipart(s *suite) {
 	if got := s.readAll("content/v"); got != want {
 		s.Error("the object is not its parts in order")
 	}
-	if data, _ := s.read("content/v", object.GetOptions{Offset: s.full() - 2, Length: 4, IfMatch: info.ETag}); string(data) != want[s.full()-2:s.full()+2] {
+	if data, _ := s.read("content/v", object.GetOptions{Offset: s.full() - 2, Length: 4, IfMatch: info.ETag}); string(
+		data,
+	) != want[s.full()-2:s.full()+2] {
 		s.Error("a range over the border of two parts is wrong")
 	}
 }
@@ -208,14 +210,17 @@ func testMultipartAbort(s *suite) {
 }
 
 func testMultipartUnknown(s *suite) {
-	// An id that was given out once: stores differ in what they say of ids that they could not have made.
+	// An id that was given out once: stores differ in what they say of ids that they could not have
+	// made.
 	id := s.begin("other")
 	for _, c := range []struct{ key, id string }{{"x", id}, {"other", gone(id)}} {
 		_, err := s.b.PutPart(s.ctx, c.key, c.id, 1, strings.NewReader("x"), 1)
 		s.want("put part", err, remote.NotExist, c.key)
 		_, err = s.b.ListParts(s.ctx, c.key, c.id)
 		s.want("list parts", err, remote.NotExist, c.key)
-		_, err = s.b.CompleteMultipart(s.ctx, c.key, c.id, []object.Part{{Number: 1, ETag: "0123456789abcdef0123456789abcdef", Size: 1}})
+		_, err = s.b.CompleteMultipart(
+			s.ctx, c.key, c.id, []object.Part{{Number: 1, ETag: "0123456789abcdef0123456789abcdef", Size: 1}},
+		)
 		s.want("complete", err, remote.NotExist, c.key)
 		s.ok("abort", s.b.AbortMultipart(s.ctx, c.key, c.id))
 	}

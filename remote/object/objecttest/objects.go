@@ -17,7 +17,9 @@ import (
 
 func testPutGet(s *suite) {
 	body := string(pattern(1, 100_000))
-	put, err := s.b.Put(s.ctx, "content/ab/x", strings.NewReader(body), int64(len(body)), object.PutOptions{Type: "image/jpeg"})
+	put, err := s.b.Put(
+		s.ctx, "content/ab/x", strings.NewReader(body), int64(len(body)), object.PutOptions{Type: "image/jpeg"},
+	)
 	s.ok("put", err)
 	if got := s.readAll("content/ab/x"); got != body {
 		s.Errorf("read %d other bytes than the %d that were put", len(got), len(body))
@@ -26,7 +28,8 @@ func testPutGet(s *suite) {
 	s.ok("head", err)
 	_, get := s.read("content/ab/x", object.GetOptions{Length: -1})
 	for _, i := range []object.Info{put, head, get} {
-		if i.Key != "content/ab/x" || i.Size != int64(len(body)) || i.ETag != head.ETag || i.ETag == "" || strings.Contains(i.ETag, `"`) {
+		if i.Key != "content/ab/x" || i.Size != int64(len(body)) || i.ETag != head.ETag || i.ETag == "" ||
+			strings.Contains(i.ETag, `"`) {
 			s.Errorf("put, head and get describe it differently: %+v", i)
 		}
 	}
@@ -122,8 +125,8 @@ func testIfAbsent(s *suite) {
 	}
 }
 
-// Many clients race for one key: one wins, all others are told so, and the bytes are the winner's. Conflict is the store's way to
-// say "try again".
+// Many clients race for one key: one wins, all others are told so, and the bytes are the winner's.
+// Conflict is the store's way to say "try again".
 func testIfAbsentRace(s *suite) {
 	const racers, rounds = 12, 4
 	for round := range rounds {
@@ -136,7 +139,9 @@ func testIfAbsentRace(s *suite) {
 				body := fmt.Sprintf("racer %02d", i)
 				<-start
 				for range 100 {
-					_, errs[i] = s.b.Put(s.ctx, key, strings.NewReader(body), int64(len(body)), object.PutOptions{IfAbsent: true})
+					_, errs[i] = s.b.Put(
+						s.ctx, key, strings.NewReader(body), int64(len(body)), object.PutOptions{IfAbsent: true},
+					)
 					if !errors.Is(errs[i], remote.Conflict) {
 						return
 					}
@@ -351,7 +356,8 @@ func testCancelledReader(s *suite) {
 	s.want("read", err, remote.Interrupted, "x")
 }
 
-// While an object is replaced again and again, every reader gets the whole of one state, and the etag that goes with it.
+// While an object is replaced again and again, every reader gets the whole of one state, and the
+// etag that goes with it.
 func testReadersSeeWhole(s *suite) {
 	const size, states = 300_000, 12
 	bodies := make([][]byte, states)

@@ -1,5 +1,5 @@
-// Package objecttest is the conformance suite of object storage: what object.Bucket promises, as tests. Every
-// implementation runs it, and so does every wrapper around one.
+// Package objecttest is the conformance suite of object storage: what object.Bucket promises, as
+// tests. Every implementation runs it, and so does every wrapper around one.
 package objecttest
 
 import (
@@ -18,7 +18,8 @@ type Config struct {
 	// InMemory: bodies are held in memory, so that streaming is not tested.
 	InMemory bool
 
-	// UploadsByKey: the server lists multipart uploads only for a prefix that is a whole key, as MinIO does.
+	// UploadsByKey: the server lists multipart uploads only for a prefix that is a whole key, as
+	// MinIO does.
 	UploadsByKey bool
 }
 

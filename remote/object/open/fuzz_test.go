@@ -9,7 +9,8 @@ import (
 	"mediafs/remote/object/s3"
 )
 
-// A URL names an absolute folder, a bucket with a prefix, or nothing; a password in it is refused and never shown.
+// A URL names an absolute folder, a bucket with a prefix, or nothing; a password in it is refused
+// and never shown.
 func FuzzURL(f *testing.F) {
 	for _, s := range []string{
 		"file:///a/b", "file://localhost/a", "file:a", "file:///a?b", "file:///%00", "s3://bucket/prefix?endpoint=http://127.0.0.1:1&path-style=true&region=x",
@@ -26,7 +27,8 @@ func FuzzURL(f *testing.F) {
 			if remote.KindOf(err) != remote.Invalid {
 				t.Errorf("%q: %v", name, err)
 			}
-			if strings.HasPrefix(name, "s3://") && strings.Contains(name, ":hushhush@") && strings.Contains(err.Error(), "hushhush") {
+			if strings.HasPrefix(name, "s3://") && strings.Contains(name, ":hushhush@") &&
+				strings.Contains(err.Error(), "hushhush") {
 				t.Errorf("%q is shown: %v", name, err)
 			}
 			return

@@ -1,5 +1,5 @@
-// Package open finds the implementation of object storage that a URL names. It is apart from package object, which knows none
-// of them. It opens nothing twice and keeps nothing.
+// Package open finds the implementation of object storage that a URL names. It is apart from
+// package object, which knows none of them. It opens nothing twice and keeps nothing.
 package open
 
 import (
@@ -67,7 +67,8 @@ func URL(ctx context.Context, name string, opt Options) (object.Bucket, error) {
 func filePath(name string) (string, error) {
 	u, err := url.Parse(name)
 	bad := func(why string) (string, error) {
-		return "", remote.E("parse store URL", "file:", remote.Invalid, errors.New(why)).WithHint("write file:///folder")
+		return "", remote.E("parse store URL", "file:", remote.Invalid, errors.New(why)).
+			WithHint("write file:///folder")
 	}
 	switch {
 	case err != nil:
@@ -75,7 +76,9 @@ func filePath(name string) (string, error) {
 	case u.User != nil || u.Host != "" && u.Host != "localhost":
 		return bad("it names a host: two slashes too few?")
 	case u.RawQuery != "" || u.Fragment != "":
-		return bad(fmt.Sprintf("it has parameters: write %%3F for ? and %%23 for # in the name of a folder (%s)", u.Path))
+		return bad(
+			fmt.Sprintf("it has parameters: write %%3F for ? and %%23 for # in the name of a folder (%s)", u.Path),
+		)
 	case !filepath.IsAbs(u.Path):
 		return bad("the folder is not absolute")
 	}

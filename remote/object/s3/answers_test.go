@@ -108,7 +108,9 @@ func TestErrorAnswers(t *testing.T) {
 	} {
 		t.Run(fmt.Sprintf("%d %s", c.status, c.code), func(t *testing.T) {
 			t.Parallel()
-			p := serve(t, func(w http.ResponseWriter, r *http.Request) { xmlError(w, c.status, c.code, "Said the server.") })
+			p := serve(
+				t, func(w http.ResponseWriter, r *http.Request) { xmlError(w, c.status, c.code, "Said the server.") },
+			)
 			b := open(t, p.options())
 			err := put(t, b, object.PutOptions{IfAbsent: true})
 			check(t, "put", err, c.kind, c.text)
@@ -314,7 +316,8 @@ func TestDateAndEtag(t *testing.T) {
 		t.Errorf("put: %+v, %v", info, err)
 	}
 	data, info, err := get(t, b, object.GetOptions{Length: -1})
-	if err != nil || !info.Date.Equal(then) || !info.Modified.Equal(then.Add(-time.Hour)) || info.ETag != "tag" || string(data) != "body" {
+	if err != nil || !info.Date.Equal(then) || !info.Modified.Equal(then.Add(-time.Hour)) || info.ETag != "tag" ||
+		string(data) != "body" {
 		t.Errorf("get: %q, %+v, %v", data, info, err)
 	}
 	info, err = b.Head(t.Context(), "log/1")
@@ -352,7 +355,9 @@ func TestCompleteInDoubt(t *testing.T) {
 				w.Header().Set("Content-Length", fmt.Sprint(c.length))
 			}
 		})
-		info, err := open(t, p.options()).CompleteMultipart(t.Context(), "log/1", "id", []object.Part{{Number: 1, ETag: "a", Size: size}})
+		info, err := open(
+			t, p.options(),
+		).CompleteMultipart(t.Context(), "log/1", "id", []object.Part{{Number: 1, ETag: "a", Size: size}})
 		if c.done {
 			if err != nil || info.Size != size || info.ETag != "tag" {
 				t.Errorf("%s: got %+v, %v", what, info, err)
@@ -401,7 +406,9 @@ func (w *watched) Seek(int64, int) (int64, error) { return 0, nil }
 
 func TestShortLongBody(t *testing.T) {
 	p := serve(t, func(w http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body) })
-	_, err := open(t, p.options()).Put(t.Context(), "log/1", strings.NewReader(strings.Repeat("x", 2<<20)), 3<<20, object.PutOptions{})
+	_, err := open(
+		t, p.options(),
+	).Put(t.Context(), "log/1", strings.NewReader(strings.Repeat("x", 2<<20)), 3<<20, object.PutOptions{})
 	check(t, "put", err, remote.Invalid, "ended after 2097152 of 3145728 bytes")
 }
 

@@ -15,7 +15,8 @@ import (
 
 var _ object.Archiver = (*Bucket)(nil)
 
-// archives are the storage classes whose objects must be restored before they can be read. (GLACIER_IR is none.)
+// archives are the storage classes whose objects must be restored before they can be read.
+// (GLACIER_IR is none.)
 var archives = map[string]bool{"GLACIER": true, "DEEP_ARCHIVE": true}
 
 // Archive is one request.
@@ -75,7 +76,8 @@ func (b *Bucket) Restore(ctx context.Context, key string, days int) error {
 	}
 	err = b.convert(op, key, err, remote.Other)
 	if kind := remote.KindOf(err); kind == remote.Unsupported || kind == remote.Other && err != nil {
-		return remote.E(op, key, remote.Unsupported, answerOf(err)).WithHint("this store cannot be asked through S3: restore the object with its own tools")
+		return remote.E(op, key, remote.Unsupported, answerOf(err)).
+			WithHint("this store cannot be asked through S3: restore the object with its own tools")
 	}
 	return err
 }

@@ -12,8 +12,8 @@ import (
 	"mediafs/remote"
 )
 
-// failureHolds is how long a search for keys that found none is not repeated, so that a machine without a metadata service does not wait
-// for it in every request.
+// failureHolds is how long a search for keys that found none is not repeated, so that a machine
+// without a metadata service does not wait for it in every request.
 const failureHolds = 30 * time.Second
 
 // tokenTimeout is for the exchange of a web identity token for keys: one request over the internet.
@@ -35,7 +35,10 @@ func credentialsOf(opt *Options) *credentials.Credentials {
 	client := &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}}
 	if os.Getenv("AWS_WEB_IDENTITY_TOKEN_FILE") != "" {
 		// Then it is no neighbour that gives the keys but a service on the internet.
-		client = &http.Client{Timeout: tokenTimeout, Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment}}
+		client = &http.Client{
+			Timeout:   tokenTimeout,
+			Transport: &http.Transport{DisableKeepAlives: true, Proxy: http.ProxyFromEnvironment},
+		}
 	}
 	return credentials.New(&search{
 		file:    &credentials.FileAWSCredentials{Profile: opt.Profile},
@@ -44,9 +47,10 @@ func credentialsOf(opt *Options) *credentials.Credentials {
 	})
 }
 
-// search looks for keys in the environment, in the shared files and at the metadata service, and stays with where it found some. In contrast to
-// minio-go's own chain it says so when there are none, instead of going on without signing, and it does not fall
-// through to the next place from one that is there but wrong.
+// search looks for keys in the environment, in the shared files and at the metadata service, and
+// stays with where it found some. In contrast to minio-go's own chain it says so when there are
+// none, instead of going on without signing, and it does not fall through to the next place from
+// one that is there but wrong.
 type search struct {
 	env     credentials.EnvAWS
 	file    *credentials.FileAWSCredentials
@@ -80,7 +84,9 @@ func (s *search) RetrieveWithCredContext(cc *credentials.CredContext) (credentia
 	if err != nil {
 		if before == s.iam && remote.KindOf(err) == remote.Permission {
 			// It had keys before: what is missing now is the service, not the keys.
-			err = remote.E("renew credentials", "", remote.Unavailable, errors.New("the metadata service does not answer"))
+			err = remote.E(
+				"renew credentials", "", remote.Unavailable, errors.New("the metadata service does not answer"),
+			)
 		}
 		s.mu.failed, s.mu.until = err, time.Now().Add(failureHolds)
 		return credentials.Value{}, err

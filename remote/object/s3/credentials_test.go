@@ -41,7 +41,10 @@ func TestCredentials(t *testing.T) {
 		w.Header().Set("Etag", `"tag"`)
 	})
 	metadata := serve(t, func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprintf(w, `{"AccessKeyId":"meta","SecretAccessKey":"HUSH","Token":"meta-token","Expiration":"%s"}`, time.Now().Add(time.Hour).UTC().Format(time.RFC3339))
+		fmt.Fprintf(
+			w, `{"AccessKeyId":"meta","SecretAccessKey":"HUSH","Token":"meta-token","Expiration":"%s"}`,
+			time.Now().Add(time.Hour).UTC().Format(time.RFC3339),
+		)
 	})
 	const file = "[default]\naws_access_key_id = file\naws_secret_access_key = HUSH\n[other]\naws_access_key_id = other\naws_secret_access_key = HUSH\n"
 	for _, c := range []struct {

@@ -17,8 +17,8 @@ import (
 	"mediafs/remote"
 )
 
-// ErrNoBucket is in the chain of a NotExist error when it is the bucket that is missing, not the object. The answer to a
-// Head has no room for the difference.
+// ErrNoBucket is in the chain of a NotExist error when it is the bucket that is missing, not the
+// object. The answer to a Head has no room for the difference.
 var ErrNoBucket = errors.New("the bucket is missing")
 
 // outcome is what an error code of S3 means.
@@ -33,21 +33,32 @@ var codes = map[string]outcome{
 	"NoSuchUpload":  {remote.NotExist, ""},
 	"NoSuchBucket":  {remote.NotExist, "create the bucket first, or correct its name or the endpoint"},
 
-	"AccessDenied":                 {remote.Permission, "the keys are valid but may not do that: look at the policy of the bucket and of the user"},
-	"AllAccessDisabled":            {remote.Permission, "access to the bucket is turned off: ask its owner or the provider of the store"},
-	"AccountProblem":               {remote.Permission, "ask the provider of the store"},
-	"InvalidAccessKeyId":           {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
-	"XMinioInvalidAccessKeyId":     {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
-	"XAdminUserNotFound":           {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
-	"SignatureDoesNotMatch":        {remote.Permission, "the secret key is wrong, or a proxy changes requests"},
-	"ExpiredToken":                 {remote.Permission, "get a new session token"},
-	"InvalidToken":                 {remote.Permission, "get a new session token"},
-	"TokenRefreshRequired":         {remote.Permission, "get a new session token"},
-	"RequestTimeTooSkewed":         {remote.Permission, "set the clock of this machine"},
-	"RequestExpired":               {remote.Permission, "set the clock of this machine"},
-	"MissingSecurityHeader":        {remote.Permission, "a proxy takes headers off requests"},
-	"MissingAuthenticationToken":   {remote.Permission, "the store wants credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile"},
-	"InvalidObjectState":           {remote.Archived, "the object is in an archive: mediafs restore-archived asks for it back, and mediafs info tells when it is there"},
+	"AccessDenied": {
+		remote.Permission, "the keys are valid but may not do that: look at the policy of the bucket and of the user",
+	},
+	"AllAccessDisabled": {
+		remote.Permission, "access to the bucket is turned off: ask its owner or the provider of the store",
+	},
+	"AccountProblem":     {remote.Permission, "ask the provider of the store"},
+	"InvalidAccessKeyId": {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
+	"XMinioInvalidAccessKeyId": {
+		remote.Permission, "the store does not know the access key: is it one for this endpoint?",
+	},
+	"XAdminUserNotFound":    {remote.Permission, "the store does not know the access key: is it one for this endpoint?"},
+	"SignatureDoesNotMatch": {remote.Permission, "the secret key is wrong, or a proxy changes requests"},
+	"ExpiredToken":          {remote.Permission, "get a new session token"},
+	"InvalidToken":          {remote.Permission, "get a new session token"},
+	"TokenRefreshRequired":  {remote.Permission, "get a new session token"},
+	"RequestTimeTooSkewed":  {remote.Permission, "set the clock of this machine"},
+	"RequestExpired":        {remote.Permission, "set the clock of this machine"},
+	"MissingSecurityHeader": {remote.Permission, "a proxy takes headers off requests"},
+	"MissingAuthenticationToken": {
+		remote.Permission, "the store wants credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile",
+	},
+	"InvalidObjectState": {
+		remote.Archived,
+		"the object is in an archive: mediafs restore-archived asks for it back, and mediafs info tells when it is there",
+	},
 	"AuthorizationHeaderMalformed": {remote.Invalid, "set the region of the bucket"},
 	"InvalidRegion":                {remote.Invalid, "set the region of the bucket"},
 	"PermanentRedirect":            {remote.Invalid, "set the region or endpoint of the bucket"},
@@ -63,14 +74,27 @@ var codes = map[string]outcome{
 	"UserSuspended":                        {remote.Permission, "the user is suspended: ask the provider of the store"},
 	"AuthorizationQueryParametersError":    {remote.Permission, "a proxy changes requests"},
 
-	// The keys of SSE-KMS. A key that is turned off, and one that may not be used, mend themselves no sooner than rights do.
-	"KMS.DisabledException":                          {remote.Permission, "the encryption key of the bucket is turned off: turn it on, or give the bucket another"},
-	"KMS.NotFoundException":                          {remote.Permission, "the encryption key of the bucket is not there: give the bucket another"},
-	"KMS.KMSInvalidStateException":                   {remote.Permission, "the encryption key of the bucket cannot be used now: look at its state"},
-	"KMS.InvalidStateException":                      {remote.Permission, "the encryption key of the bucket cannot be used now: look at its state"},
-	"KMS.ThrottlingException":                        {remote.Throttled, "the store's key service asks for fewer requests; mediafs waits and tries again"},
-	"XMinioKMSNotConfigured":                         {remote.Unsupported, "encryption is asked for and the store has no key service"},
-	"XMinioKMSKeyNotFoundException":                  {remote.Permission, "the encryption key of the bucket is not there: give the bucket another"},
+	// The keys of SSE-KMS. A key that is turned off, and one that may not be used, mend themselves
+	// no sooner than rights do.
+	"KMS.DisabledException": {
+		remote.Permission, "the encryption key of the bucket is turned off: turn it on, or give the bucket another",
+	},
+	"KMS.NotFoundException": {
+		remote.Permission, "the encryption key of the bucket is not there: give the bucket another",
+	},
+	"KMS.KMSInvalidStateException": {
+		remote.Permission, "the encryption key of the bucket cannot be used now: look at its state",
+	},
+	"KMS.InvalidStateException": {
+		remote.Permission, "the encryption key of the bucket cannot be used now: look at its state",
+	},
+	"KMS.ThrottlingException": {
+		remote.Throttled, "the store's key service asks for fewer requests; mediafs waits and tries again",
+	},
+	"XMinioKMSNotConfigured": {remote.Unsupported, "encryption is asked for and the store has no key service"},
+	"XMinioKMSKeyNotFoundException": {
+		remote.Permission, "the encryption key of the bucket is not there: give the bucket another",
+	},
 	"ServerSideEncryptionConfigurationNotFoundError": {remote.NotExist, ""},
 
 	"ConditionalRequestConflict": {remote.Conflict, ""},
@@ -96,27 +120,29 @@ var codes = map[string]outcome{
 	"XMinioStorageFull":              {remote.NoSpace, "the disks of the object store are full"},
 	"InsufficientCapacity":           {remote.NoSpace, "the disks of the object store are full"},
 
-	"EntityTooLarge":            {remote.TooLarge, "the store, or a proxy before it, takes no body of that size: raise its limit"},
-	"KeyTooLongError":           {remote.TooLong, "use a shorter prefix for the library"},
-	"KeyTooLong":                {remote.TooLong, "use a shorter prefix for the library"},
-	"EntityTooSmall":            {remote.Invalid, ""},
-	"InvalidPart":               {remote.Invalid, ""},
-	"InvalidPartOrder":          {remote.Invalid, ""},
-	"InvalidPartNumber":         {remote.Invalid, ""},
-	"InvalidArgument":           {remote.Invalid, ""},
-	"InvalidRange":              {remote.Invalid, ""},
-	"InvalidRequest":            {remote.Invalid, ""},
-	"InvalidBucketName":         {remote.Invalid, "correct the name of the bucket in the URL"},
-	"XMinioInvalidObjectName":   {remote.Invalid, ""},
-	"MalformedXML":              {remote.Invalid, ""},
-	"BadDigest":                 {remote.Unavailable, "bytes changed on their way: look at the network and at proxies"}, // bytes changed on the way: sending them again helps
+	"EntityTooLarge":          {remote.TooLarge, "the store, or a proxy before it, takes no body of that size: raise its limit"},
+	"KeyTooLongError":         {remote.TooLong, "use a shorter prefix for the library"},
+	"KeyTooLong":              {remote.TooLong, "use a shorter prefix for the library"},
+	"EntityTooSmall":          {remote.Invalid, ""},
+	"InvalidPart":             {remote.Invalid, ""},
+	"InvalidPartOrder":        {remote.Invalid, ""},
+	"InvalidPartNumber":       {remote.Invalid, ""},
+	"InvalidArgument":         {remote.Invalid, ""},
+	"InvalidRange":            {remote.Invalid, ""},
+	"InvalidRequest":          {remote.Invalid, ""},
+	"InvalidBucketName":       {remote.Invalid, "correct the name of the bucket in the URL"},
+	"XMinioInvalidObjectName": {remote.Invalid, ""},
+	"MalformedXML":            {remote.Invalid, ""},
+	// bytes changed on the way: sending them again helps
+	"BadDigest":                 {remote.Unavailable, "bytes changed on their way: look at the network and at proxies"},
 	"XAmzContentSHA256Mismatch": {remote.Unavailable, "bytes changed on their way: look at the network and at proxies"},
 	"IncompleteBody":            {remote.Unavailable, ""},
 	"NotImplemented":            {remote.Unsupported, "the store, or a proxy before it, does not know this request"},
 	"MethodNotAllowed":          {remote.Unsupported, "the store, or a proxy before it, does not know this request"},
 }
 
-// statuses is for answers whose code is not known. 404 is not among them: NotExist is only what the store says of the very thing.
+// statuses is for answers whose code is not known. 404 is not among them: NotExist is only what the
+// store says of the very thing.
 var statuses = map[int]remote.Kind{
 	http.StatusUnauthorized:                 remote.Permission,
 	http.StatusForbidden:                    remote.Permission,
@@ -132,10 +158,11 @@ var statuses = map[int]remote.Kind{
 	http.StatusInsufficientStorage:          remote.NoSpace,
 }
 
-// convert gives every error of this package its kind; nothing else does. failed412 is what a condition means that did not
-// hold: Exist for a put, Stale for a get.
+// convert gives every error of this package its kind; nothing else does. failed412 is what a
+// condition means that did not hold: Exist for a put, Stale for a get.
 //
-// Whatever is not an answer of the store in its own words is Unavailable: with a write it is in doubt.
+// Whatever is not an answer of the store in its own words is Unavailable: with a write it is in
+// doubt.
 func (b *Bucket) convert(op, key string, err error, failed412 remote.Kind) error {
 	if err == nil {
 		return nil
@@ -182,7 +209,8 @@ func (b *Bucket) convert(op, key string, err error, failed412 remote.Kind) error
 
 func (b *Bucket) convertAnswer(op, key string, answer minio.ErrorResponse, failed412 remote.Kind) error {
 	why := errors.New(answer.Code)
-	// An answer that is no XML has its status line as code, and as message whatever a proxy had to say.
+	// An answer that is no XML has its status line as code, and as message whatever a proxy had to
+	// say.
 	if answer.Message != "" && !strings.Contains(answer.Code, " ") {
 		why = fmt.Errorf("%s: %s", answer.Code, strings.TrimSpace(answer.Message))
 	}
@@ -200,7 +228,9 @@ func (b *Bucket) convertAnswer(op, key string, answer minio.ErrorResponse, faile
 		o.kind = statuses[answer.StatusCode]
 	}
 	if o.kind == remote.Conflict && failed412 != remote.Exist {
-		o.kind = remote.Unavailable // nobody can be in the way of a request without a condition: the server means that it should come again
+		// nobody can be in the way of a request without a condition: the server means that it
+		// should come again
+		o.kind = remote.Unavailable
 	}
 	if isLocked(answer) {
 		o.hint = "Object Lock keeps the object as it is until its retention ends"
@@ -212,10 +242,12 @@ func (b *Bucket) convertAnswer(op, key string, answer minio.ErrorResponse, faile
 	return e
 }
 
-// isLocked reports whether err is the store's answer that Object Lock keeps an object as it is: Amazon's words, which others use too.
+// isLocked reports whether err is the store's answer that Object Lock keeps an object as it is:
+// Amazon's words, which others use too.
 func isLocked(err error) bool {
 	var answer minio.ErrorResponse
-	return errors.As(err, &answer) && answer.Code == minio.AccessDenied && strings.Contains(strings.ToLower(answer.Message), "object lock")
+	return errors.As(err, &answer) && answer.Code == minio.AccessDenied &&
+		strings.Contains(strings.ToLower(answer.Message), "object lock")
 }
 
 // isCode reports whether err is the store's answer with that code.

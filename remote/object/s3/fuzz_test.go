@@ -42,8 +42,9 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// FuzzAnswers has a server answer whatever it likes. Every call ends with an answer that makes sense or with an error that has
-// a kind of the contract; keys stay within the prefix that was asked for.
+// FuzzAnswers has a server answer whatever it likes. Every call ends with an answer that makes
+// sense or with an error that has a kind of the contract; keys stay within the prefix that was
+// asked for.
 func FuzzAnswers(f *testing.F) {
 	const list = `<?xml version="1.0"?><ListBucketResult><Name>b</Name><KeyCount>1</KeyCount><IsTruncated>false</IsTruncated><Contents><Key>p/log/1</Key><Size>3</Size><ETag>"e"</ETag><LastModified>2026-01-02T03:04:05.000Z</LastModified></Contents></ListBucketResult>`
 	headers := "ETag: \"e\"\nLast-Modified: Fri, 02 Jan 2026 03:04:05 GMT\nContent-Length: 3\nDate: Fri, 02 Jan 2026 03:04:05 GMT"
@@ -52,10 +53,25 @@ func FuzzAnswers(f *testing.F) {
 	f.Add(206, "Content-Range: bytes 5-1/*\nContent-Length: -1", []byte("abc"))
 	f.Add(416, "Content-Range: bytes */9999999999999999999", []byte("<Error><Code>InvalidRange</Code></Error>"))
 	f.Add(200, "", []byte(list))
-	f.Add(200, "", []byte(strings.ReplaceAll(strings.ReplaceAll(list, "p/log/1", "../etc/passwd"), "<Size>3", "<Size>-3")))
+	f.Add(
+		200, "",
+		[]byte(strings.ReplaceAll(strings.ReplaceAll(list, "p/log/1", "../etc/passwd"), "<Size>3", "<Size>-3")),
+	)
 	f.Add(200, "", []byte(strings.Replace(list, "false", "true", 1)))
-	f.Add(200, "", []byte(`<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>0</NextPartNumberMarker><Part><PartNumber>-1</PartNumber><Size>9223372036854775807</Size></Part></ListPartsResult>`))
-	f.Add(200, "", []byte(`<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><Upload><Key>p/../x</Key><UploadId></UploadId></Upload></ListMultipartUploadsResult>`))
+	f.Add(
+		200,
+		"",
+		[]byte(
+			`<ListPartsResult><IsTruncated>true</IsTruncated><NextPartNumberMarker>0</NextPartNumberMarker><Part><PartNumber>-1</PartNumber><Size>9223372036854775807</Size></Part></ListPartsResult>`,
+		),
+	)
+	f.Add(
+		200,
+		"",
+		[]byte(
+			`<ListMultipartUploadsResult><IsTruncated>true</IsTruncated><Upload><Key>p/../x</Key><UploadId></UploadId></Upload></ListMultipartUploadsResult>`,
+		),
+	)
 	f.Add(200, "", []byte(`<InitiateMultipartUploadResult><UploadId>u</UploadId></InitiateMultipartUploadResult>`))
 	f.Add(200, "", []byte(`<CompleteMultipartUploadResult><ETag>"e"</ETag></CompleteMultipartUploadResult>`))
 	f.Add(200, "", []byte(`<Error><Code>InternalError</Code><Message>`+"\x1b[2J"+`</Message></Error>`))
@@ -72,8 +88,18 @@ func FuzzAnswers(f *testing.F) {
 				w.header.Set(strings.TrimSpace(name), strings.TrimSpace(value))
 			}
 		}
-		b, err := s3.Open(t.Context(), s3.Options{Endpoint: "http://127.0.0.1:1", AllowHTTP: true, Bucket: "bucket", Prefix: "p", AccessKey: "id", SecretKey: "HUSH",
-			Transport: transport.Options{Base: w}})
+		b, err := s3.Open(
+			t.Context(),
+			s3.Options{
+				Endpoint:  "http://127.0.0.1:1",
+				AllowHTTP: true,
+				Bucket:    "bucket",
+				Prefix:    "p",
+				AccessKey: "id",
+				SecretKey: "HUSH",
+				Transport: transport.Options{Base: w},
+			},
+		)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -13,9 +13,9 @@ import (
 	"mediafs/remote/object"
 )
 
-// What a store proves of the bytes that it was given. A checksum goes with each of them; a store that compares it has what
-// was sent when it says so. One that does not may give the checksum, or an etag that is the MD5, back. Where neither is so
-// the size of the object is asked for.
+// What a store proves of the bytes that it was given. A checksum goes with each of them; a store
+// that compares it has what was sent when it says so. One that does not may give the checksum, or
+// an etag that is the MD5, back. Where neither is so the size of the object is asked for.
 
 // Headers that minio-go passes on as they are.
 const (
@@ -29,14 +29,16 @@ const keptWrong = "the store, or a proxy before it, changes what it stores: use 
 
 // otherSize is the error of an object that is not as long as what was sent.
 func otherSize(op, key string, has, sent int64) error {
-	return remote.E(op, key, remote.Corrupt, fmt.Errorf("the store has %d bytes, it was sent %d", has, sent)).WithHint(keptWrong)
+	return remote.E(op, key, remote.Corrupt, fmt.Errorf("the store has %d bytes, it was sent %d", has, sent)).
+		WithHint(keptWrong)
 }
 
-// kept compares the answer to a put or part with what was sent. proven is false when it says nothing about that. Corrupt: the
-// store has other bytes.
+// kept compares the answer to a put or part with what was sent. proven is false when it says
+// nothing about that. Corrupt: the store has other bytes.
 func (b *Bucket) kept(op, key string, p *payload, a *answer, etag, crc32c string) (proven bool, err error) {
 	wrong := func(what, has, sent string) error {
-		return remote.E(op, key, remote.Corrupt, fmt.Errorf("the %s of what the store has is %s, of what it was sent %s", what, has, sent)).WithHint(keptWrong)
+		return remote.E(op, key, remote.Corrupt, fmt.Errorf("the %s of what the store has is %s, of what it was sent %s", what, has, sent)).
+			WithHint(keptWrong)
 	}
 	proven = p.checks.Verified
 	if p.crc32c != "" && crc32c != "" {
@@ -69,7 +71,9 @@ func (b *Bucket) joined(op, key string, parts []object.Part, a *answer, etag, cr
 	}
 	if i := strings.LastIndexByte(crc32c, '-'); i > 0 && len(sums) == len(parts)*crc32.Size {
 		sum := crc32.Checksum(sums, castagnoli)
-		of := base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, sum)) + fmt.Sprintf("-%d", len(parts))
+		of := base64.StdEncoding.EncodeToString(
+			binary.BigEndian.AppendUint32(nil, sum),
+		) + fmt.Sprintf("-%d", len(parts))
 		if crc32c != of {
 			return wrong("CRC-32C", crc32c, of)
 		}

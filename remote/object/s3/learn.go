@@ -21,9 +21,9 @@ var _ object.Learner = (*Bucket)(nil)
 // SetHabits has the bucket keep to what was found out before.
 func (b *Bucket) SetHabits(h object.Habits) { b.habits = h }
 
-// Learn tries the checksums that a store may take, the better first, with a put and with uploads of one part, one of which is
-// copied: the right one must be taken, and what the store does with a wrong one is noted. It takes a dozen small requests where
-// the first will do.
+// Learn tries the checksums that a store may take, the better first, with a put and with uploads of
+// one part, one of which is copied: the right one must be taken, and what the store does with a
+// wrong one is noted. It takes a dozen small requests where the first will do.
 func (b *Bucket) Learn(ctx context.Context, newKey func() string) (object.Habits, error) {
 	before := b.habits
 	t := &lesson{b: b, newKey: newKey}
@@ -33,12 +33,14 @@ func (b *Bucket) Learn(ctx context.Context, newKey func() string) (object.Habits
 	}
 	b.habits = before
 	if refusal(err) {
-		err = remote.E("try the store", b.url, remote.Unsupported, err).WithHint("use a store that takes puts and multipart uploads, or mount read-only")
+		err = remote.E("try the store", b.url, remote.Unsupported, err).
+			WithHint("use a store that takes puts and multipart uploads, or mount read-only")
 	}
 	return object.Habits{}, err
 }
 
-// A lesson is one Learn. No key is used twice: a bucket that locks objects may refuse to have one put again.
+// A lesson is one Learn. No key is used twice: a bucket that locks objects may refuse to have one
+// put again.
 type lesson struct {
 	b      *Bucket
 	newKey func() string
@@ -73,9 +75,11 @@ func (t *lesson) learn(ctx context.Context) error {
 // errUncopied is why a checksum is not the best: parts that are copied have others.
 var errUncopied = errors.New("a part that was copied has another checksum")
 
-// choose finds the best checksum with which try works: one that the store compares, else an MD5, which is compared with the
-// etag, and with which parts can be copied if that is possible at all.
-func (t *lesson) choose(ctx context.Context, try func(ctx context.Context, sum string) (verified bool, err error)) (object.Checks, error) {
+// choose finds the best checksum with which try works: one that the store compares, else an MD5,
+// which is compared with the etag, and with which parts can be copied if that is possible at all.
+func (t *lesson) choose(
+	ctx context.Context, try func(ctx context.Context, sum string) (verified bool, err error),
+) (object.Checks, error) {
 	var second *object.Checks
 	var last error
 	for _, sum := range []string{object.SumCRC32C, object.SumMD5, object.SumNone} {
@@ -119,7 +123,8 @@ func (t *lesson) put(ctx context.Context, sum string) (verified bool, err error)
 	})
 }
 
-// verifies reports whether the store refuses bytes that have another checksum than that which comes with them.
+// verifies reports whether the store refuses bytes that have another checksum than that which comes
+// with them.
 func (t *lesson) verifies(ctx context.Context, key string, c object.Checks, send func(p *payload) error) (bool, error) {
 	const op = "try a wrong checksum"
 	if c.Sum == object.SumNone {
@@ -140,7 +145,8 @@ func (t *lesson) verifies(ctx context.Context, key string, c object.Checks, send
 	return false, err
 }
 
-// parts tries the checksum that the bucket is set to with an upload, and then with one that has a part of each object copied.
+// parts tries the checksum that the bucket is set to with an upload, and then with one that has a
+// part of each object copied.
 func (t *lesson) parts(ctx context.Context) (verified bool, err error) {
 	b, key := t.b, t.newKey()
 	info, tags, verified, err := t.upload(ctx, key, func(id string) (object.Part, error) {
@@ -150,7 +156,8 @@ func (t *lesson) parts(ctx context.Context) (verified bool, err error) {
 		return verified, err
 	}
 	whole, _ := hex.DecodeString(tags)
-	t.tags = strings.EqualFold(tags, fmt.Sprintf("%x", md5.Sum(t.body))) && strings.EqualFold(info.ETag, fmt.Sprintf("%x-1", md5.Sum(whole)))
+	t.tags = strings.EqualFold(tags, fmt.Sprintf("%x", md5.Sum(t.body))) &&
+		strings.EqualFold(info.ETag, fmt.Sprintf("%x-1", md5.Sum(whole)))
 	t.copies = true
 	for _, source := range []string{t.source, key} {
 		const from = 3
@@ -181,8 +188,11 @@ func (t *lesson) parts(ctx context.Context) (verified bool, err error) {
 	return verified, nil
 }
 
-// upload makes an object of one part, and with spoil tries a wrong checksum on the way. etag is that of the part.
-func (t *lesson) upload(ctx context.Context, key string, part func(id string) (object.Part, error), spoil bool) (_ object.Info, etag string, verified bool, err error) {
+// upload makes an object of one part, and with spoil tries a wrong checksum on the way. etag is
+// that of the part.
+func (t *lesson) upload(
+	ctx context.Context, key string, part func(id string) (object.Part, error), spoil bool,
+) (_ object.Info, etag string, verified bool, err error) {
 	b := t.b
 	id, err := b.CreateMultipart(ctx, key, "")
 	if err != nil {

@@ -38,7 +38,9 @@ func (b *Bucket) CreateMultipart(ctx context.Context, key, mediaType string) (st
 	return id, nil
 }
 
-func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64) (object.Part, error) {
+func (b *Bucket) PutPart(
+	ctx context.Context, key, uploadID string, number int, body io.ReadSeeker, size int64,
+) (object.Part, error) {
 	const op = "put part"
 	name, err := b.begin(ctx, op, key)
 	if err != nil {
@@ -64,7 +66,11 @@ func (b *Bucket) PutPart(ctx context.Context, key, uploadID string, number int, 
 
 // putPart sends the request of PutPart.
 func (b *Bucket) putPart(ctx context.Context, name, uploadID string, number int, p *payload) (minio.ObjectPart, error) {
-	opt := minio.PutObjectPartOptions{Md5Base64: p.contentMD5(), Sha256Hex: p.sha256, DisableContentSha256: p.sha256 != ""}
+	opt := minio.PutObjectPartOptions{
+		Md5Base64:            p.contentMD5(),
+		Sha256Hex:            p.sha256,
+		DisableContentSha256: p.sha256 != "",
+	}
 	if p.crc32c != "" {
 		opt.CustomHeader = http.Header{}
 		opt.CustomHeader.Set(headerCRC32C, p.crc32c)
@@ -73,7 +79,9 @@ func (b *Bucket) putPart(ctx context.Context, name, uploadID string, number int,
 }
 
 // CopyPart lets the server copy; no bytes come here.
-func (b *Bucket) CopyPart(ctx context.Context, key, uploadID string, number int, source string, off, n int64) (object.Part, error) {
+func (b *Bucket) CopyPart(
+	ctx context.Context, key, uploadID string, number int, source string, off, n int64,
+) (object.Part, error) {
 	const op = "copy part"
 	name, err := b.begin(ctx, op, key)
 	if err != nil {
@@ -97,7 +105,9 @@ func (b *Bucket) CopyPart(ctx context.Context, key, uploadID string, number int,
 	case isCode(err, minio.NoSuchKey):
 		return object.Part{}, b.convert(op, source, err, remote.Other)
 	case err == io.EOF: // of the answer, which has nothing in it, and not of the connection
-		return object.Part{}, remote.E(op, key, remote.Unsupported, errors.New("the store took the copy of a part for an upload"))
+		return object.Part{}, remote.E(
+			op, key, remote.Unsupported, errors.New("the store took the copy of a part for an upload"),
+		)
 	}
 	if err != nil {
 		return object.Part{}, b.convert(op, key, err, remote.Other)
@@ -124,7 +134,10 @@ func (b *Bucket) ListParts(ctx context.Context, key, uploadID string) ([]object.
 			return nil, b.convert(op, key, err, remote.Other)
 		}
 		for _, p := range page.ObjectParts {
-			parts = append(parts, object.Part{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`), Size: p.Size, Sum: p.ChecksumCRC32C})
+			parts = append(
+				parts,
+				object.Part{Number: p.PartNumber, ETag: strings.Trim(p.ETag, `"`), Size: p.Size, Sum: p.ChecksumCRC32C},
+			)
 		}
 		if !page.IsTruncated {
 			break
@@ -138,8 +151,11 @@ func (b *Bucket) ListParts(ctx context.Context, key, uploadID string) ([]object.
 	return parts, nil
 }
 
-// CompleteMultipart is two requests: what was made of the parts is looked at, since the answer tells no size.
-func (b *Bucket) CompleteMultipart(ctx context.Context, key, uploadID string, parts []object.Part) (object.Info, error) {
+// CompleteMultipart is two requests: what was made of the parts is looked at, since the answer
+// tells no size.
+func (b *Bucket) CompleteMultipart(
+	ctx context.Context, key, uploadID string, parts []object.Part,
+) (object.Info, error) {
 	const op = "complete multipart upload"
 	name, err := b.begin(ctx, op, key)
 	if err != nil {
@@ -172,7 +188,9 @@ func (b *Bucket) CompleteMultipart(ctx context.Context, key, uploadID string, pa
 		return info, nil
 	case herr == nil && done && info.ETag != up.ETag:
 		// A server may remember an upload that it completed or dropped, and call it done once more.
-		return object.Info{}, remote.E(op, key, remote.NotExist, fmt.Errorf("another object is there, of %d bytes instead of %d", info.Size, size))
+		return object.Info{}, remote.E(
+			op, key, remote.NotExist, fmt.Errorf("another object is there, of %d bytes instead of %d", info.Size, size),
+		)
 	case herr == nil && done:
 		return object.Info{}, otherSize(op, key, info.Size, size)
 	case err == nil:
@@ -194,8 +212,8 @@ func (b *Bucket) AbortMultipart(ctx context.Context, key, uploadID string) error
 	return b.convert(op, key, err, remote.Other)
 }
 
-// ListMultiparts is one request for up to 1,000 uploads. MinIO's server lists only those of one key, given as a prefix; a
-// shorter prefix finds nothing there, which is no error.
+// ListMultiparts is one request for up to 1,000 uploads. MinIO's server lists only those of one
+// key, given as a prefix; a shorter prefix finds nothing there, which is no error.
 func (b *Bucket) ListMultiparts(ctx context.Context, prefix string) ([]object.MultipartUpload, error) {
 	const op = "list multipart uploads"
 	if err := object.CheckContext(ctx, op, prefix); err != nil {

@@ -27,23 +27,26 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 // Options say where a bucket is and who asks. Only Bucket must be set.
 type Options struct {
-	Endpoint  string // https://host:port; empty: Amazon's
-	Region    string // empty: us-east-1, but with Amazon it is asked for before the first request
-	Bucket    string
-	Prefix    string // all keys lie below it; slashes at its ends do not matter
-	PathStyle bool   // the bucket is always part of the path, never of the host name. Endpoints other than Amazon's get that anyway
+	Endpoint string // https://host:port; empty: Amazon's
+	Region   string // empty: us-east-1, but with Amazon it is asked for before the first request
+	Bucket   string
+	Prefix   string // all keys lie below it; slashes at its ends do not matter
+	// the bucket is always part of the path, never of the host name. Endpoints other than Amazon's
+	// get that anyway
+	PathStyle bool
 
-	// AccessKey, SecretKey and SessionToken, when the first two are set, are all there is. Otherwise the keys come from where the tools of
-	// Amazon look, in this order: the environment, the shared files with Profile (or AWS_PROFILE), the metadata service of
-	// the machine or container.
+	// AccessKey, SecretKey and SessionToken, when the first two are set, are all there is.
+	// Otherwise the keys come from where the tools of Amazon look, in this order: the environment,
+	// the shared files with Profile (or AWS_PROFILE), the metadata service of the machine or
+	// container.
 	AccessKey    string
 	SecretKey    Secret
 	SessionToken Secret
 	Profile      string
 	Anonymous    bool // sign nothing
 
-	// MetadataURL and MetadataTimeout are for the metadata service: empty is that of EC2, and 0 a second for each
-	// of its (at most three) answers: it is next door or it is not there.
+	// MetadataURL and MetadataTimeout are for the metadata service: empty is that of EC2, and 0 a
+	// second for each of its (at most three) answers: it is next door or it is not there.
 	MetadataURL     string
 	MetadataTimeout time.Duration
 
@@ -60,8 +63,9 @@ const defaultEndpoint = "https://s3.amazonaws.com"
 //
 //	s3://bucket/prefix?endpoint=https://host:9000&region=eu-central-1&path-style=true&ca=/file&profile=name&anonymous=true
 //
-// All parameters may be left out; one that is not known is an error. An endpoint that begins with http:// allows plain
-// HTTP. Keys have no place in a URL: it is shown to people and stored in files.
+// All parameters may be left out; one that is not known is an error. An endpoint that begins with
+// http:// allows plain HTTP. Keys have no place in a URL: it is shown to people and stored in
+// files.
 func ParseURL(s string) (Options, error) {
 	const op = "parse store URL"
 	u, err := url.Parse(s)

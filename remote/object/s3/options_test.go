@@ -12,12 +12,16 @@ import (
 )
 
 func TestParseURL(t *testing.T) {
-	got, err := s3.ParseURL("s3://my-bucket/a/prefix/?endpoint=http://127.0.0.1:9000&region=eu-central-1&path-style=true&ca=/etc/ca.pem&profile=p")
+	got, err := s3.ParseURL(
+		"s3://my-bucket/a/prefix/?endpoint=http://127.0.0.1:9000&region=eu-central-1&path-style=true&ca=/etc/ca.pem&profile=p",
+	)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got.Bucket != "my-bucket" || got.Prefix != "a/prefix" || got.Endpoint != "http://127.0.0.1:9000" || got.Region != "eu-central-1" ||
-		!got.PathStyle || got.CAFile != "/etc/ca.pem" || got.Profile != "p" || !got.AllowHTTP || got.Anonymous {
+		!got.PathStyle || got.CAFile != "/etc/ca.pem" || got.Profile != "p" ||
+		!got.AllowHTTP ||
+		got.Anonymous {
 		t.Errorf("got %+v", got)
 	}
 	got, err = s3.ParseURL("s3://my-bucket?anonymous=1&endpoint=https://s3.example.org")

@@ -1,10 +1,12 @@
-// Package s3 is object storage on any server that speaks Amazon's S3, through minio-go: the transport below it is that of
-// remote/transport, requests are signed with version 4, and put-if-absent is a PUT with If-None-Match: *.
+// Package s3 is object storage on any server that speaks Amazon's S3, through minio-go: the
+// transport below it is that of remote/transport, requests are signed with version 4, and
+// put-if-absent is a PUT with If-None-Match: *.
 //
-// Every put and part carries a checksum, and what the store answers is compared with what was sent: see integrity.go.
+// Every put and part carries a checksum, and what the store answers is compared with what was sent:
+// see integrity.go.
 //
-// Nothing is retried: minio-go gets one attempt a request. (Its loop waits up to 200 ms after a failure that it would
-// have retried.) Nothing is asked of the server before the first operation.
+// Nothing is retried: minio-go gets one attempt a request. (Its loop waits up to 200 ms after a
+// failure that it would have retried.) Nothing is asked of the server before the first operation.
 package s3
 
 import (
@@ -33,8 +35,8 @@ const (
 	maxParts = 10000
 	maxPut   = 5 * gib
 
-	// pageSize is the most that one request lists. A List asks for one more than it gives, so that a full page knows
-	// whether there are more without a second request.
+	// pageSize is the most that one request lists. A List asks for one more than it gives, so that
+	// a full page knows whether there are more without a second request.
 	pageSize = 1000
 
 	defaultType = "application/octet-stream"
@@ -53,8 +55,8 @@ type Bucket struct {
 
 var _ object.Bucket = (*Bucket)(nil)
 
-// Open makes a bucket of options. It sends nothing: whether the bucket is there shows at the first operation. Errors:
-// Invalid, and those of the CA file.
+// Open makes a bucket of options. It sends nothing: whether the bucket is there shows at the first
+// operation. Errors: Invalid, and those of the CA file.
 func Open(ctx context.Context, opt Options) (*Bucket, error) {
 	endpoint, err := opt.check()
 	if err != nil {
@@ -103,21 +105,32 @@ func (b *Bucket) begin(ctx context.Context, op, key string) (name string, err er
 	}
 	name = b.prefix + key
 	if len(name) > object.MaxKey {
-		return "", remote.E(op, key, remote.TooLong, fmt.Errorf("with the prefix of the store the key has %d bytes, at most %d are possible", len(name), object.MaxKey))
+		return "", remote.E(
+			op,
+			key,
+			remote.TooLong,
+			fmt.Errorf(
+				"with the prefix of the store the key has %d bytes, at most %d are possible", len(name), object.MaxKey,
+			),
+		)
 	}
 	return name, object.CheckContext(ctx, op, key)
 }
 
-// Put is one request; two where the answer to the first proves nothing of what was kept. Info.Modified is when the store
-// answered; its own record may be a moment earlier.
-func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions) (object.Info, error) {
+// Put is one request; two where the answer to the first proves nothing of what was kept.
+// Info.Modified is when the store answered; its own record may be a moment earlier.
+func (b *Bucket) Put(
+	ctx context.Context, key string, body io.ReadSeeker, size int64, opt object.PutOptions,
+) (object.Info, error) {
 	const op = "put object"
 	name, err := b.begin(ctx, op, key)
 	if err != nil {
 		return object.Info{}, err
 	}
 	if size > maxPut {
-		return object.Info{}, remote.E(op, key, remote.TooLarge, fmt.Errorf("%d bytes are more than one request takes (%d)", size, int64(maxPut)))
+		return object.Info{}, remote.E(
+			op, key, remote.TooLarge, fmt.Errorf("%d bytes are more than one request takes (%d)", size, int64(maxPut)),
+		)
 	}
 	p, err := b.newPayload(ctx, op, key, body, size, b.habits.Put)
 	if err != nil {
@@ -127,7 +140,8 @@ func (b *Bucket) Put(ctx context.Context, key string, body io.ReadSeeker, size i
 	up, err := b.put(actx, name, p, opt)
 	if err = p.finish(op, key, err); err != nil {
 		if opt.IfAbsent && isLocked(err) {
-			// VersityGW looks at the lock of an object that is there before it looks at the condition.
+			// VersityGW looks at the lock of an object that is there before it looks at the
+			// condition.
 			if _, herr := b.stat(ctx, op, key, name, ""); herr == nil {
 				return object.Info{}, remote.E(op, key, remote.Exist, errors.New(err.Error()))
 			}
@@ -165,7 +179,8 @@ func (b *Bucket) put(ctx context.Context, name string, p *payload, opt object.Pu
 	return b.core.PutObject(ctx, b.bucket, name, p, p.size, p.contentMD5(), p.sha256, put)
 }
 
-// Get is one request; a range of no bytes, or one past the end, is a Head, after the request that found it out.
+// Get is one request; a range of no bytes, or one past the end, is a Head, after the request that
+// found it out.
 func (b *Bucket) Get(ctx context.Context, key string, opt object.GetOptions) (io.ReadCloser, object.Info, error) {
 	const op = "get object"
 	name, err := b.begin(ctx, op, key)
@@ -198,7 +213,8 @@ func (b *Bucket) Get(ctx context.Context, key string, opt object.GetOptions) (io
 	switch {
 	case errors.Is(err, errNoRanges):
 		body.Close()
-		return nil, object.Info{}, remote.E(op, key, remote.Unsupported, err).WithHint("use a store, or a proxy before it, that gives ranges of objects")
+		return nil, object.Info{}, remote.E(op, key, remote.Unsupported, err).
+			WithHint("use a store, or a proxy before it, that gives ranges of objects")
 	case err != nil:
 		body.Close()
 		return nil, object.Info{}, remote.E(op, key, remote.Unavailable, err)
@@ -222,7 +238,8 @@ func getOptions(opt object.GetOptions) (get minio.GetObjectOptions, ranged bool,
 	return get, false, nil
 }
 
-// sameTag fails with Stale when a store gave an object although it does not have the etag that was asked for.
+// sameTag fails with Stale when a store gave an object although it does not have the etag that was
+// asked for.
 func sameTag(op, key, etag, wanted string) error {
 	if wanted == "" || etag == wanted {
 		return nil
@@ -232,7 +249,8 @@ func sameTag(op, key, etag, wanted string) error {
 
 var errNoRanges = errors.New("the store ignores ranges: it answered with the whole object")
 
-// extent tells from the headers of an answer how large the object is and how many bytes of the body are wanted.
+// extent tells from the headers of an answer how large the object is and how many bytes of the body
+// are wanted.
 func extent(h http.Header, length int64, opt object.GetOptions) (total, n int64, err error) {
 	if length < 0 {
 		return 0, 0, errors.New("the answer does not say how long it is")
@@ -246,7 +264,8 @@ func extent(h http.Header, length int64, opt object.GetOptions) (total, n int64,
 	}
 	cr := h.Get("Content-Range") // bytes 5-9/100
 	if cr == "" {
-		// The whole object, because it was asked for or because the server takes a range for advice.
+		// The whole object, because it was asked for or because the server takes a range for
+		// advice.
 		if opt.Offset > 0 && opt.Offset < length {
 			return 0, 0, errNoRanges
 		}
@@ -267,13 +286,17 @@ func extent(h http.Header, length int64, opt object.GetOptions) (total, n int64,
 }
 
 // getNothing answers a Get that gives no bytes.
-func (b *Bucket) getNothing(ctx context.Context, op, key, name string, opt object.GetOptions) (io.ReadCloser, object.Info, error) {
+func (b *Bucket) getNothing(
+	ctx context.Context, op, key, name string, opt object.GetOptions,
+) (io.ReadCloser, object.Info, error) {
 	info, err := b.stat(ctx, op, key, name, opt.IfMatch)
 	if err != nil {
 		return nil, object.Info{}, err
 	}
 	if opt.Length != 0 && opt.Offset < info.Size {
-		return nil, object.Info{}, remote.E(op, key, remote.Unavailable, errors.New("the object grew while it was looked at"))
+		return nil, object.Info{}, remote.E(
+			op, key, remote.Unavailable, errors.New("the object grew while it was looked at"),
+		)
 	}
 	return io.NopCloser(strings.NewReader("")), info, nil
 }
@@ -305,7 +328,8 @@ func (b *Bucket) stat(ctx context.Context, op, key, name, ifMatch string) (objec
 	return object.Info{Key: key, Size: oi.Size, ETag: oi.ETag, Modified: oi.LastModified, Date: a.date}, nil
 }
 
-// List is one request (more when the server gives less than it was asked for) for at most 999 objects.
+// List is one request (more when the server gives less than it was asked for) for at most 999
+// objects.
 func (b *Bucket) List(ctx context.Context, prefix, after string, max int) (page []object.Info, more bool, err error) {
 	if object.NoKeyBegins(prefix) {
 		return nil, false, object.CheckContext(ctx, "list objects", prefix)
@@ -314,7 +338,9 @@ func (b *Bucket) List(ctx context.Context, prefix, after string, max int) (page 
 }
 
 // list gives one page; with all, keys that are none of ours too.
-func (b *Bucket) list(ctx context.Context, prefix, after string, max int, all bool) (page []object.Info, more bool, err error) {
+func (b *Bucket) list(
+	ctx context.Context, prefix, after string, max int, all bool,
+) (page []object.Info, more bool, err error) {
 	const op = "list objects"
 	if err := object.CheckContext(ctx, op, prefix); err != nil {
 		return nil, false, err

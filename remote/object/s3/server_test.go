@@ -94,7 +94,10 @@ func TestRequests(t *testing.T) {
 	cost("put", 1, func() error { return put(t, b, object.PutOptions{IfAbsent: true}) })
 	cost("get", 1, func() error { _, _, err := get(t, b, object.GetOptions{Length: -1}); return err })
 	cost("range", 1, func() error { _, _, err := get(t, b, object.GetOptions{Length: 1}); return err })
-	cost("range past the end", 2, func() error { _, _, err := get(t, b, object.GetOptions{Offset: 9, Length: 1}); return err })
+	cost(
+		"range past the end", 2,
+		func() error { _, _, err := get(t, b, object.GetOptions{Offset: 9, Length: 1}); return err },
+	)
 	cost("head", 1, func() error { _, err := b.Head(t.Context(), "log/1"); return err })
 	cost("list", 1, func() error { _, _, err := b.List(t.Context(), "", "", 0); return err })
 	cost("full page", 1, func() error { _, _, err := b.List(t.Context(), "", "", 1); return err })

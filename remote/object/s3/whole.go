@@ -23,7 +23,9 @@ func (b *Bucket) Root() (object.Whole, string) {
 }
 
 // ListAll costs what List does.
-func (b *Bucket) ListAll(ctx context.Context, prefix, after string, max int) (page []object.Info, more bool, err error) {
+func (b *Bucket) ListAll(
+	ctx context.Context, prefix, after string, max int,
+) (page []object.Info, more bool, err error) {
 	return b.list(ctx, prefix, after, max, true)
 }
 

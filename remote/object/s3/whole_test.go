@@ -10,7 +10,8 @@ import (
 	"mediafs/remote/object"
 )
 
-// What other tools keep beside the prefix is read through the whole bucket, and the bucket itself does not see it.
+// What other tools keep beside the prefix is read through the whole bucket, and the bucket itself
+// does not see it.
 func TestWhole(t *testing.T) {
 	opt := options(t)
 	area := opt.Prefix
@@ -26,7 +27,9 @@ func TestWhole(t *testing.T) {
 	}
 	put := func(key, body string) {
 		t.Helper()
-		if err := srv.Put(t.Context(), area+"/"+key, body, "image/jpeg", map[string]string{"Mtime": "1700000000.25"}); err != nil {
+		if err := srv.Put(
+			t.Context(), area+"/"+key, body, "image/jpeg", map[string]string{"Mtime": "1700000000.25"},
+		); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -58,7 +61,8 @@ func TestWhole(t *testing.T) {
 	}
 
 	d, err := whole.Describe(t.Context(), area+"/photos/b.jpg")
-	if err != nil || d.Type != "image/jpeg" || d.Size != 2 || d.Meta["mtime"] != "1700000000.25" || d.ETag == "" || d.Modified.IsZero() {
+	if err != nil || d.Type != "image/jpeg" || d.Size != 2 || d.Meta["mtime"] != "1700000000.25" || d.ETag == "" ||
+		d.Modified.IsZero() {
 		t.Errorf("described as %+v, %v", d, err)
 	}
 	if _, err := whole.Describe(t.Context(), area+"/photos/none"); remote.KindOf(err) != remote.NotExist {

@@ -22,8 +22,8 @@ import (
 	"mediafs/remote/object"
 )
 
-// answer is what a request's answer had in its headers that minio-go does not pass on. It lies in the context of the
-// request.
+// answer is what a request's answer had in its headers that minio-go does not pass on. It lies in
+// the context of the request.
 type answer struct {
 	date      time.Time // the store's clock; zero when it did not say
 	header    http.Header
@@ -59,14 +59,15 @@ func (k keeper) CloseIdleConnections() {
 	}
 }
 
-// smallBody is up to which size a body is read into memory before it is sent. A longer one is read twice: for its checksums,
-// then to be sent.
+// smallBody is up to which size a body is read into memory before it is sent. A longer one is read
+// twice: for its checksums, then to be sent.
 const smallBody = 1 << 20
 
 // payload is the body of a write on its way.
 //
-// Its checksums are known before the first byte is sent, and the body is sent as it is: a body that is signed or summed
-// while it is under way travels in a framing ("aws-chunked"), which some servers store as data.
+// Its checksums are known before the first byte is sent, and the body is sent as it is: a body that
+// is signed or summed while it is under way travels in a framing ("aws-chunked"), which some
+// servers store as data.
 type payload struct {
 	io.Reader
 	size   int64
@@ -78,9 +79,11 @@ type payload struct {
 	long   *longBody
 }
 
-// newPayload prepares size bytes of body, read from its start. A body that changes meanwhile is refused by the store, whose
-// checksum is another then.
-func (b *Bucket) newPayload(ctx context.Context, op, key string, body io.ReadSeeker, size int64, checks object.Checks) (*payload, error) {
+// newPayload prepares size bytes of body, read from its start. A body that changes meanwhile is
+// refused by the store, whose checksum is another then.
+func (b *Bucket) newPayload(
+	ctx context.Context, op, key string, body io.ReadSeeker, size int64, checks object.Checks,
+) (*payload, error) {
 	p := &payload{size: size, sent: checks.Sum == "" || checks.Sum == object.SumMD5, checks: checks}
 	var (
 		sha, sum hash.Hash
@@ -137,7 +140,9 @@ func (p *payload) spoil() {
 		p.md5[0] ^= 1
 	}
 	if p.crc32c != "" {
-		p.crc32c = base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(p.crc32c), castagnoli)))
+		p.crc32c = base64.StdEncoding.EncodeToString(
+			binary.BigEndian.AppendUint32(nil, crc32.Checksum([]byte(p.crc32c), castagnoli)),
+		)
 	}
 }
 
@@ -158,7 +163,8 @@ func readFailed(op, key string, err error) error {
 	return remote.E(op, key, remote.KindOf(err), fmt.Errorf("read the body: %w", err))
 }
 
-// finish takes the body back from the transport, which may go on reading after it answered, and says what was wrong with it.
+// finish takes the body back from the transport, which may go on reading after it answered, and
+// says what was wrong with it.
 func (p *payload) finish(op, key string, err error) error {
 	if p.long == nil {
 		return err
@@ -197,7 +203,9 @@ func (l *longBody) Read(p []byte) (int, error) {
 	case err == nil || l.mu.left == 0:
 		return n, nil
 	case errors.Is(err, io.EOF):
-		err = remote.E("read the body", "", remote.Invalid, fmt.Errorf("it ended after %d of %d bytes", l.size-l.mu.left, l.size))
+		err = remote.E(
+			"read the body", "", remote.Invalid, fmt.Errorf("it ended after %d of %d bytes", l.size-l.mu.left, l.size),
+		)
 	}
 	l.mu.err = err
 	return n, err
@@ -233,7 +241,9 @@ func (r *reader) Read(p []byte) (int, error) {
 	case n > 0 || err == nil:
 		return n, nil
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return 0, remote.E(op, r.key, remote.Unavailable, fmt.Errorf("the connection ended with %d bytes missing", r.left))
+		return 0, remote.E(
+			op, r.key, remote.Unavailable, fmt.Errorf("the connection ended with %d bytes missing", r.left),
+		)
 	}
 	return 0, r.b.convert(op, r.key, err, remote.Stale)
 }

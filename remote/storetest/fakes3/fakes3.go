@@ -1,6 +1,7 @@
-// Package fakes3 is an S3 server in memory for tests that need one that does wrong: what it keeps, gives and says can be
-// changed. It knows what this project asks of a server and no more, compares no signatures, and takes every body as it comes:
-// the framing of signed chunks would be stored as data. It is never used outside of tests.
+// Package fakes3 is an S3 server in memory for tests that need one that does wrong: what it keeps,
+// gives and says can be changed. It knows what this project asks of a server and no more, compares
+// no signatures, and takes every body as it comes: the framing of signed chunks would be stored as
+// data. It is never used outside of tests.
 package fakes3
 
 import (
@@ -38,11 +39,14 @@ const (
 // Habits of a Server. They are set before the first request, or with Change.
 type Habits struct {
 	Checksums int
-	// Keep is what is stored of a body; nil: all of it. part is 0 for a whole object; a copied part is passed through it as well.
+	// Keep is what is stored of a body; nil: all of it. part is 0 for a whole object; a copied part
+	// is passed through it as well.
 	Keep func(key string, part int, body []byte) []byte
-	// Tag is the etag of a body; nil: its MD5. A completed upload has the MD5 of its parts' etags and their number.
+	// Tag is the etag of a body; nil: its MD5. A completed upload has the MD5 of its parts' etags
+	// and their number.
 	Tag func(body []byte) string
-	// Give is what a GET gives of what was asked for; nil: just that. Headers are those of the true bytes.
+	// Give is what a GET gives of what was asked for; nil: just that. Headers are those of the true
+	// bytes.
 	Give func(key string, body []byte) []byte
 	// Size is what a listing says of an object; nil: the truth.
 	Size func(key string, size int) int
@@ -52,7 +56,9 @@ type Habits struct {
 	NoCopy          bool // a copied part is taken for an empty upload
 	EatsCopy        bool // the range of a copied part is not looked at
 	CopySum         bool // an upload with checksums has the one of the whole source as that of a copied part
-	LockDays        int  // Object Lock with a default retention of so many days: a body without a checksum is refused, and nothing may be replaced
+	// Object Lock with a default retention of so many days: a body without a checksum is refused,
+	// and nothing may be replaced
+	LockDays int
 
 	// Answer takes a request over when it returns true.
 	Answer func(w http.ResponseWriter, r *http.Request) bool
@@ -170,7 +176,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.bucket(w, r, q, body)
 	case q.Has("uploads") && r.Method == http.MethodPost:
 		id := fmt.Sprintf("upload%d", len(s.uploads)+1)
-		s.uploads[id] = &upload{key, http.Header{"Content-Type": {r.Header.Get("Content-Type")}}, map[int]object{}, r.Header.Get("X-Amz-Checksum-Algorithm") != ""}
+		s.uploads[id] = &upload{
+			key, http.Header{"Content-Type": {r.Header.Get("Content-Type")}}, map[int]object{},
+			r.Header.Get("X-Amz-Checksum-Algorithm") != "",
+		}
 		reply(w, "InitiateMultipartUploadResult", xmlOf("UploadId", id))
 	case q.Has("uploadId"):
 		s.upload(w, r, key, q, body)
@@ -212,7 +221,10 @@ func reply(w http.ResponseWriter, name, inner string) {
 func (s *Server) checks(w http.ResponseWriter, r *http.Request, body []byte) (ok bool) {
 	sum, tag := r.Header.Get("X-Amz-Checksum-Crc32c"), r.Header.Get("Content-Md5")
 	if s.habits.LockDays > 0 && sum == "" && tag == "" {
-		Fail(w, 400, "InvalidRequest", "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Part requests with Object Lock parameters")
+		Fail(
+			w, 400, "InvalidRequest",
+			"Content-MD5 OR x-amz-checksum- HTTP header is required for Put Part requests with Object Lock parameters",
+		)
 		return false
 	}
 	crc := sumOf(body)
@@ -234,7 +246,9 @@ func (s *Server) checks(w http.ResponseWriter, r *http.Request, body []byte) (ok
 }
 
 func sumOf(body []byte) string {
-	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint32(nil, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))))
+	return base64.StdEncoding.EncodeToString(
+		binary.BigEndian.AppendUint32(nil, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli))),
+	)
 }
 
 func (s *Server) tag(body []byte) string {
@@ -325,7 +339,9 @@ func (s *Server) upload(w http.ResponseWriter, r *http.Request, key string, q ur
 		var b strings.Builder
 		for _, n := range slices.Sorted(maps.Keys(u.parts)) {
 			p := u.parts[n]
-			b.WriteString("<Part>" + xmlOf("PartNumber", n) + xmlOf("ETag", p.etag) + xmlOf("Size", len(p.body)) + "</Part>")
+			b.WriteString(
+				"<Part>" + xmlOf("PartNumber", n) + xmlOf("ETag", p.etag) + xmlOf("Size", len(p.body)) + "</Part>",
+			)
 		}
 		reply(w, "ListPartsResult", xmlOf("IsTruncated", false)+b.String())
 	case http.MethodPut:
@@ -352,7 +368,8 @@ func (s *Server) part(w http.ResponseWriter, r *http.Request, u *upload, q url.V
 		return
 	}
 	var first, last int
-	if _, err := fmt.Sscanf(r.Header.Get("X-Amz-Copy-Source-Range"), "bytes=%d-%d", &first, &last); err != nil || s.habits.EatsCopy {
+	if _, err := fmt.Sscanf(r.Header.Get("X-Amz-Copy-Source-Range"), "bytes=%d-%d", &first, &last); err != nil ||
+		s.habits.EatsCopy {
 		first, last = 0, len(o.body)-1
 	}
 	if last >= len(o.body) {
@@ -416,18 +433,29 @@ func (s *Server) bucket(w http.ResponseWriter, r *http.Request, q url.Values, bo
 		reply(w, "DeleteResult", "")
 	case q.Has("object-lock"):
 		if s.habits.LockDays == 0 {
-			Fail(w, 404, "ObjectLockConfigurationNotFoundError", "Object Lock configuration does not exist for this bucket")
+			Fail(
+				w, 404, "ObjectLockConfigurationNotFoundError",
+				"Object Lock configuration does not exist for this bucket",
+			)
 			return
 		}
-		reply(w, "ObjectLockConfiguration", xmlOf("ObjectLockEnabled", "Enabled")+"<Rule><DefaultRetention>"+xmlOf("Mode", "GOVERNANCE")+
-			xmlOf("Days", s.habits.LockDays)+"</DefaultRetention></Rule>")
+		reply(
+			w,
+			"ObjectLockConfiguration",
+			xmlOf("ObjectLockEnabled", "Enabled")+"<Rule><DefaultRetention>"+xmlOf("Mode", "GOVERNANCE")+
+				xmlOf("Days", s.habits.LockDays)+"</DefaultRetention></Rule>",
+		)
 	case q.Has("versioning"):
 		reply(w, "VersioningConfiguration", "")
 	case q.Has("uploads"):
 		var b strings.Builder
 		for _, id := range slices.Sorted(maps.Keys(s.uploads)) {
 			if u := s.uploads[id]; strings.HasPrefix(u.key, q.Get("prefix")) {
-				b.WriteString("<Upload>" + xmlOf("Key", u.key) + xmlOf("UploadId", id) + xmlOf("Initiated", time.Now().UTC().Format(time.RFC3339)) + "</Upload>")
+				b.WriteString(
+					"<Upload>" + xmlOf("Key", u.key) + xmlOf(
+						"UploadId", id,
+					) + xmlOf("Initiated", time.Now().UTC().Format(time.RFC3339)) + "</Upload>",
+				)
 			}
 		}
 		reply(w, "ListMultipartUploadsResult", xmlOf("IsTruncated", false)+b.String())
@@ -457,9 +485,19 @@ func (s *Server) list(w http.ResponseWriter, q url.Values) {
 		if s.habits.Size != nil {
 			size = s.habits.Size(key, size)
 		}
-		b.WriteString("<Contents>" + xmlOf("Key", url.QueryEscape(key)) + xmlOf("LastModified", o.at.UTC().Format("2006-01-02T15:04:05.000Z")) +
-			xmlOf("ETag", `"`+o.etag+`"`) + xmlOf("Size", size) + "</Contents>")
+		b.WriteString(
+			"<Contents>" + xmlOf("Key", url.QueryEscape(key)) + xmlOf(
+				"LastModified", o.at.UTC().Format("2006-01-02T15:04:05.000Z"),
+			) +
+				xmlOf("ETag", `"`+o.etag+`"`) + xmlOf(
+				"Size",
+				size,
+			) + "</Contents>",
+		)
 		n, last = n+1, key
 	}
-	reply(w, "ListBucketResult", xmlOf("EncodingType", "url")+xmlOf("IsTruncated", truncated)+xmlOf("NextContinuationToken", last)+b.String())
+	reply(
+		w, "ListBucketResult",
+		xmlOf("EncodingType", "url")+xmlOf("IsTruncated", truncated)+xmlOf("NextContinuationToken", last)+b.String(),
+	)
 }

@@ -38,7 +38,8 @@ type blow struct {
 	gone <-chan struct{} // closed when the fault is taken away
 }
 
-// Fault has f happen from now on, until remove is called. Of several that match a request the one added first happens.
+// Fault has f happen from now on, until remove is called. Of several that match a request the one
+// added first happens.
 func (t *Tap) Fault(f Fault) (remove func()) {
 	a := &armed{Fault: f, left: f.Times, gone: make(chan struct{})}
 	t.mu.Lock()
@@ -98,7 +99,11 @@ func (f blow) answer(w http.ResponseWriter) {
 	}
 	w.Header().Set("Content-Type", "application/xml")
 	w.WriteHeader(f.Status)
-	fmt.Fprintf(w, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>a fault of the test</Message></Error>", f.Code)
+	fmt.Fprintf(
+		w,
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code><Message>a fault of the test</Message></Error>",
+		f.Code,
+	)
 }
 
 // drops is how many pieces a second a slow body comes in.

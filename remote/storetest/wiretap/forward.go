@@ -88,7 +88,8 @@ func (t *Tap) forward(r *http.Request, x *exchange, f blow) (*http.Response, err
 	return t.wire.RoundTrip(t.outgoing(r.Context(), r, x, f))
 }
 
-// forwardLate keeps the request for a while and then forwards it, as a network does whose packets were on their way when the client gave up.
+// forwardLate keeps the request for a while and then forwards it, as a network does whose packets
+// were on their way when the client gave up.
 func (t *Tap) forwardLate(r *http.Request, x *exchange, f blow) (*http.Response, error) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {

@@ -1,8 +1,10 @@
-// Package wiretap is a proxy for tests: it stands on 127.0.0.1 between a program and an S3 server, writes down every request with the
-// bytes that really passed, stops the world at a named request, and breaks connections on purpose.
+// Package wiretap is a proxy for tests: it stands on 127.0.0.1 between a program and an S3 server,
+// writes down every request with the bytes that really passed, stops the world at a named request,
+// and breaks connections on purpose.
 //
-// What is counted here is what a network would have carried, whatever the program believes. It forwards each request as it came, with the host name
-// that the client has signed; it never retries, and never answers on its own unless a Fault says so. It is never used outside of tests.
+// What is counted here is what a network would have carried, whatever the program believes. It
+// forwards each request as it came, with the host name that the client has signed; it never
+// retries, and never answers on its own unless a Fault says so. It is never used outside of tests.
 package wiretap
 
 import (
@@ -24,8 +26,9 @@ type Options struct {
 	Target string // the server: http://127.0.0.1:port
 	Prefix string // bucket and prefix, such as bucket/family/photos: it is taken off the keys
 
-	// Before is called when the head of a request is here and nothing of it was forwarded; After when the server has answered it and the client has
-	// nothing of that yet. They run on the request's own goroutine, may block, and may Drop the request.
+	// Before is called when the head of a request is here and nothing of it was forwarded; After
+	// when the server has answered it and the client has nothing of that yet. They run on the
+	// request's own goroutine, may block, and may Drop the request.
 	Before, After func(*Request)
 }
 
@@ -49,8 +52,9 @@ type Request struct {
 // Drop cuts the connection, without an answer. In Before, the server never hears of the request.
 func (r *Request) Drop() { r.dropped = true }
 
-// Kind names what is asked by the parameters that choose it: "" for the plain methods, "uploads" (begin or list multipart uploads), "partNumber" (put a
-// part), "uploadId" (complete, abort or list parts), "list" (of objects), "delete" (of many).
+// Kind names what is asked by the parameters that choose it: "" for the plain methods, "uploads"
+// (begin or list multipart uploads), "partNumber" (put a part), "uploadId" (complete, abort or list
+// parts), "list" (of objects), "delete" (of many).
 func (r *Request) Kind() string {
 	for _, k := range []string{"partNumber", "uploadId", "uploads", "delete"} {
 		if r.Query.Has(k) {

@@ -92,14 +92,29 @@ func TestForwarding(t *testing.T) {
 		want               Request
 		kind               string
 	}{
-		{"GET", "/bucket/family/photos/log/0/7", "", []string{"Range", "bytes=0-3"}, Request{Method: "GET", Key: "log/0/7", Range: "bytes=0-3"}, ""},
-		{"PUT", "/bucket/family/photos/a%20b+c", "bytes", []string{"If-None-Match", "*"}, Request{Method: "PUT", Key: "a b+c", IfNoneMatch: "*", Sent: 5}, ""},
-		{"PUT", "/bucket/family/photos/x?partNumber=2&uploadId=u", "part", nil, Request{Method: "PUT", Key: "x", Sent: 4}, "partNumber"},
+		{
+			"GET", "/bucket/family/photos/log/0/7", "", []string{"Range", "bytes=0-3"},
+			Request{Method: "GET", Key: "log/0/7", Range: "bytes=0-3"}, "",
+		},
+		{
+			"PUT", "/bucket/family/photos/a%20b+c", "bytes", []string{"If-None-Match", "*"},
+			Request{Method: "PUT", Key: "a b+c", IfNoneMatch: "*", Sent: 5}, "",
+		},
+		{
+			"PUT", "/bucket/family/photos/x?partNumber=2&uploadId=u", "part", nil,
+			Request{Method: "PUT", Key: "x", Sent: 4}, "partNumber",
+		},
 		{"POST", "/bucket/family/photos/x?uploads=", "", nil, Request{Method: "POST", Key: "x"}, "uploads"},
-		{"POST", "/bucket/family/photos/x?uploadId=u", "<xml>", nil, Request{Method: "POST", Key: "x", Sent: 5}, "uploadId"},
+		{
+			"POST", "/bucket/family/photos/x?uploadId=u", "<xml>", nil, Request{Method: "POST", Key: "x", Sent: 5},
+			"uploadId",
+		},
 		{"POST", "/bucket/?delete=", "<xml>", nil, Request{Method: "POST", Sent: 5}, "delete"},
 		{"GET", "/bucket/?list-type=2&prefix=family%2Fphotos%2Flog%2F", "", nil, Request{Method: "GET"}, "list"},
-		{"GET", "/bucket/elsewhere", "", []string{"If-Match", "etag"}, Request{Method: "GET", Key: "bucket/elsewhere", IfMatch: "etag"}, ""},
+		{
+			"GET", "/bucket/elsewhere", "", []string{"If-Match", "etag"},
+			Request{Method: "GET", Key: "bucket/elsewhere", IfMatch: "etag"}, "",
+		},
 		{"HEAD", "/bucket/family/photosnot/x", "", nil, Request{Method: "HEAD", Key: "bucket/family/photosnot/x"}, ""},
 		{"DELETE", "/bucket/family/photos/x", "", nil, Request{Method: "DELETE", Key: "x"}, ""},
 	}
@@ -127,7 +142,9 @@ func TestForwarding(t *testing.T) {
 		}
 		got, w := r.last(), tt.want
 		if got.Number != i || got.Method != w.Method || got.Key != w.Key || got.Range != w.Range || got.IfMatch != w.IfMatch || got.IfNoneMatch != w.IfNoneMatch ||
-			got.Sent != w.Sent || got.Received != int64(len(body)) || got.Status != resp.StatusCode || got.Kind() != tt.kind || !got.Ended {
+			got.Sent != w.Sent || got.Received != int64(len(body)) || got.Status != resp.StatusCode ||
+			got.Kind() != tt.kind ||
+			!got.Ended {
 			t.Errorf("%s %s: written down as %+v (%s)", tt.method, tt.path, got, got.Kind())
 		}
 		if tt.kind == "list" && got.Query.Get("prefix") != "log/" {
@@ -230,7 +247,9 @@ func TestOwnAnswer(t *testing.T) {
 	r := newRig(t, Options{})
 	r.tap.Fault(Fault{Status: 507, Code: "QuotaExceeded", RetryAfter: 2 * time.Second})
 	resp, body, err := r.do(t.Context(), "PUT", "/x", "body")
-	if err != nil || resp.StatusCode != 507 || resp.Header.Get("Retry-After") != "2" || !strings.Contains(body, "<Code>QuotaExceeded</Code>") || r.seen.Load() != 0 {
+	if err != nil || resp.StatusCode != 507 || resp.Header.Get("Retry-After") != "2" ||
+		!strings.Contains(body, "<Code>QuotaExceeded</Code>") ||
+		r.seen.Load() != 0 {
 		t.Errorf("%v, %q, %v", resp, body, err)
 	}
 }

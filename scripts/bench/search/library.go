@@ -16,8 +16,9 @@ import (
 	"mediafs/remote/bucket/record"
 )
 
-// A library is a photo archive of so many media that exists only as a store's answers: a checkpoint of all of it, or a log that makes it. Each media follows
-// from its number alone, so that both have the same.
+// A library is a photo archive of so many media that exists only as a store's answers: a checkpoint
+// of all of it, or a log that makes it. Each media follows from its number alone, so that both have
+// the same.
 type library struct {
 	media  int
 	log    bool // the store has a log and no checkpoint
@@ -33,16 +34,32 @@ const (
 )
 
 var (
-	cameras = [][2]string{{"Canon", "Canon EOS R5"}, {"Canon", "Canon EOS 80D"}, {"NIKON CORPORATION", "NIKON Z 6"}, {"Apple", "iPhone 12 Pro"}, {"Apple", "iPhone 15"}, {"SONY", "ILCE-7M3"}, {"FUJIFILM", "X-T4"}, {"samsung", "SM-G991B"}}
-	lenses  = []string{"RF24-70mm F2.8 L IS USM", "EF50mm f/1.8 STM", "NIKKOR Z 24-70mm f/4 S", "iPhone 12 Pro back triple camera", "FE 85mm F1.8", "XF35mmF2 R WR"}
-	cities  = []string{"Paris", "Besançon", "Genève", "Tokyo", "San Francisco", "Lisboa", "Kraków", "Reykjavík", "Cape Town", "Hanoi"}
-	people  = []string{"Ann Becker", "Jörg Müller", "Élise Dubois", "Tom Ryan"}
+	cameras = [][2]string{
+		{"Canon", "Canon EOS R5"},
+		{"Canon", "Canon EOS 80D"},
+		{"NIKON CORPORATION", "NIKON Z 6"},
+		{"Apple", "iPhone 12 Pro"},
+		{"Apple", "iPhone 15"},
+		{"SONY", "ILCE-7M3"},
+		{"FUJIFILM", "X-T4"},
+		{"samsung", "SM-G991B"},
+	}
+	lenses = []string{
+		"RF24-70mm F2.8 L IS USM", "EF50mm f/1.8 STM", "NIKKOR Z 24-70mm f/4 S", "iPhone 12 Pro back triple camera",
+		"FE 85mm F1.8", "XF35mmF2 R WR",
+	}
+	cities = []string{
+		"Paris", "Besançon", "Genève", "Tokyo", "San Francisco", "Lisboa", "Kraków", "Reykjavík", "Cape Town", "Hanoi",
+	}
+	people = []string{"Ann Becker", "Jörg Müller", "Élise Dubois", "Tom Ryan"}
 )
 
 // word is one of 4,000 words, the first much more often than the last.
 func word(rnd *rand.Rand) string {
 	n := int(4000 * rnd.Float64() * rnd.Float64() * rnd.Float64())
-	syllables := []string{"ba", "ke", "li", "mo", "nu", "ra", "sel", "tor", "vin", "zan", "pe", "dor", "fi", "gal", "hus", "jo"}
+	syllables := []string{
+		"ba", "ke", "li", "mo", "nu", "ra", "sel", "tor", "vin", "zan", "pe", "dor", "fi", "gal", "hus", "jo",
+	}
 	return syllables[n%16] + syllables[n/16%16] + syllables[n/256%16]
 }
 
@@ -85,7 +102,21 @@ func dentry(i int) (key, value []byte) {
 
 func node(i int) (key, value []byte) {
 	t := &record.Time{Seconds: taken(i) + 86400}
-	return record.NodeKey(nodeOf(i)), marshal(&record.Node{Mode: 0o100644, Uid: 1000, Gid: 1000, Atime: t, Mtime: &record.Time{Seconds: taken(i)}, Ctime: t, Btime: t, Head: head(i), MediaId: mediaID(i)})
+	return record.NodeKey(
+			nodeOf(i),
+		), marshal(
+			&record.Node{
+				Mode:    0o100644,
+				Uid:     1000,
+				Gid:     1000,
+				Atime:   t,
+				Mtime:   &record.Time{Seconds: taken(i)},
+				Ctime:   t,
+				Btime:   t,
+				Head:    head(i),
+				MediaId: mediaID(i),
+			},
+		)
 }
 
 func head(i int) *record.Head {
@@ -94,15 +125,43 @@ func head(i int) *record.Head {
 }
 
 func content(i int) (key, value []byte) {
-	return record.ContentKey(contentID(i)), marshal(&record.Content{Size: head(i).Size, Type: "image/jpeg", HasCrc32: true, Crc32: uint32(i), BlockSums: make([]byte, 40)})
+	return record.ContentKey(
+			contentID(i),
+		), marshal(
+			&record.Content{
+				Size:      head(i).Size,
+				Type:      "image/jpeg",
+				HasCrc32:  true,
+				Crc32:     uint32(i),
+				BlockSums: make([]byte, 40),
+			},
+		)
 }
 
-// facts are what a camera writes; one in ten has a title and keywords, one in a thousand is wider than any screen.
+// facts are what a camera writes; one in ten has a title and keywords, one in a thousand is wider
+// than any screen.
 func facts(i int) (key, value []byte) {
 	rnd := random(i, 3)
 	camera := cameras[i/5000%len(cameras)]
-	f := &record.Facts{Head: index.HeadSum(head(i)), Version: 1, Type: "image/jpeg", Class: "image", Width: 6000, Height: 4000, Make: camera[0], Model: camera[1], Lens: lenses[rnd.IntN(len(lenses))],
-		Taken: &record.Date{Time: &record.Time{Seconds: taken(i)}, Zone: proto.Int32(60)}, Iso: 100, Aperture: 2.8, Exposure: 0.005, FocalLength: 50}
+	f := &record.Facts{
+		Head:    index.HeadSum(head(i)),
+		Version: 1,
+		Type:    "image/jpeg",
+		Class:   "image",
+		Width:   6000,
+		Height:  4000,
+		Make:    camera[0],
+		Model:   camera[1],
+		Lens:    lenses[rnd.IntN(len(lenses))],
+		Taken: &record.Date{
+			Time: &record.Time{Seconds: taken(i)},
+			Zone: proto.Int32(60),
+		},
+		Iso:         100,
+		Aperture:    2.8,
+		Exposure:    0.005,
+		FocalLength: 50,
+	}
 	if rnd.IntN(3) == 0 {
 		f.Place = &record.Place{Latitude: int32(rnd.IntN(120e7) - 50e7), Longitude: int32(rnd.IntN(360e7) - 180e7)}
 		f.City = cities[rnd.IntN(len(cities))]
@@ -123,7 +182,11 @@ func edits(i int) (key, value []byte) {
 	if rnd.IntN(5) > 0 {
 		return nil, nil
 	}
-	m := &record.Media{Edited: &record.Time{Seconds: taken(i)}, Tags: &record.Tags{Tag: []string{word(rnd), word(rnd) + " " + word(rnd)}}, Rating: proto.Uint32(uint32(rnd.IntN(11)))}
+	m := &record.Media{
+		Edited: &record.Time{Seconds: taken(i)},
+		Tags:   &record.Tags{Tag: []string{word(rnd), word(rnd) + " " + word(rnd)}},
+		Rating: proto.Uint32(uint32(rnd.IntN(11))),
+	}
 	if rnd.IntN(4) == 0 {
 		m.Title = word(rnd) + " " + word(rnd)
 	}
@@ -175,7 +238,10 @@ func (l *library) Records(context.Context) iter.Seq2[remote.Record, error] {
 		folderNode := marshal(&record.Node{Mode: 0o40755})
 		ok := put(record.CountsKey(record.Root), record.EncodeCounters(uint64(l.folders()), uint64(l.folders())))
 		for f := 0; ok && f < l.folders(); f++ {
-			ok = put(record.CountsKey(firstFolder+uint64(f)), record.EncodeCounters(uint64(min(perFolder, l.media-f*perFolder)), 0))
+			ok = put(
+				record.CountsKey(firstFolder+uint64(f)),
+				record.EncodeCounters(uint64(min(perFolder, l.media-f*perFolder)), 0),
+			)
 		}
 		for f := 0; ok && f < l.folders(); f++ {
 			ok = put(record.LinksKey(firstFolder+uint64(f)), record.EncodeCounters(1))
@@ -185,9 +251,13 @@ func (l *library) Records(context.Context) iter.Seq2[remote.Record, error] {
 		}
 		ok = ok && put(record.UsageKey(), record.EncodeCounters(uint64(l.media+l.folders()+1), 1, 0, 1))
 		for f := 0; ok && f < l.folders(); f++ {
-			ok = put(record.DentryKey(record.Root, fmt.Sprintf("roll %06d", f)), marshal(&record.Dentry{Node: firstFolder + uint64(f), Kind: 4}))
+			ok = put(
+				record.DentryKey(record.Root, fmt.Sprintf("roll %06d", f)),
+				marshal(&record.Dentry{Node: firstFolder + uint64(f), Kind: 4}),
+			)
 		}
-		ok = ok && all(l.each(dentry)) && all(l.each(facts)) && all(l.sorted(edits, mediaID)) && put(record.NodeKey(record.Root), folderNode)
+		ok = ok && all(l.each(dentry)) && all(l.each(facts)) && all(l.sorted(edits, mediaID)) &&
+			put(record.NodeKey(record.Root), folderNode)
 		for f := 0; ok && f < l.folders(); f++ {
 			ok = put(record.NodeKey(firstFolder+uint64(f)), folderNode)
 		}

@@ -1,5 +1,7 @@
-// Command search measures what the index of media costs and gives, on a library that it makes up: how long searches take, how large the index is, and how much it slows down applying
-// a log in which media are made; with -mount, what a first mount costs. It works on catalogs of its own in a temporary directory and on no store.
+// Command search measures what the index of media costs and gives, on a library that it makes up:
+// how long searches take, how large the index is, and how much it slows down applying a log in
+// which media are made; with -mount, what a first mount costs. It works on catalogs of its own in a
+// temporary directory and on no store.
 package main
 
 import (
@@ -92,9 +94,15 @@ func run(count, made, rounds int, dir string) error {
 		return err
 	}
 	opened := time.Since(began)
-	fmt.Printf("  load of the checkpoint       %8.1f s without, %.1f s with an index to be made behind\n", loadPlain.Seconds(), loadIndexed.Seconds())
+	fmt.Printf(
+		"  load of the checkpoint       %8.1f s without, %.1f s with an index to be made behind\n", loadPlain.Seconds(),
+		loadIndexed.Seconds(),
+	)
 	fmt.Printf("  index made behind            %8.1f s\n", built.Seconds())
-	fmt.Printf("  catalog                      %8.1f MiB without, %.1f MiB with index: %.0f bytes more a media\n", mib(without), mib(with), float64(with-without)/float64(count))
+	fmt.Printf(
+		"  catalog                      %8.1f MiB without, %.1f MiB with index: %.0f bytes more a media\n",
+		mib(without), mib(with), float64(with-without)/float64(count),
+	)
 	fmt.Printf("  open again                   %8.2f s\n\n", opened.Seconds())
 	if err := searches(c, count, rounds); err != nil {
 		return err
@@ -112,7 +120,9 @@ func kept(dir string, l *library, rounds int) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("A library of %d media, opened in %.1f s, indexed in %.1f s\n\n", l.media, opened.Seconds(), built.Seconds())
+	fmt.Printf(
+		"A library of %d media, opened in %.1f s, indexed in %.1f s\n\n", l.media, opened.Seconds(), built.Seconds(),
+	)
 	if err := searches(c, l.media, rounds); err != nil {
 		return err
 	}
@@ -135,7 +145,10 @@ func ready(c *catalog.Catalog) (took time.Duration, err error) {
 }
 
 func open(dir string, l *library, noIndex bool) (*catalog.Catalog, error) {
-	return catalog.Open(context.Background(), catalog.Options{Dir: dir, Store: l, ReadOnly: true, NoIndex: noIndex, PollInterval: time.Hour})
+	return catalog.Open(
+		context.Background(),
+		catalog.Options{Dir: dir, Store: l, ReadOnly: true, NoIndex: noIndex, PollInterval: time.Hour},
+	)
 }
 
 func load(dir string, l *library, noIndex bool) (*catalog.Catalog, time.Duration, error) {
@@ -164,8 +177,11 @@ func creates(dir string, made, rounds int) error {
 		os.RemoveAll(at)
 	}
 	each := func(d time.Duration) float64 { return float64(d.Microseconds()) / float64(l.length*perCommit) }
-	fmt.Printf("Making %d media by applying a log, medians of %d: %.1f µs each without, %.1f µs with an index (processor: %.1f and %.1f µs)\n", l.length*perCommit, rounds,
-		each(median(took[0])), each(median(took[1])), each(median(cpu[0])), each(median(cpu[1])))
+	fmt.Printf(
+		"Making %d media by applying a log, medians of %d: %.1f µs each without, %.1f µs with an index (processor: %.1f and %.1f µs)\n",
+		l.length*perCommit, rounds, each(median(took[0])), each(median(took[1])), each(median(cpu[0])),
+		each(median(cpu[1])),
+	)
 	return nil
 }
 
@@ -183,14 +199,17 @@ func median(list []time.Duration) time.Duration {
 }
 
 func size(dir string) (n int64) {
-	filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error { //nolint:errcheck // what cannot be read counts as nothing
-		if err == nil && d.Type().IsRegular() && (filepath.Ext(path) == ".sst" || filepath.Ext(path) == ".vlog") {
-			if info, err := d.Info(); err == nil {
-				n += info.Size()
+	filepath.WalkDir(
+		dir,
+		func(path string, d fs.DirEntry, err error) error { //nolint:errcheck // what cannot be read counts as nothing
+			if err == nil && d.Type().IsRegular() && (filepath.Ext(path) == ".sst" || filepath.Ext(path) == ".vlog") {
+				if info, err := d.Info(); err == nil {
+					n += info.Size()
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		},
+	)
 	return n
 }
 
@@ -200,7 +219,10 @@ func mib(n int64) float64 { return float64(n) / (1 << 20) }
 func searches(c *catalog.Catalog, count, rounds int) error {
 	mid := time.Unix(taken(count/2), 0).UTC()
 	day, month := mid.Format("2006-01-02"), mid.Format("2006-01")
-	fmt.Printf("  %-40s %9s %9s %9s %7s %7s\n", "query (100 media at most)", "median ms", "worst ms", "busy ms", "found", "read")
+	fmt.Printf(
+		"  %-40s %9s %9s %9s %7s %7s\n", "query (100 media at most)", "median ms", "worst ms", "busy ms", "found",
+		"read",
+	)
 	for _, text := range []string{
 		"bakeba selkeba",
 		"baba* or kebaba",

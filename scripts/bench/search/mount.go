@@ -19,8 +19,8 @@ import (
 	"mediafs/remote/object/dir"
 )
 
-// mounts measures the first mount of a library in a local directory: one with a checkpoint of so many
-// media, and one with a log of so many commits that change one attribute each.
+// mounts measures the first mount of a library in a local directory: one with a checkpoint of so
+// many media, and one with a log of so many commits that change one attribute each.
 func mounts(program, at string, media, commits int) error {
 	at, err := os.MkdirTemp(at, "bench-mount-")
 	if err != nil {
@@ -43,7 +43,10 @@ func mounts(program, at string, media, commits int) error {
 	if err := made(folder, l.touched(1000), 0); err != nil {
 		return err
 	}
-	fmt.Printf("  the next checkpoint, after changes of 1000 media here and there: %.1f MiB of new parts\n", mib(partBytes(folder)-before))
+	fmt.Printf(
+		"  the next checkpoint, after changes of 1000 media here and there: %.1f MiB of new parts\n",
+		mib(partBytes(folder)-before),
+	)
 	if commits == 0 {
 		return nil
 	}
@@ -67,7 +70,8 @@ func mounts(program, at string, media, commits int) error {
 	return mounted(program, at, folder, func() error { return nil })
 }
 
-// made makes a library, or writes to one: a checkpoint of records at its last commit, or more commits.
+// made makes a library, or writes to one: a checkpoint of records at its last commit, or more
+// commits.
 func made(folder string, records iter.Seq2[remote.Record, error], commits int) (err error) {
 	ctx := context.Background()
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -110,7 +114,8 @@ func made(folder string, records iter.Seq2[remote.Record, error], commits int) (
 	return err
 }
 
-// touched are the records after changes of n media that lie anywhere: of each the node and the content.
+// touched are the records after changes of n media that lie anywhere: of each the node and the
+// content.
 func (l *library) touched(n int) iter.Seq2[remote.Record, error] {
 	return func(yield func(remote.Record, error) bool) {
 		nodes, i := 0, 0
@@ -129,14 +134,17 @@ func (l *library) touched(n int) iter.Seq2[remote.Record, error] {
 }
 
 func partBytes(folder string) (n int64) {
-	filepath.WalkDir(filepath.Join(folder, "checkpoint", "part"), func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // what cannot be read counts as nothing
-		if err == nil && d.Type().IsRegular() {
-			if info, err := d.Info(); err == nil {
-				n += info.Size()
+	filepath.WalkDir(
+		filepath.Join(folder, "checkpoint", "part"),
+		func(_ string, d fs.DirEntry, err error) error { //nolint:errcheck // what cannot be read counts as nothing
+			if err == nil && d.Type().IsRegular() {
+				if info, err := d.Info(); err == nil {
+					n += info.Size()
+				}
 			}
-		}
-		return nil
-	})
+			return nil
+		},
+	)
 	return n
 }
 
@@ -155,7 +163,9 @@ func mounted(program, at, folder string, until func() error) (err error) {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Hour)
 		defer cancel()
 		cmd := exec.CommandContext(ctx, program, args...)
-		cmd.Env = append(os.Environ(), "HOME="+home, "XDG_STATE_HOME=", "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=")
+		cmd.Env = append(
+			os.Environ(), "HOME="+home, "XDG_STATE_HOME=", "XDG_CACHE_HOME=", "XDG_DATA_HOME=", "XDG_CONFIG_HOME=",
+		)
 		cmd.Stderr = os.Stderr
 		return cmd.Output()
 	}
@@ -186,10 +196,16 @@ func mounted(program, at, folder string, until func() error) (err error) {
 		rss, peak := memoryOf(s.PID)
 		if most = max(most, rss); first == 0 {
 			first = peak
-			fmt.Printf("  it can be used after         %8.2f s (processor: %.2f s); RssAnon then %d MiB, VmHWM %d MiB\n", took.Seconds(), busy(s.PID), rss>>10, peak>>10)
+			fmt.Printf(
+				"  it can be used after         %8.2f s (processor: %.2f s); RssAnon then %d MiB, VmHWM %d MiB\n",
+				took.Seconds(), busy(s.PID), rss>>10, peak>>10,
+			)
 		}
 		if s.Media.ToIndex == 0 {
-			fmt.Printf("  searches are whole after     %8.2f s (processor: %.2f s); most RssAnon %d MiB\n", time.Since(began).Seconds(), busy(s.PID), most>>10)
+			fmt.Printf(
+				"  searches are whole after     %8.2f s (processor: %.2f s); most RssAnon %d MiB\n",
+				time.Since(began).Seconds(), busy(s.PID), most>>10,
+			)
 			return until()
 		}
 		time.Sleep(200 * time.Millisecond)

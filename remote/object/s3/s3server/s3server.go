@@ -1,6 +1,6 @@
-// Package s3server runs a real object store for tests: VersityGW, or MinIO when the environment has MEDIAFS_S3_SERVER=minio. It
-// listens on a free port of 127.0.0.1, keeps its files in a folder of the test, has keys of its own, and dies with the
-// test process. It is never used outside of tests.
+// Package s3server runs a real object store for tests: VersityGW, or MinIO when the environment has
+// MEDIAFS_S3_SERVER=minio. It listens on a free port of 127.0.0.1, keeps its files in a folder of
+// the test, has keys of its own, and dies with the test process. It is never used outside of tests.
 package s3server
 
 import (
@@ -30,7 +30,8 @@ const (
 	MinIO     = "minio"
 )
 
-// startTimeout is generous: a machine that builds and tests beside this takes seconds to start a process of 150 MB.
+// startTimeout is generous: a machine that builds and tests beside this takes seconds to start a
+// process of 150 MB.
 const startTimeout = time.Minute
 
 // Options of a server; the zero value works.
@@ -78,7 +79,14 @@ func Open(opt Options) (*Server, error) {
 	if opt.Kind == "" {
 		opt.Kind = VersityGW
 	}
-	s := &Server{Kind: opt.Kind, Region: "us-east-1", Bucket: "mediafs-test", AccessKey: "test" + rand.Text()[:12], SecretKey: rand.Text(), dir: opt.Dir}
+	s := &Server{
+		Kind:      opt.Kind,
+		Region:    "us-east-1",
+		Bucket:    "mediafs-test",
+		AccessKey: "test" + rand.Text()[:12],
+		SecretKey: rand.Text(),
+		dir:       opt.Dir,
+	}
 	var err error
 	if s.binary, err = find(opt.Kind); err != nil {
 		return nil, err
@@ -172,7 +180,10 @@ func (s *Server) command(log *os.File) (*exec.Cmd, error) {
 		env = append(env, "ROOT_ACCESS_KEY="+s.AccessKey, "ROOT_SECRET_KEY="+s.SecretKey)
 	case MinIO:
 		cmd = exec.Command(s.binary, "server", "--quiet", "--address", addr, data)
-		env = append(env, "MINIO_ROOT_USER="+s.AccessKey, "MINIO_ROOT_PASSWORD="+s.SecretKey, "MINIO_BROWSER=off", "MINIO_UPDATE=off")
+		env = append(
+			env, "MINIO_ROOT_USER="+s.AccessKey, "MINIO_ROOT_PASSWORD="+s.SecretKey, "MINIO_BROWSER=off",
+			"MINIO_UPDATE=off",
+		)
 	}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = s.dir, env, log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -193,7 +204,8 @@ func (s *Server) run() error {
 	started := make(chan error, 1)
 	exited := make(chan struct{})
 	go func() {
-		// The process gets its signal when the thread that started it ends, so that thread waits for it.
+		// The process gets its signal when the thread that started it ends, so that thread waits
+		// for it.
 		runtime.LockOSThread()
 		defer close(exited)
 		err := cmd.Start()
@@ -216,18 +228,23 @@ func (s *Server) run() error {
 
 func (s *Server) client() (*minio.Client, error) {
 	return minio.New(strings.TrimPrefix(s.Endpoint, "http://"), &minio.Options{
-		Creds: credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""), Region: s.Region, BucketLookup: minio.BucketLookupPath, MaxRetries: 1,
+		Creds:        credentials.NewStaticV4(s.AccessKey, s.SecretKey, ""),
+		Region:       s.Region,
+		BucketLookup: minio.BucketLookupPath,
+		MaxRetries:   1,
 	})
 }
 
-// Put stores an object as another tool would: under any key, also one that object.Bucket refuses, with a media type and what the tool notes of it.
+// Put stores an object as another tool would: under any key, also one that object.Bucket refuses,
+// with a media type and what the tool notes of it.
 func (s *Server) Put(ctx context.Context, key, body, mediaType string, meta map[string]string) error {
 	client, err := s.client()
 	if err != nil {
 		return err
 	}
 	_, err = client.PutObject(ctx, s.Bucket, key, strings.NewReader(body), int64(len(body)), minio.PutObjectOptions{
-		ContentType: mediaType, UserMetadata: meta, DisableContentSha256: true, // else an empty body is not empty on the wire, which servers of folders do not read
+		// else an empty body is not empty on the wire, which servers of folders do not read
+		ContentType: mediaType, UserMetadata: meta, DisableContentSha256: true,
 	})
 	if err != nil {
 		return fmt.Errorf("put %s: %w", key, err)
@@ -247,7 +264,10 @@ func (s *Server) makeBucket() error {
 	defer tick.Stop()
 	for {
 		err := client.MakeBucket(ctx, s.Bucket, minio.MakeBucketOptions{Region: s.Region})
-		if code := minio.ToErrorResponse(err).Code; err == nil || code == minio.BucketAlreadyOwnedByYou || code == minio.BucketAlreadyExists {
+		if code := minio.ToErrorResponse(
+			err,
+		).Code; err == nil || code == minio.BucketAlreadyOwnedByYou ||
+			code == minio.BucketAlreadyExists {
 			return nil
 		}
 		select {
@@ -266,7 +286,8 @@ func (s *Server) URL(prefix string) string {
 	return "s3://" + s.Bucket + "/" + prefix + "?" + q.Encode()
 }
 
-// Kill ends the process at once, as a crash would, and waits for its end. Killing a dead one does nothing.
+// Kill ends the process at once, as a crash would, and waits for its end. Killing a dead one does
+// nothing.
 func (s *Server) Kill() { s.end(syscall.SIGKILL) }
 
 // Stop asks the process to end and waits until it has.

@@ -84,7 +84,10 @@ func TestStopAndRestart(t *testing.T) {
 }
 
 func TestUnknownKind(t *testing.T) {
-	if _, err := s3server.Open(s3server.Options{Kind: "ceph"}); err == nil || !strings.Contains(err.Error(), "MEDIAFS_S3_SERVER") {
+	if _, err := s3server.Open(
+		s3server.Options{Kind: "ceph"},
+	); err == nil ||
+		!strings.Contains(err.Error(), "MEDIAFS_S3_SERVER") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -50,6 +50,17 @@ func KindOfOS(err error) Kind {
 	return Other
 }
 
+// KindOfOwn is KindOfOS for a file of our own (catalog, spool, cache), which is never the file that
+// a program has asked for: what is said of a name is Other.
+func KindOfOwn(err error) Kind {
+	switch kind := KindOfOS(err); kind {
+	case NotExist, Exist, NotDir, IsDir, NotEmpty, NoAttribute, Busy, Links, CrossDevice, Range:
+		return Other
+	default:
+		return kind
+	}
+}
+
 // OSError makes an Error of an error of package os: with its kind, and without the operation and
 // the path that package os names, since op and path say both.
 func OSError(op, path string, err error) *Error { return E(op, path, KindOfOS(err), Bare(err)) }

@@ -29,7 +29,7 @@ const (
 	TooLarge                // over a limit of size
 	TooLong                 // a name over the limit of its length
 	Quota                   // the quota of the library or the account is used up
-	NoSpace                 // a local disk is full
+	NoSpace                 // a local disk is full, or this user's quota on it is used up
 	Stale                   // what was named is no longer what it was (a validator differs, a horizon has passed)
 	Conflict                // somebody else was first
 	Throttled               // the store asks to slow down

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -56,6 +57,13 @@ func TestKindOfOS(t *testing.T) {
 	} {
 		if got := remote.KindOfOS(c.err); got != c.want {
 			t.Errorf("%v is of kind %q, want %q", c.err, got, c.want)
+		}
+		own := c.want
+		if slices.Contains([]remote.Kind{remote.NotExist, remote.Exist, remote.NotEmpty}, own) {
+			own = remote.Other
+		}
+		if got := remote.KindOfOwn(c.err); got != own {
+			t.Errorf("%v of our own file is of kind %q, want %q", c.err, got, own)
 		}
 		if c.err == nil {
 			continue

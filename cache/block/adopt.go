@@ -25,7 +25,7 @@ func (c *Cache) Adopt(ct Content, path string) error {
 	defer c.wg.Done()
 	if c.dir == nil || ct.Size == 0 {
 		if err := os.Remove(path); err != nil {
-			return remote.E("adopt into cache", path, kindOfDisk(err), err)
+			return remote.E("adopt into cache", path, remote.KindOfOwn(err), err)
 		}
 		return nil
 	}
@@ -46,7 +46,7 @@ func (c *Cache) Adopt(ct Content, path string) error {
 	err = c.moveIn(r.e, path, ct, sums)
 	giveBack()
 	if err != nil {
-		return remote.E("adopt into cache", path, kindOfDisk(err), err)
+		return remote.E("adopt into cache", path, remote.KindOfOwn(err), err)
 	}
 	c.shrink()
 	return nil
@@ -57,12 +57,12 @@ func (c *Cache) Adopt(ct Content, path string) error {
 func (c *Cache) checkFile(ct Content, path string) ([]uint32, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if err != nil {
-		return nil, remote.E("adopt into cache", path, kindOfDisk(err), err)
+		return nil, remote.E("adopt into cache", path, remote.KindOfOwn(err), err)
 	}
 	defer f.Close()
 	st, err := f.Stat()
 	if err != nil {
-		return nil, remote.E("adopt into cache", path, kindOfDisk(err), err)
+		return nil, remote.E("adopt into cache", path, remote.KindOfOwn(err), err)
 	}
 	if !st.Mode().IsRegular() || st.Size() != ct.Size {
 		return nil, remote.E("adopt into cache", path, remote.Invalid,
@@ -81,7 +81,7 @@ func (c *Cache) checkFile(ct Content, path string) ([]uint32, error) {
 	for off := int64(0); off < ct.Size; off += BlockSize {
 		b := buf.b[:min(BlockSize, ct.Size-off)]
 		if _, err := io.ReadFull(f, b); err != nil {
-			return nil, remote.E("read", path, kindOfDisk(err), err)
+			return nil, remote.E("read", path, remote.KindOfOwn(err), err)
 		}
 		sums = append(sums, crc32.Checksum(b, castagnoli))
 	}
@@ -93,7 +93,7 @@ func (c *Cache) checkFile(ct Content, path string) ([]uint32, error) {
 func (c *Cache) roomForCopy(path string, size int64) (giveBack func(), err error) {
 	var from, to unix.Stat_t
 	if err := errors.Join(unix.Lstat(path, &from), unix.Fstat(int(c.dir.f.Fd()), &to)); err != nil {
-		return nil, remote.E("adopt into cache", path, kindOfDisk(err), err)
+		return nil, remote.E("adopt into cache", path, remote.KindOfOwn(err), err)
 	}
 	full := func(format string, a ...any) (func(), error) {
 		return nil, remote.E("adopt into cache", path, remote.NoSpace, fmt.Errorf(format, a...))

@@ -3,14 +3,16 @@ package block
 import (
 	"bytes"
 	"errors"
+
 	"golang.org/x/sys/unix"
 
-	"mediafs/remote"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"mediafs/remote"
 )
 
 func TestAdopt(t *testing.T) {

@@ -43,7 +43,7 @@ func openFolder(path string) (*folder, error) {
 	d.held, err = d.open(lockName, os.O_RDWR|os.O_CREATE)
 	if err != nil {
 		_ = f.Close()
-		return nil, remote.E("open lock of cache directory", path, kindOfDisk(err), err)
+		return nil, remote.E("open lock of cache directory", path, remote.KindOfOwn(err), err)
 	}
 	if err := unix.Flock(int(d.held.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		_ = d.close()
@@ -188,24 +188,10 @@ func openLimit() int {
 	return int(min(l.Cur, 1<<20))
 }
 
-// kindOfDisk maps an error of the local disk. It is never NotExist: a file of the cache that is
-// missing is not one of the library's.
-func kindOfDisk(err error) remote.Kind {
-	switch {
-	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
-		return remote.NoSpace
-	case errors.Is(err, unix.EROFS):
-		return remote.ReadOnly
-	case errors.Is(err, fs.ErrPermission):
-		return remote.Permission
-	}
-	return remote.Other
-}
-
-// kindOfPath is kindOfDisk for the directory itself, which may be something else.
+// kindOfPath is remote.KindOfOwn for the directory itself, which may be something else.
 func kindOfPath(err error) remote.Kind {
 	if errors.Is(err, unix.ENOTDIR) || errors.Is(err, unix.ELOOP) {
 		return remote.NotDir
 	}
-	return kindOfDisk(err)
+	return remote.KindOfOwn(err)
 }

@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -398,16 +397,10 @@ func localKind(err error) remote.Kind {
 	switch {
 	case errors.Is(err, badger.ErrTxnTooBig):
 		return remote.TooLarge
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return remote.NoSpace
-	case errors.Is(err, os.ErrPermission):
-		return remote.Permission
-	case errors.Is(err, syscall.EROFS):
-		return remote.ReadOnly
 	case errors.Is(err, badger.ErrDBClosed), errors.Is(err, badger.ErrBlockedWrites):
 		return remote.Unavailable
 	}
-	return remote.Other
+	return remote.KindOfOwn(err)
 }
 
 func newSession() []byte {

@@ -543,18 +543,5 @@ func wrap(op, path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind := remote.Other
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		kind = remote.NoSpace
-	case errors.Is(err, syscall.EFBIG):
-		kind = remote.TooLarge
-	case errors.Is(err, syscall.EINVAL):
-		kind = remote.Invalid
-	case errors.Is(err, syscall.EOPNOTSUPP):
-		kind = remote.Unsupported
-	case errors.Is(err, os.ErrPermission):
-		kind = remote.Permission
-	}
-	return remote.E(op, filepath.Base(path), kind, err)
+	return remote.E(op, filepath.Base(path), remote.KindOfOwn(err), err)
 }

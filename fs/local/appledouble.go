@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"strings"
 
+	"mediafs/remote"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -33,7 +35,7 @@ func (n *node) head() ([]byte, error) {
 	b := make([]byte, len(appleDouble))
 	got, err := unix.Pread(int(n.f.Fd()), b, 0)
 	if err != nil {
-		return nil, wrap("read a local file", quoted(n.f.Name()), err)
+		return nil, remote.OSError("read a local file", quoted(n.f.Name()), err)
 	}
 	return b[:got], nil
 }

@@ -19,11 +19,11 @@ func (n *node) attr() (vfs.Attr, error) {
 	fd := int(n.f.Fd())
 	var st unix.Statx_t
 	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_BASIC_STATS|unix.STATX_BTIME, &st); err != nil {
-		return vfs.Attr{}, wrap(op, quoted(n.f.Name()), err)
+		return vfs.Attr{}, remote.OSError(op, quoted(n.f.Name()), err)
 	}
 	r, err := readRecord(fd, &unix.Stat_t{Uid: st.Uid, Gid: st.Gid})
 	if err != nil {
-		return vfs.Attr{}, wrap(op, quoted(n.f.Name()), err)
+		return vfs.Attr{}, remote.OSError(op, quoted(n.f.Name()), err)
 	}
 	t := func(x unix.StatxTimestamp) vfs.Time { return vfs.Time{Sec: x.Sec, Nsec: x.Nsec} }
 	a := vfs.Attr{
@@ -121,7 +121,7 @@ func (l *Library) setAttr(n *node, ch vfs.AttrChange) (a vfs.Attr, entered bool,
 	if ch.Atime != nil || ch.Mtime != nil {
 		times := []unix.Timespec{spec(ch.Atime), spec(ch.Mtime)}
 		if err := unix.UtimesNanoAt(int(n.f.Fd()), "", times, unix.AT_EMPTY_PATH); err != nil {
-			return vfs.Attr{}, false, wrap("set the times of a local file", quoted(n.f.Name()), err)
+			return vfs.Attr{}, false, remote.OSError("set the times of a local file", quoted(n.f.Name()), err)
 		}
 	}
 	a, err = n.attr()
@@ -144,7 +144,7 @@ func (n *node) own(ch vfs.AttrChange) error {
 	fd := int(n.f.Fd())
 	r, err := n.record()
 	if err != nil {
-		return wrap(op, quoted(n.f.Name()), err)
+		return remote.OSError(op, quoted(n.f.Name()), err)
 	}
 	if ch.UID != nil {
 		r.uid = *ch.UID
@@ -158,7 +158,7 @@ func (n *node) own(ch vfs.AttrChange) error {
 		r.mode = unprivileged(r.mode)
 	}
 	if err := writeRecord(fd, r); err != nil {
-		return wrap(op, quoted(n.f.Name()), err)
+		return remote.OSError(op, quoted(n.f.Name()), err)
 	}
 	return nil
 }
@@ -205,7 +205,7 @@ func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte,
 		r, err := n.record()
 		switch {
 		case err != nil:
-			return nil, wrap(op, quoted(name), err)
+			return nil, remote.OSError(op, quoted(name), err)
 		case r.list == nil:
 			return nil, absent(op, name)
 		}
@@ -218,7 +218,7 @@ func (l *Library) GetXattr(ctx context.Context, id vfs.ID, name string) ([]byte,
 func (n *node) xattr(name string) ([]byte, error) {
 	value, err := sized(func(b []byte) (int, error) { return unix.Fgetxattr(int(n.f.Fd()), name, b) })
 	if err != nil {
-		return nil, wrap("get an attribute of a local file", quoted(name), err)
+		return nil, remote.OSError("get an attribute of a local file", quoted(name), err)
 	}
 	return value, nil
 }
@@ -396,7 +396,7 @@ func (l *Library) changeXattr(op string, id vfs.ID, name string,
 	if said := new(remote.Error); err == nil || errors.As(err, &said) {
 		return false, err
 	}
-	return false, wrap(op, quoted(name), err)
+	return false, remote.OSError(op, quoted(name), err)
 }
 
 // ListXattr names the attributes.
@@ -415,7 +415,7 @@ func (l *Library) ListXattr(ctx context.Context, id vfs.ID) ([]string, error) {
 	}
 	r, err := n.record()
 	if err != nil {
-		return nil, wrap("list the attributes of a local file", "", err)
+		return nil, remote.OSError("list the attributes of a local file", "", err)
 	}
 	if r.list != nil {
 		names = append(names, acl.Access)
@@ -428,7 +428,7 @@ func (l *Library) ListXattr(ctx context.Context, id vfs.ID) ([]string, error) {
 func (n *node) xattrs() (names []string, err error) {
 	b, err := sized(func(b []byte) (int, error) { return unix.Flistxattr(int(n.f.Fd()), b) })
 	if err != nil {
-		return nil, wrap("list the attributes of a local file", "", err)
+		return nil, remote.OSError("list the attributes of a local file", "", err)
 	}
 	for name := range strings.SplitSeq(string(b), "\x00") {
 		if ordinary(name) {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -42,7 +41,7 @@ const (
 func openDisk(path string) (d *disk, err error) {
 	const op = "open the directory of local names"
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, wrap(op, path, err)
+		return nil, remote.OSError(op, path, err)
 	}
 	fd, err := unix.Open(path, openDir, 0)
 	if err != nil {
@@ -50,7 +49,7 @@ func openDisk(path string) (d *disk, err error) {
 			return nil, remote.E(op, path, remote.NotDir, err).
 				WithHint("move away what lies there; a symbolic link is not followed")
 		}
-		return nil, wrap(op, path, err)
+		return nil, remote.OSError(op, path, err)
 	}
 	d = &disk{path: path, root: os.NewFile(uintptr(fd), path)}
 	defer func() {
@@ -61,7 +60,7 @@ func openDisk(path string) (d *disk, err error) {
 	}()
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return nil, wrap(op, path, err)
+		return nil, remote.OSError(op, path, err)
 	}
 	d.dev = st.Dev
 	switch {
@@ -72,17 +71,17 @@ func openDisk(path string) (d *disk, err error) {
 			WithHint("look at what is in it, then chmod 700")
 	case st.Mode&0o077 != 0:
 		if err := unix.Fchmod(fd, 0o700); err != nil {
-			return d, wrap("close to others the directory of local names", path, err)
+			return d, remote.OSError("close to others the directory of local names", path, err)
 		}
 	}
 	if err := unix.Mkdirat(fd, newName, 0o700); err != nil && !errors.Is(err, unix.EEXIST) {
-		return d, wrap(op, path+"/"+newName, err)
+		return d, remote.OSError(op, path+"/"+newName, err)
 	}
 	if d.made, err = d.openDir(newName); err != nil {
-		return d, wrap(op, path+"/"+newName, err)
+		return d, remote.OSError(op, path+"/"+newName, err)
 	}
 	if err := unix.Fsetxattr(int(d.made.Fd()), recordName, record{mode: 0o700}.encode(), 0); err != nil {
-		return d, wrap(
+		return d, remote.OSError(
 			op, path, err,
 		).WithHint("its file system must keep user attributes, as ext4, xfs and btrfs do; or keep no names local")
 	}
@@ -224,7 +223,7 @@ func (d *disk) clear() error {
 		err = errors.Join(err, unix.Unlinkat(int(d.made.Fd()), f.name, 0))
 	}
 	if err != nil {
-		return wrap("clear the directory of local names", d.path+"/"+newName, err)
+		return remote.OSError("clear the directory of local names", d.path+"/"+newName, err)
 	}
 	return nil
 }
@@ -245,7 +244,7 @@ func moveToFree(from *os.File, name string, to *os.File, newName string) error {
 func (d *disk) mayGrow(n int64) error {
 	var st unix.Statfs_t
 	if err := unix.Fstatfs(int(d.root.Fd()), &st); err != nil {
-		return wrap("look at the disk of local names", d.path, err)
+		return remote.OSError("look at the disk of local names", d.path, err)
 	}
 	free, total, floor := int64(st.Bavail)*st.Bsize, int64(st.Blocks)*st.Bsize, d.keep
 	if floor == 0 {
@@ -271,12 +270,12 @@ func (d *disk) gone() bool {
 		unix.Fstat(int(d.made.Fd()), &made) == nil && made.Nlink == 0
 }
 
-// wrap is wrap for what lies in the directory.
+// wrap gives an error of what lies in the directory its kind.
 func (d *disk) wrap(op, path string, err error) *remote.Error {
 	if errors.Is(err, unix.ENOENT) && d.gone() {
 		return d.missing(op, path)
 	}
-	return wrap(op, path, err)
+	return remote.OSError(op, path, err)
 }
 
 // wrapMade is wrap for what is made in the directory: that something is missing there is never the
@@ -285,36 +284,11 @@ func (d *disk) wrapMade(op, path string, err error) *remote.Error {
 	if errors.Is(err, unix.ENOENT) {
 		return d.missing(op, path)
 	}
-	return wrap(op, path, err)
+	return remote.OSError(op, path, err)
 }
 
 // missing is the error of a directory that was deleted below its library.
 func (d *disk) missing(op, path string) *remote.Error {
 	return remote.E(op, path, remote.Other, errors.New("the directory of local names "+d.path+" was deleted")).
 		WithHint("unmount, and mount again")
-}
-
-// wrap gives an error of the local disk its kind.
-func wrap(op, path string, err error) *remote.Error {
-	kind := remote.Other
-	for _, k := range []struct {
-		errno syscall.Errno
-		kind  remote.Kind
-	}{
-		{unix.ENOENT, remote.NotExist}, {unix.EEXIST, remote.Exist}, {unix.ENOTDIR, remote.NotDir}, {unix.EISDIR, remote.IsDir},
-		{unix.ENOTEMPTY, remote.NotEmpty}, {unix.EACCES, remote.Permission}, {unix.EPERM, remote.Permission}, {unix.EROFS, remote.ReadOnly},
-		{unix.EOPNOTSUPP, remote.Unsupported}, {unix.ENOSYS, remote.Unsupported}, {unix.EINVAL, remote.Invalid}, {unix.EFBIG, remote.TooLarge},
-		{unix.E2BIG, remote.TooLarge}, {unix.ENAMETOOLONG, remote.TooLong}, {unix.ENOSPC, remote.NoSpace}, {unix.EDQUOT, remote.NoSpace},
-		{unix.ENODATA, remote.NoAttribute}, {unix.ERANGE, remote.Range}, {unix.EBUSY, remote.Busy},
-	} {
-		if errors.Is(err, k.errno) {
-			kind = k.kind
-			break
-		}
-	}
-	var p *os.PathError
-	if errors.As(err, &p) {
-		err = p.Err
-	}
-	return remote.E(op, path, kind, err)
 }

@@ -129,7 +129,7 @@ func (l *Library) fill(ctx context.Context, n *node, f vfs.File, id vfs.ID, a vf
 	for off := int64(0); off < a.Size; {
 		got, err := n.f.ReadAt(buf[:min(int64(len(buf)), a.Size-off)], off)
 		if err != nil && !errors.Is(err, io.EOF) {
-			return wrap("read a local file", quoted(n.f.Name()), err)
+			return remote.OSError("read a local file", quoted(n.f.Name()), err)
 		}
 		if got == 0 {
 			break
@@ -156,7 +156,7 @@ func (l *Library) fill(ctx context.Context, n *node, f vfs.File, id vfs.ID, a vf
 	}
 	r, err := n.record()
 	if err != nil {
-		return wrap("read a local file", quoted(n.f.Name()), err)
+		return remote.OSError("read a local file", quoted(n.f.Name()), err)
 	}
 	if r.list != nil {
 		err = l.inner.SetXattr(ctx, vfs.Caller{}, id, acl.Access, r.list.Bytes(), 0)

@@ -119,7 +119,7 @@ func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
 	}
 	n, err := f.n.f.ReadAt(p, off)
 	if err != nil && !errors.Is(err, io.EOF) {
-		return n, wrap("read a local file", quoted(f.n.f.Name()), err)
+		return n, remote.OSError("read a local file", quoted(f.n.f.Name()), err)
 	}
 	return n, nil
 }
@@ -178,7 +178,7 @@ func (f *file) write(p []byte, off int64, killPriv bool) (done int, enter bool, 
 		if done > 0 {
 			return done, false, nil // what is written is written; the next one is told
 		}
-		return 0, false, wrap(op, quoted(n.f.Name()), err)
+		return 0, false, remote.OSError(op, quoted(n.f.Name()), err)
 	}
 	if killPriv {
 		err = n.killPriv()
@@ -210,7 +210,7 @@ func (n *node) killPriv() error {
 func (n *node) size() (int64, error) {
 	var st unix.Stat_t
 	if err := unix.Fstat(int(n.f.Fd()), &st); err != nil {
-		return 0, wrap("look at a local file", quoted(n.f.Name()), err)
+		return 0, remote.OSError("look at a local file", quoted(n.f.Name()), err)
 	}
 	return st.Size, nil
 }
@@ -240,7 +240,7 @@ func (l *Library) truncate(n *node, size int64) error {
 		}
 	}
 	if err := n.f.Truncate(size); err != nil {
-		return wrap(op, quoted(n.f.Name()), err)
+		return remote.OSError(op, quoted(n.f.Name()), err)
 	}
 	return nil
 }
@@ -301,7 +301,7 @@ func (f *file) Fsync(ctx context.Context) error {
 		return g.Fsync(ctx)
 	}
 	if err := f.n.f.Sync(); err != nil {
-		return wrap("fsync a local file", quoted(f.n.f.Name()), err)
+		return remote.OSError("fsync a local file", quoted(f.n.f.Name()), err)
 	}
 	f.l.mu.Lock()
 	folder, named := f.n.folder, f.n.name != ""
@@ -361,7 +361,7 @@ func (f *file) allocate(mode uint32, off, n int64) (entered bool, err error) {
 		}
 	}
 	if err := unix.Fallocate(int(f.n.f.Fd()), mode, off, n); err != nil {
-		return false, wrap(op, quoted(f.n.f.Name()), err)
+		return false, remote.OSError(op, quoted(f.n.f.Name()), err)
 	}
 	return false, nil
 }
@@ -409,7 +409,7 @@ func (f *file) CopyRange(ctx context.Context, from vfs.File, fromOff, off, n int
 	}
 	done, err := unix.CopyFileRange(int(src.n.f.Fd()), &fromOff, int(f.n.f.Fd()), &off, int(n), 0)
 	if err != nil {
-		return 0, wrap(op, name, err)
+		return 0, remote.OSError(op, name, err)
 	}
 	return int64(done), nil
 }
@@ -431,7 +431,7 @@ func (f *file) Seek(ctx context.Context, off int64, whence uint32) (int64, error
 	case errors.Is(err, unix.ENXIO):
 		return 0, remote.E("seek", name, remote.Invalid, vfs.ErrNoData)
 	case err != nil:
-		return 0, wrap("seek", name, err)
+		return 0, remote.OSError("seek", name, err)
 	}
 	return at, nil
 }

@@ -35,12 +35,12 @@ func (l *Library) list(folder vfs.ID) (*list, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, wrap("list local files", l.disk.path+"/"+folderName(folder), err)
+		return nil, remote.OSError("list local files", l.disk.path+"/"+folderName(folder), err)
 	}
 	defer d.Close()
 	files, err := l.disk.files(d)
 	if err != nil {
-		return nil, wrap("list local files", l.disk.path+"/"+folderName(folder), err)
+		return nil, remote.OSError("list local files", l.disk.path+"/"+folderName(folder), err)
 	}
 	t := newList(endPlaces)
 	for _, f := range files {
@@ -344,7 +344,7 @@ func (l *Library) syncFolder(folder vfs.ID) error {
 		return l.sync(l.disk.root)
 	}
 	if err != nil {
-		return wrap("fsync a local folder", folderName(folder), err)
+		return remote.OSError("fsync a local folder", folderName(folder), err)
 	}
 	defer d.Close()
 	return errors.Join(l.sync(d), l.sync(l.disk.root))
@@ -352,7 +352,7 @@ func (l *Library) syncFolder(folder vfs.ID) error {
 
 func (l *Library) sync(f *os.File) error {
 	if err := f.Sync(); err != nil {
-		return wrap("fsync", f.Name(), err)
+		return remote.OSError("fsync", f.Name(), err)
 	}
 	return nil
 }

@@ -16,7 +16,7 @@ import (
 func (l *Library) find() error {
 	names, err := l.disk.root.Readdirnames(-1)
 	if err != nil {
-		return wrap("list the directory of local names", l.disk.path, err)
+		return remote.OSError("list the directory of local names", l.disk.path, err)
 	}
 	if !l.readOnly {
 		if err := l.disk.clear(); err != nil {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path"
 	"path/filepath"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -90,14 +89,5 @@ func localError(op, name string, err error) error {
 	if err == nil {
 		return nil
 	}
-	kind := remote.Other
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		kind = remote.NoSpace
-	case errors.Is(err, os.ErrPermission):
-		kind = remote.Permission
-	case errors.Is(err, syscall.EROFS):
-		kind = remote.ReadOnly
-	}
-	return remote.E(op, name, kind, err).WithHint("look at the disk of the catalog directory")
+	return remote.E(op, name, remote.KindOfOwn(err), err).WithHint("look at the disk of the catalog directory")
 }

@@ -214,30 +214,18 @@ func convert(op, key string, err error) error {
 	var no unix.Errno
 	if errors.As(err, &no) {
 		switch no {
-		case unix.ENOENT, unix.ENOTDIR:
+		case unix.ENOTDIR: // a part of the key is the key of an object
 			kind = remote.NotExist
-		case unix.EEXIST, unix.ENOTEMPTY:
+		case unix.ENOTEMPTY:
 			kind = remote.Exist
-		case unix.EISDIR:
-			kind = remote.IsDir
-		case unix.EACCES, unix.EPERM:
-			kind = remote.Permission
-		case unix.EROFS:
-			kind = remote.ReadOnly
-		case unix.ENOSPC:
-			kind = remote.NoSpace
-		case unix.EDQUOT:
-			kind = remote.Quota
-		case unix.ENAMETOOLONG:
-			kind = remote.TooLong
-		case unix.EFBIG:
-			kind = remote.TooLarge
-		case unix.EXDEV, unix.ENOSYS, unix.EOPNOTSUPP:
+		case unix.EXDEV:
 			kind = remote.Unsupported
+		case unix.ELOOP:
+			kind = remote.Invalid
 		case unix.EIO, unix.ESTALE, unix.ENODEV, unix.ENXIO, unix.EMFILE, unix.ENFILE, unix.ENOMEM, unix.ETIMEDOUT:
 			kind = remote.Unavailable
-		case unix.EINVAL, unix.ELOOP:
-			kind = remote.Invalid
+		default:
+			kind = remote.KindOfOS(no)
 		}
 	}
 	if kind == remote.NoSpace {

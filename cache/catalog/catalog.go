@@ -55,6 +55,11 @@ type Options struct {
 	// Referenced tells whether a node is looked up or open here, so that its record must outlive
 	// its deletion as an orphan. It is called under the catalog's lock.
 	Referenced func(node uint64) bool
+	// Orphaned is told of each node that is referenced and was deleted: by an operation of this
+	// machine (here), when that has been carried out, or else by another, with the name that it had
+	// last, which may be empty. It is called under the catalog's lock: no view sees the deletion
+	// before.
+	Orphaned func(node uint64, here bool, parent uint64, name string)
 	// HashName gives the place of a name in a folder's listing; nil: a keyed hash.
 	HashName func(name string) uint64
 	// NoIndex leaves out the index under which media are found. When the directory is opened

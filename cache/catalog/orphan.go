@@ -217,6 +217,13 @@ func (tx *Tx) copyOrphan(id uint64, set func(key, value []byte) error) error {
 			return err
 		}
 	}
+	if tx.c.opt.Orphaned != nil {
+		var last Name
+		for last = range tx.Names(id) {
+			break
+		}
+		tx.c.opt.Orphaned(id, false, last.Folder, last.Name)
+	}
 	return nil
 }
 

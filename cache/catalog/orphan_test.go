@@ -357,3 +357,32 @@ func TestReloadKeepsXattrsOfOrphans(t *testing.T) {
 		t.Errorf("%d local records beside a node of the library", n)
 	}
 }
+
+// Who deleted an orphan is told once, and the name that it had when that was another machine.
+func TestOrphaned(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var told []string
+	a := w.open(t.TempDir(), func(o *Options) {
+		o.Run = runEnd
+		o.Referenced = func(id uint64) bool { return id != 11 }
+		o.Orphaned = func(id uint64, here bool, parent uint64, name string) {
+			told = append(told, fmt.Sprintf("%d %t %d %q", id, here, parent, name))
+		}
+	})
+	b := w.openEnding(t.TempDir())
+	a.must("name 1 x 9")
+	a.must("name 1 y 10")
+	a.must("name 1 z 11")
+	b.catches(a.applied())
+	a.do("end 1 x")
+	b.catches(a.applied())
+	b.do("end 1 y")
+	b.do("end 1 z")
+	a.catches(b.applied())
+	a.view(func(*Tx) {
+		if want := []string{`9 true 0 ""`, `10 false 1 "y"`}; !slices.Equal(told, want) {
+			t.Errorf("told %q, wanted %q", told, want)
+		}
+	})
+}

@@ -204,6 +204,11 @@ func (c *Catalog) execute(op *operation, number uint64) error {
 	if err := tx.commit(); err != nil {
 		return err
 	}
+	if c.opt.Orphaned != nil {
+		for id := range tx.orphans {
+			c.opt.Orphaned(id, true, 0, "")
+		}
+	}
 	for _, k := range added {
 		c.st.undo[k] = tx.changes[k].old
 	}

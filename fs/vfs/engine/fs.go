@@ -21,8 +21,8 @@ import (
 // from their own options.
 type Options struct {
 	Store remote.Store
-	// StayReadable, Mended, Run, Changed, Reloaded, Referenced, Init, ReadOnly, Host and Log are
-	// filled in
+	// StayReadable, Mended, Run, Changed, Reloaded, Referenced, Orphaned, Init, ReadOnly,
+	// Host and Log are filled in
 	Catalog  catalog.Options
 	Cache    block.Options // Store and Log are filled in
 	SpoolDir string
@@ -121,7 +121,8 @@ func Open(ctx context.Context, opt Options) (*FS, error) {
 	co.Store, co.ReadOnly, co.Host, co.Log = log, opt.ReadOnly, opt.Host, opt.Log
 	co.Library = opt.Store.Facts().Library
 	co.StayReadable, co.Mended = true, fs.mended
-	co.Run, co.Changed, co.Reloaded, co.Referenced = Rerun, fs.Changed, fs.Reloaded, fs.Referenced
+	co.Run, co.Changed, co.Reloaded = Rerun, fs.Changed, fs.Reloaded
+	co.Referenced, co.Orphaned = fs.Referenced, fs.orphaned
 	if co.Step == nil {
 		co.Step = opt.Step
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"mediafs/cache/catalog"
 	"mediafs/fs/vfs"
 	"mediafs/remote"
 )
@@ -44,7 +45,7 @@ type inode struct {
 	mtime   vfs.Time // with local
 	ctime   vfs.Time
 	lastErr error // why the last upload failed
-	gone    bool  // this machine took its last name
+	gone    bool  // this machine took its last name: what is in the spool of it is wanted by nobody
 	unnamed bool  // with gone: it was made without a name and has got none so far
 	never   bool  // with unnamed: and gets none
 	saved   bool  // w is of an earlier process and not what the media holds now: it becomes a version
@@ -55,6 +56,10 @@ type inode struct {
 	came    time.Time // when it was made here or its bytes last came into the store; zero: not by this process
 	owed    uint64    // the last that no close or fsync has confirmed; 0: none
 	notMade error     // why one was not made, until somebody is told
+
+	// Where it was last when another machine deleted it; an empty name: not known.
+	lastFolder vfs.ID
+	lastName   string
 
 	copyOf []byte // the media that its bytes are a copy of, until a head says so
 
@@ -243,6 +248,62 @@ func (fs *FS) Referenced(id vfs.ID) bool {
 	}
 	ino.orphan = true
 	return true
+}
+
+// orphaned notes who deleted a node that is known here; it is the catalog's Options.Orphaned. Bytes
+// in the spool of one that this machine deleted are wanted by nobody. Those of one that another
+// machine deleted are: nobody there has seen them.
+func (fs *FS) orphaned(id vfs.ID, here bool, parent vfs.ID, name string) {
+	fs.mu.Lock()
+	ino := fs.inodes[id]
+	fs.mu.Unlock()
+	if ino == nil {
+		return
+	}
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	if here {
+		ino.gone = true
+	} else {
+		ino.lastFolder, ino.lastName = parent, name
+	}
+}
+
+// livesOn notes of a node that this machine deleted that it is in the library all the same: another
+// machine had changed it, and the late deletion was not made. What is written to it from now on is
+// wanted.
+func (fs *FS) livesOn(ino *inode) {
+	_ = fs.cat.View(func(tx *catalog.Tx) error {
+		if tx.Node(ino.id) != nil && !tx.Orphan(ino.id) {
+			ino.mu.Lock()
+			ino.gone = false
+			ino.mu.Unlock()
+		}
+		return nil
+	})
+	fs.setGone(ino, ino.isGone())
+}
+
+// cameBack notes that bytes of a node that another machine had deleted have brought it back, and
+// tells the kernel its name.
+func (fs *FS) cameBack(ino *inode) {
+	var names []catalog.Name
+	_ = fs.cat.View(func(tx *catalog.Tx) error {
+		if tx.Node(ino.id) == nil || tx.Orphan(ino.id) {
+			return nil
+		}
+		for nm := range tx.Names(ino.id) {
+			names = append(names, nm)
+		}
+		fs.mu.Lock()
+		ino.orphan = false
+		fs.mu.Unlock()
+		return nil
+	})
+	for _, nm := range names {
+		fs.announceName(nm.Folder, nm.Name)
+	}
+	fs.announceNode(ino.id)
 }
 
 // overlay lays what is only in the spool over the attributes of the catalog. It is called in the

@@ -120,6 +120,13 @@ func (fs *FS) takeUp(f *spool.File) error {
 			return err
 		}
 	}
+	if d.Gone && what == fateHead {
+		// The process died before it deleted the node. Should another machine do that, these bytes
+		// are wanted.
+		if err := f.SetGone(false); err != nil {
+			return err
+		}
+	}
 	// What becomes a version is not what the media holds: nobody finds this inode.
 	ino := fs.newInode(d.Node)
 	if what != fateVersion {

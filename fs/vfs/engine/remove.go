@@ -42,12 +42,7 @@ func (fs *FS) leaving(id vfs.ID) (left func(lost vfs.ID)) {
 	return func(lost vfs.ID) {
 		defer fs.release(ino)
 		fs.unnamed(lost)
-		ino.mu.Lock()
-		gone := ino.gone
-		ino.mu.Unlock()
-		if !gone {
-			fs.setGone(ino, false) // it has another name, or went to the trash, or keeps this one
-		}
+		fs.setGone(ino, ino.isGone()) // false: it has another name, or went to the trash, or keeps this one
 	}
 }
 
@@ -62,14 +57,11 @@ func (fs *FS) setGone(ino *inode, gone bool) {
 	}
 }
 
-// unnamed notes that this machine took a name off a node: if it was the last, nobody wants what is
-// in the spool of it after this process.
+// unnamed notes in the spool that this machine took a name off a node: if it was the last
+// (orphaned), nobody wants what is in the spool of it after this process.
 func (fs *FS) unnamed(id vfs.ID) {
 	fs.mu.Lock()
 	ino := fs.inodes[id]
-	if ino != nil && !ino.orphan {
-		ino = nil // it has another name, or went to the trash
-	}
 	if ino != nil {
 		ino.holds++
 	}
@@ -78,10 +70,9 @@ func (fs *FS) unnamed(id vfs.ID) {
 		return
 	}
 	defer fs.release(ino)
-	ino.mu.Lock()
-	ino.gone = true
-	ino.mu.Unlock()
-	fs.setGone(ino, true)
+	if ino.isGone() {
+		fs.setGone(ino, true)
+	}
 }
 
 // Rmdir removes an empty folder.

@@ -79,7 +79,7 @@ func (fs *FS) emptyTrash(ctx context.Context) error {
 	for {
 		due := false
 		err := fs.cat.View(func(tx *catalog.Tx) error {
-			due = len(operation.Expired(tx, cutoff, 1)) > 0
+			due = len(operation.Expired(tx, cutoff, 1)) > 0 && !fs.unsentInTrash(tx)
 			return tx.Err()
 		})
 		if err != nil || !due {
@@ -91,6 +91,26 @@ func (fs *FS) emptyTrash(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// unsentInTrash reports whether a media in the trash has bytes in the spool that are still to be
+// uploaded. Age alone does not end those: they may be of an edit that another machine has not seen
+// when it deleted the media, and then take it out of the trash.
+func (fs *FS) unsentInTrash(tx *catalog.Tx) bool {
+	fs.mu.Lock()
+	var dirty []vfs.ID
+	for id, ino := range fs.inodes {
+		if ino.isDirty() {
+			dirty = append(dirty, id)
+		}
+	}
+	fs.mu.Unlock()
+	for _, id := range dirty {
+		if tx.Node(id) != nil && !tx.Orphan(id) && len(operation.PathsOf(tx, id)) == 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // sweepEnded deletes what media that are gone have left behind.

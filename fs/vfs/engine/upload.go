@@ -115,6 +115,9 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing, late bool)
 		return err
 	}
 	fs.opt.Step("head set")
+	if in.Restore {
+		fs.cameBack(ino)
+	}
 	if r.Version {
 		defer fs.announceNode(ino.id) // the kernel's pages are what was written here
 	}
@@ -137,24 +140,25 @@ func (fs *FS) uploadOnce(ctx context.Context, ino *inode, w *writing, late bool)
 	}
 }
 
-// headIntent decides what the bytes of a spool file become: the head, a version of a media that
-// another node holds now or whose head is newer, or nothing, when nobody can reach them any more.
+// headIntent decides what the bytes of a spool file become: the head, also of a media that another
+// machine has deleted and that they bring back; a version of a media that another node holds now or
+// whose head is newer; or nothing, when it was this machine that deleted it.
 func (fs *FS) headIntent(ino *inode, w *writing) (in *intent.Intent, wanted bool, err error) {
 	in = fs.newIntent(intent.Kind_SET_HEAD, vfs.Caller{})
 	in.Node = ino.id
 	d := w.file.Description()
-	ino.mu.Lock()
-	gone, saved := ino.gone, ino.saved
-	ino.mu.Unlock()
 	err = fs.cat.View(func(tx *catalog.Tx) error {
+		ino.mu.Lock()
+		gone, saved := ino.gone, ino.saved // as of the same state of the catalog
+		ino.mu.Unlock()
 		n := tx.Node(ino.id)
 		orphan := n != nil && tx.Orphan(ino.id)
 		if n != nil {
-			d = describe(tx, ino.id, n)
+			d = fs.describe(tx, ino, n, d)
 		}
 		in.Parent, in.Name, in.Mode, in.Uid, in.Gid, in.MediaId = d.Parent, d.Name, d.Mode, d.UID, d.GID, d.Media
 		named := n != nil && !orphan
-		if n != nil {
+		if named {
 			in.Was = n.Mtime
 		}
 		switch {
@@ -162,7 +166,7 @@ func (fs *FS) headIntent(ino *inode, w *writing) (in *intent.Intent, wanted bool
 			wanted = true
 		case named || operation.LivesOn(tx, d.Media, ino.id):
 			in.Kind, wanted = intent.Kind_LATE_VERSION, true
-		case n == nil && !gone:
+		case !named && !gone: // another machine deleted it
 			in.Restore, wanted = true, true
 			if len(in.MediaId) == 0 {
 				in.MediaId = newMediaID()

@@ -48,7 +48,7 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep, from int64) er
 		if n = tx.Node(ino.id); n == nil {
 			return operation.Missing(tx, "write", ino.id)
 		}
-		d = describe(tx, ino.id, n)
+		d = fs.describe(tx, ino, n, spool.Description{})
 		var err error
 		l, err = fs.layoutOf(tx, n.Head, 0, int64(n.Head.GetSize()))
 		return err
@@ -104,6 +104,9 @@ func (fs *FS) makeWritable(ctx context.Context, ino *inode, keep, from int64) er
 	ino.size, ino.mtime, ino.ctime = size, operation.Unstamp(n.Mtime), operation.Unstamp(n.Ctime)
 	ino.mu.Unlock()
 	ino.swap(w)
+	if ino.isGone() {
+		fs.setGone(ino, true) // also when that came after the description
+	}
 	return nil
 }
 
@@ -119,19 +122,27 @@ func (fs *FS) liesOver(size, keep, from int64) bool {
 }
 
 // describe says in the spool whose bytes a file has, and what is needed to bring the media back
-// should another machine delete it.
-func describe(tx *catalog.Tx, id vfs.ID, n *record.Node) spool.Description {
+// should another machine delete it, or when it has: then its name is the one that it had last, or
+// that an earlier description has.
+func (fs *FS) describe(tx *catalog.Tx, ino *inode, n *record.Node, earlier spool.Description) spool.Description {
 	d := spool.Description{
-		Node:  id,
-		Mode:  bareMode(tx, id, n),
-		UID:   n.Uid,
-		GID:   n.Gid,
-		Media: n.MediaId,
-		Base:  operation.BaseOf(n.Head),
+		Node:   ino.id,
+		Mode:   bareMode(tx, ino.id, n),
+		UID:    n.Uid,
+		GID:    n.Gid,
+		Media:  n.MediaId,
+		Base:   operation.BaseOf(n.Head),
+		Parent: earlier.Parent,
+		Name:   earlier.Name,
 	}
-	for name := range tx.Names(id) {
+	for name := range tx.Names(ino.id) {
 		d.Parent, d.Name = name.Folder, []byte(name.Name)
-		break
+		return d
+	}
+	ino.mu.Lock()
+	defer ino.mu.Unlock()
+	if ino.lastName != "" {
+		d.Parent, d.Name = ino.lastFolder, []byte(ino.lastName)
 	}
 	return d
 }
@@ -216,6 +227,9 @@ func (fs *FS) unshare(ino *inode) error {
 // dirtied notes, on disk and in memory, that [off, off+n) of the spool file is about to change: to
 // hold bytes that no head has. inode.up is held.
 func (fs *FS) dirtied(ino *inode, off, n int64) error {
+	if ino.isGone() && !ino.isUnnamed() {
+		fs.livesOn(ino)
+	}
 	w := ino.w
 	w.sent = nil
 	d := w.file.Description()

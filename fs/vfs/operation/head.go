@@ -19,7 +19,7 @@ const versionAge = 10 * time.Minute
 
 // runSetHead makes uploaded contents what a media holds.
 func runSetHead(tx *catalog.Tx, in *intent.Intent, r *Result) error {
-	n := tx.Node(in.Node)
+	n, back := tx.Node(in.Node), false
 	if n == nil || tx.Orphan(in.Node) {
 		switch {
 		case tx.Err() != nil:
@@ -29,7 +29,7 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 		case LivesOn(tx, in.MediaId, in.Node):
 			return runLateVersion(tx, in)
 		}
-		n = restore(tx, in)
+		n, back = restore(tx, in), true
 	}
 	// A media that has just come back has no head, which nobody has set.
 	overtaken := len(in.Base) > 0 && n.Head != nil && string(in.Base) != BaseOf(n.Head) && n.Head.Client != in.Client
@@ -53,7 +53,7 @@ func runSetHead(tx *catalog.Tx, in *intent.Intent, r *Result) error {
 		came(tx, n.MediaId, in.Value)
 	}
 	n.Head = head
-	if in.Change.GetMtime() != nil && (in.Was == nil || Unstamp(in.Was) == Unstamp(n.Mtime)) {
+	if in.Change.GetMtime() != nil && (back || in.Was == nil || Unstamp(in.Was) == Unstamp(n.Mtime)) {
 		n.Mtime = in.Change.Mtime
 	}
 	n.Ctime = in.Time

@@ -341,9 +341,13 @@ func attachedName(kind byte) string {
 // fromTrash takes a node out of the trash, or out of a folder there, for bytes that came late: what
 // was edited is not what another machine deleted. What this machine has put there stays.
 func fromTrash(tx *catalog.Tx, in *intent.Intent, n *record.Node) {
-	parent, pn, err := lateFolder(tx, "write", in.Parent)
-	if err != nil {
-		return
+	parent := in.Parent
+	pn, err := Folder(tx, "write", parent)
+	if err != nil || !inTree(tx, parent) { // also in an operation that is not late: only its bytes are
+		parent = vfs.Root
+		if pn, err = Folder(tx, "write", parent); err != nil {
+			return
+		}
 	}
 	top, name := in.Node, string(in.Name)
 	inside := record.DentryKey(0, "") // the name in the folder that is in the trash

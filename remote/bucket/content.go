@@ -56,6 +56,9 @@ func replaced() error { return errors.New("the object was replaced in the bucket
 // importAgain is what can be done about that.
 const importAgain = "import it again; the bytes that it had are in the bucket only if that keeps versions of its objects"
 
+// putBack is what can be done about an imported object that somebody has deleted.
+const putBack = "it was imported where it lay, and is not the library's: put the same object back there, or delete the media"
+
 // OpenContent opens a range of a content; see remote.Store. Whoever reads retries: only it knows
 // how far it got. A range of no bytes costs no request and is not checked against the store.
 func (s *Store) OpenContent(ctx context.Context, id remote.ContentID, off, n int64) (io.ReadCloser, error) {
@@ -78,6 +81,9 @@ func (s *Store) OpenContent(ctx context.Context, id remote.ContentID, off, n int
 	switch {
 	case etag != "" && errors.Is(err, remote.Stale):
 		return nil, remote.E(op, key, remote.Stale, replaced()).WithHint(importAgain)
+	case etag != "" && errors.Is(err, remote.NotExist):
+		return nil, remote.E(op, key, remote.NotExist, fmt.Errorf("the object is gone from the bucket: %w", err)).
+			WithHint(putBack)
 	case err != nil:
 		return nil, during(op, key, err)
 	}

@@ -165,8 +165,13 @@ func (r *readers) read(ctx context.Context, c block.Content, p []byte, off int64
 	if remote.KindOf(err) == remote.NotExist {
 		// It is the object that is not there, and not the file: no program is to see the one for
 		// the other.
-		err = remote.E("read what the store has of it", "", remote.Corrupt, err).
-			WithHint("mediafs check tells what is lost")
+		if c.ID.Validator == "" {
+			err = remote.E("read what the store has of it", "", remote.Corrupt, err).
+				WithHint("mediafs check tells what is lost")
+		} else {
+			// It was somebody else's, who has deleted it: the library is not damaged.
+			err = remote.E("read the object that was imported", "", remote.Other, err)
+		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"google.golang.org/protobuf/proto"
 
+	"mediafs/fs/fuse"
 	"mediafs/fs/vfs"
 	"mediafs/fs/vfs/engine"
 	"mediafs/remote"
@@ -154,14 +156,19 @@ func TestExternalContents(t *testing.T) {
 		if right != own {
 			t.Errorf("%d pieces were read, %d are not the object's", right, own)
 		}
+		kind, errno, text := remote.Stale, syscall.ESTALE, "the object was replaced in the bucket"
+		if other == nil {
+			kind, errno, text = remote.Other, syscall.EIO, "the object is gone from the bucket"
+		}
+		told := func(s string) bool { return strings.Contains(s, key) && strings.Contains(s, text) }
 		for _, err := range errs {
-			if k := remote.KindOf(
-				err,
-			); k != remote.Stale && k != remote.NotExist ||
-				!strings.Contains(err.Error(), key) {
+			if remote.KindOf(err) != kind || fuse.Errno(err) != errno || !told(err.Error()) {
 				t.Errorf("it is told as %v", err)
 				break
 			}
+		}
+		if e := late.told("kept", "user.media.error"); len(errs) == 0 || !told(e) {
+			t.Errorf("%d errors; user.media.error is %q", len(errs), e)
 		}
 		// It can be written to all the same, and what is here of it is read.
 		late.put(g, string(want[1<<20:1<<20+128<<10]), 1<<20)

@@ -584,3 +584,17 @@ func (b *box) scuffle(rnd *rand.Rand) {
 	}
 	_ = b.Update(ctx, []byte(word), func(tx *Tx) error { return runWord(tx, []byte(word)) })
 }
+
+// Who is answered that a change is in the log finds it in the status.
+func TestStatusOfWhatIsAnswered(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	a := w.open(t.TempDir())
+	for range 300 {
+		a.must("add k 1")
+		s := a.Status() // before anything that waits for the catalog's lock
+		if now := a.Catalog.applied(); s.Applied != now || s.Outbox != 0 {
+			t.Fatalf("the status has commit %d of %d, and %d changes in the outbox", s.Applied, now, s.Outbox)
+		}
+	}
+}

@@ -99,13 +99,15 @@ func (c *Catalog) contained(session []byte, last uint64) int {
 	return n
 }
 
-// settle answers the first n operations of the outbox, which are in the log. mu is held.
+// settle answers the first n operations of the outbox, which are in the log. Status tells of them
+// before their callers are answered. mu is held.
 func (c *Catalog) settle(n int) {
 	if n == 0 {
 		return
 	}
-	for _, op := range c.st.pending[:n] {
-		op.finish(nil)
+	done := c.st.pending[:n]
+	c.st.pending = append([]*operation(nil), c.st.pending[n:]...)
+	for _, op := range done {
 		if len(op.reports) > 0 {
 			c.status.set(func(s *Status) { s.Kept++ })
 		}
@@ -113,7 +115,10 @@ func (c *Catalog) settle(n int) {
 			c.tell(op, text)
 		}
 	}
-	c.st.pending = append([]*operation(nil), c.st.pending[n:]...)
+	c.status.set(func(s *Status) { s.Applied, s.Outbox = c.st.seq, len(c.st.pending) })
+	for _, op := range done {
+		op.finish(nil)
+	}
 	c.forgetReplaced()
 	c.drain.Broadcast()
 }

@@ -14,7 +14,7 @@ import (
 )
 
 // With UPDATE=1 in the environment tests write what they compare with: the golden files, and the
-// table in ARCHITECTURE.md.
+// table in README.md.
 var update = os.Getenv("UPDATE") == "1"
 
 // The table and remote.Media are the same: a field that is added to one and not to the other is
@@ -134,31 +134,31 @@ func TestEverySeedFieldHasOnePlace(t *testing.T) {
 }
 
 const (
-	architecture = "../../ARCHITECTURE.md"
-	tableBegins  = "<!-- media model: made by UPDATE=1 go test ./fs/media -->\n"
-	tableEnds    = "<!-- end of media model -->\n"
+	document    = "README.md"
+	tableBegins = "<!-- media model: made by UPDATE=1 go test ./fs/media -->\n"
+	tableEnds   = "<!-- end of media model -->\n"
 )
 
-// The table in ARCHITECTURE.md is this package's.
-func TestArchitecture(t *testing.T) {
-	doc, err := os.ReadFile(architecture)
+// The table in README.md is this package's.
+func TestDocument(t *testing.T) {
+	doc, err := os.ReadFile(document)
 	if err != nil {
 		t.Fatal(err)
 	}
 	before, rest, ok := bytes.Cut(doc, []byte(tableBegins))
 	got, after, ok2 := bytes.Cut(rest, []byte(tableEnds))
 	if !ok || !ok2 {
-		t.Fatalf("%s has no section for the media model", architecture)
+		t.Fatalf("%s has no section for the media model", document)
 	}
 	want := printTable()
 	if string(got) == want {
 		return
 	}
 	if !update {
-		t.Fatalf("the media model in %s is not what Fields says; run UPDATE=1 go test ./fs/media", architecture)
+		t.Fatalf("the media model in %s is not what Fields says; run UPDATE=1 go test ./fs/media", document)
 	}
 	if err := os.WriteFile(
-		architecture, slices.Concat(before, []byte(tableBegins), []byte(want), []byte(tableEnds), after), 0o644,
+		document, slices.Concat(before, []byte(tableBegins), []byte(want), []byte(tableEnds), after), 0o644,
 	); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,27 @@ func printTable() string {
 			f.Writer,
 		)
 	}
-	fmt.Fprintf(&b, "\nFields that no service has, set by nobody: %s.\n\n", strings.Join(others, ", "))
+	fmt.Fprintf(&b, "\n%s\n\n", wrapped("Fields that no service has, set by nobody: "+strings.Join(others, ", ")+"."))
+	return b.String()
+}
+
+// wrapped breaks a paragraph at 100 columns.
+func wrapped(text string) string {
+	var b strings.Builder
+	column := 0
+	for _, word := range strings.Fields(text) {
+		switch {
+		case column == 0:
+		case column+1+len(word) > 100:
+			b.WriteByte('\n')
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
 	return b.String()
 }
 

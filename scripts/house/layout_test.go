@@ -19,7 +19,7 @@ var mayBeLonger = map[string]string{}
 // topLevel is all that lies at the top, beside dot files and dot folders.
 var topLevel = []string{
 	"cmd", "fs", "cache", "remote", "testdata", "scripts",
-	"go.mod", "go.sum", "LICENSE", "README.md", "ARCHITECTURE.md",
+	"go.mod", "go.sum", "LICENSE", "README.md", "ARCHITECTURE.md", "CONTRIBUTING.md",
 }
 
 // checkTopLevel: a newcomer finds everything from a handful of names.

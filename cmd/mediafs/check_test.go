@@ -64,7 +64,7 @@ func newShelf(t *testing.T) *shelf {
 	)
 	ok(err)
 	put := func(f vfs.File, data string) {
-		_, err := f.Write(t.Context(), []byte(data), 0, false)
+		_, err := f.Write(t.Context(), []byte(data), 0)
 		ok(err)
 		ok(f.Fsync(t.Context()))
 		f.Release()

@@ -100,7 +100,7 @@ func (f *fakeFile) Read(ctx context.Context, p []byte, off int64) (int, error) {
 	return int(n), nil
 }
 
-func (f *fakeFile) Write(_ context.Context, p []byte, _ int64, _ bool) (int, error) {
+func (f *fakeFile) Write(_ context.Context, p []byte, _ int64) (int, error) {
 	f.writes++
 	return len(p), nil
 }

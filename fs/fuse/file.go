@@ -114,7 +114,7 @@ func (s *fileSystem) Write(cancel <-chan struct{}, in *gofuse.WriteIn, data []by
 			return 0, s.status("write", in.NodeId, "", err)
 		}
 	}
-	n, err := f.Write(r, data, int64(in.Offset), false)
+	n, err := f.Write(r, data, int64(in.Offset))
 	if err != nil {
 		return 0, s.status("write", in.NodeId, "", err)
 	}

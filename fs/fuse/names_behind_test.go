@@ -101,7 +101,7 @@ func TestCreateOfWhatIsNewsToKernel(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Write(ctx, []byte("first\n"), 0, false); err != nil {
+		if _, err := f.Write(ctx, []byte("first\n"), 0); err != nil {
 			t.Error(err)
 		}
 		if err := f.Fsync(ctx); err != nil {
@@ -177,7 +177,7 @@ func TestAppendBehindWhatIsNewsToKernel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Write(ctx, []byte(page("B")), 4096, false); err != nil {
+	if _, err := f.Write(ctx, []byte(page("B")), 4096); err != nil {
 		t.Error(err)
 	}
 	if err := f.Fsync(ctx); err != nil {

@@ -44,7 +44,7 @@ func TestBusy(t *testing.T) {
 						continue
 					}
 					mine := fmt.Appendf(nil, "%x", a.ID) // ids are unique while the file is open
-					if _, err := f.Write(bg, mine, 0, false); err != nil {
+					if _, err := f.Write(bg, mine, 0); err != nil {
 						t.Error(err)
 					}
 					p := make([]byte, 100)
@@ -157,7 +157,7 @@ func TestAppend(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 200 {
-				if _, err := f.Write(bg, []byte("line\n"), 0, false); err != nil {
+				if _, err := f.Write(bg, []byte("line\n"), 0); err != nil {
 					t.Error(err)
 				}
 			}

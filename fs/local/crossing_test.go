@@ -70,11 +70,11 @@ func (f *hookedFile) Read(ctx context.Context, p []byte, off int64) (int, error)
 	return f.File.Read(ctx, p, off)
 }
 
-func (f *hookedFile) Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error) {
+func (f *hookedFile) Write(ctx context.Context, p []byte, off int64) (int, error) {
 	if f.h.short > 0 {
 		p = p[:min(len(p), f.h.short)]
 	}
-	return f.File.Write(ctx, p, off, killPriv)
+	return f.File.Write(ctx, p, off)
 }
 
 // hook has the library of a rig stand in front of a hooked one.
@@ -150,7 +150,7 @@ func TestWriteMeetsUnlink(t *testing.T) {
 	go func() { unlinked <- r.Unlink(bg, me, vfs.Root, "._a") }()
 	<-reached // it has the claim on the folder
 	go func() {
-		n, err := f.Write(bg, []byte("a photo"), 0, false)
+		n, err := f.Write(bg, []byte("a photo"), 0)
 		if err == nil && n != len("a photo") {
 			err = errors.New("nothing was written, without an error")
 		}

@@ -239,7 +239,7 @@ func TestClosed(t *testing.T) {
 	r.is(err, remote.Unavailable)
 	_, _, err = r.Create(bg, me, vfs.Root, ".-c", 0o600, 0)
 	r.is(err, remote.Unavailable)
-	_, err = f.Write(bg, []byte("x"), 0, false)
+	_, err = f.Write(bg, []byte("x"), 0)
 	if err == nil {
 		t.Error("a write after Close")
 	}

@@ -51,7 +51,7 @@ func TestLife(t *testing.T) {
 	r.holds(d, ".-a.jpg", "\x00\x00three")
 	f, err = r.Open(bg, me, a.ID, unix.O_RDONLY)
 	r.ok(err)
-	_, err = f.Write(bg, []byte("x"), 0, false)
+	_, err = f.Write(bg, []byte("x"), 0)
 	r.is(err, remote.Permission)
 	f.Release()
 	r.Forget(a.ID, 1)
@@ -202,7 +202,7 @@ func TestInnerWins(t *testing.T) {
 	r.create(vfs.Root, ".-a", "here")
 	a, f, err := r.inner.Create(bg, me, vfs.Root, ".-a", 0o600, unix.O_RDWR) // as another machine would
 	r.ok(err)
-	_, err = f.Write(bg, []byte("everywhere"), 0, false)
+	_, err = f.Write(bg, []byte("everywhere"), 0)
 	r.ok(err)
 	r.ok(f.Flush(bg, me))
 	f.Release()
@@ -398,13 +398,6 @@ func TestAttributes(t *testing.T) {
 	if a := set(vfs.AttrChange{Mode: &m}); a.Mode != unix.S_IFREG|0o6755 {
 		t.Errorf("mode %o", a.Mode)
 	}
-	if _, err := f.Write(bg, []byte("x"), 0, true); err != nil {
-		t.Error(err)
-	}
-	if a, _ := r.GetAttr(bg, a.ID); a.Mode != unix.S_IFREG|0o755 {
-		t.Errorf("mode %o after a write that clears privileges", a.Mode)
-	}
-	set(vfs.AttrChange{Mode: &m})
 	if a := set(vfs.AttrChange{UID: &uid}); a.Mode != unix.S_IFREG|0o755 || a.UID != uid || a.GID != 77 {
 		t.Errorf("after a chown: %+v", a)
 	}

@@ -178,7 +178,7 @@ func (l *Library) fill(ctx context.Context, n *node, f vfs.File, id vfs.ID, a vf
 // writeAll writes until all of p is written: a Write may end early, and the next one says why.
 func writeAll(ctx context.Context, f vfs.File, p []byte, off int64) error {
 	for len(p) > 0 {
-		n, err := f.Write(ctx, p, off, false)
+		n, err := f.Write(ctx, p, off)
 		if err == nil && n == 0 {
 			err = io.ErrShortWrite
 		}

@@ -126,7 +126,7 @@ func (f *file) Read(ctx context.Context, p []byte, off int64) (int, error) {
 
 // Write writes all of p or fails. What shows the file to be no dropping has it enter the library
 // first: beginning as no AppleDouble file does, or being larger than droppings are.
-func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error) {
+func (f *file) Write(ctx context.Context, p []byte, off int64) (int, error) {
 	const op = "write a local file"
 	if !f.writes {
 		return 0, remote.E(op, quoted(f.n.f.Name()), remote.Permission, errors.New("it was opened for reading"))
@@ -136,9 +136,9 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 		case err != nil:
 			return 0, err
 		case g != nil:
-			return g.Write(ctx, p, off, killPriv)
+			return g.Write(ctx, p, off)
 		}
-		done, enter, err := f.write(p, off, killPriv)
+		done, enter, err := f.write(p, off)
 		if !enter {
 			return done, err
 		}
@@ -152,7 +152,7 @@ func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (i
 
 // write writes into the real file; enter is true when the file is to enter the library first, or
 // else err is why it can not be written.
-func (f *file) write(p []byte, off int64, killPriv bool) (done int, enter bool, err error) {
+func (f *file) write(p []byte, off int64) (done int, enter bool, err error) {
 	const op = "write a local file"
 	n := f.n
 	name := f.l.nameOf(n)
@@ -180,10 +180,7 @@ func (f *file) write(p []byte, off int64, killPriv bool) (done int, enter bool, 
 		}
 		return 0, false, remote.OSError(op, quoted(n.f.Name()), err)
 	}
-	if killPriv {
-		err = n.killPriv()
-	}
-	return done, false, err
+	return done, false, nil
 }
 
 // nameOf gives a dropping's present name; empty when it has lost it.
@@ -191,20 +188,6 @@ func (l *Library) nameOf(n *node) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return n.name
-}
-
-// killPriv clears bits that a write by somebody else may not leave. io is held.
-func (n *node) killPriv() error {
-	a, err := n.attr()
-	if err != nil {
-		return err
-	}
-	mode := a.Mode & permissions
-	if unprivileged(mode) == mode {
-		return nil
-	}
-	mode = unprivileged(mode)
-	return n.own(vfs.AttrChange{Mode: &mode})
 }
 
 func (n *node) size() (int64, error) {

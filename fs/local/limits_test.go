@@ -15,7 +15,7 @@ func TestLimits(t *testing.T) {
 	a, f, err := r.Create(bg, me, vfs.Root, ".-a", 0o600, unix.O_RDWR)
 	r.ok(err)
 	r.write(f, "0123456789", 0)
-	_, err = f.Write(bg, []byte("x"), 1<<63-1, false)
+	_, err = f.Write(bg, []byte("x"), 1<<63-1)
 	r.is(err, remote.Invalid)
 	f.Release()
 	r.Forget(a.ID, 1)
@@ -39,7 +39,7 @@ func TestLimits(t *testing.T) {
 	f, err = r.Open(bg, me, a.ID, unix.O_RDWR)
 	r.ok(err)
 	r.ok(r.Unlink(bg, me, vfs.Root, ".-a")) // what makes room is possible
-	_, err = f.Write(bg, []byte("x"), 0, false)
+	_, err = f.Write(bg, []byte("x"), 0)
 	r.is(err, remote.NoSpace) // without a name it cannot enter the library
 	f.Release()
 	r.Forget(a.ID, 1)

@@ -125,7 +125,7 @@ func (r *rig) create(folder vfs.ID, name, data string) vfs.ID {
 
 func (r *rig) write(f vfs.File, data string, off int64) {
 	r.Helper()
-	n, err := f.Write(bg, []byte(data), off, false)
+	n, err := f.Write(bg, []byte(data), off)
 	r.ok(err)
 	if n != len(data) {
 		r.Fatalf("%d of %d bytes", n, len(data))

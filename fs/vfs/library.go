@@ -172,9 +172,9 @@ type File interface {
 	// Read fills p from off and returns less only at the end of the media. It never returns io.EOF.
 	Read(ctx context.Context, p []byte, off int64) (int, error)
 	// Write writes p at off, or at the end when the file was opened with O_APPEND. What fails after
-	// a part of it gives the length of that, and the next one the error. killPriv clears setuid and
-	// setgid bits.
-	Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error)
+	// a part of it gives the length of that, and the next one the error. Set-user-id bits are the
+	// caller's matter, as they go before the bytes change.
+	Write(ctx context.Context, p []byte, off int64) (int, error)
 	// Flush is called at every close(2) of a descriptor; it finishes the upload, and waits for
 	// attributes that were set, when the caller's process is the one that opened.
 	Flush(ctx context.Context, c Caller) error

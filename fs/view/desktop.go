@@ -379,7 +379,7 @@ func (f *noteFile) Read(_ context.Context, p []byte, off int64) (int, error) {
 	return copy(p, f.n.text[off:]), nil
 }
 
-func (f *noteFile) Write(_ context.Context, p []byte, off int64, _ bool) (int, error) {
+func (f *noteFile) Write(_ context.Context, p []byte, off int64) (int, error) {
 	f.n.mu.Lock()
 	defer f.n.mu.Unlock()
 	if f.appends {

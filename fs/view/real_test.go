@@ -173,7 +173,7 @@ func TestRealZip(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Write(ctx, []byte(strings.Repeat("x", i*1000)), 0, false); err != nil {
+		if _, err := f.Write(ctx, []byte(strings.Repeat("x", i*1000)), 0); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.Fsync(ctx); err != nil {

@@ -104,7 +104,7 @@ func (r readOnly) refuse(op string) error {
 var errReadOnly = errors.New("it is shown, not kept")
 
 func (r readOnly) KeepCache() bool { return false }
-func (r readOnly) Write(context.Context, []byte, int64, bool) (int, error) {
+func (r readOnly) Write(context.Context, []byte, int64) (int, error) {
 	return 0, r.refuse("write")
 }
 func (r readOnly) Flush(context.Context, vfs.Caller) error { return nil }

@@ -171,7 +171,7 @@ func (r *rig) setContents(uid uint32, dir, name, text string) {
 		r.t.Error(err)
 	}
 	_ = f.Allocate(as(uid), 0, 0, int64(max(1, len(text))))
-	if n, err := f.Write(as(uid), []byte(text), 0, false); n != len(text) || err != nil {
+	if n, err := f.Write(as(uid), []byte(text), 0); n != len(text) || err != nil {
 		r.t.Error(n, err)
 	}
 	if err := f.Fsync(as(uid)); err != nil {
@@ -321,10 +321,10 @@ func TestDesktopNotes(t *testing.T) {
 	f := r.create(ann, ".Trash-1001/info", "f.trashinfo")
 	_, _, err := r.l.Create(ctx, c, info, "f.trashinfo", 0o600, unix.O_RDWR|unix.O_EXCL)
 	r.kind("create again", err, remote.Exist)
-	if n, err := f.Write(ctx, []byte("0123456789"), 0, false); n != 10 || err != nil {
+	if n, err := f.Write(ctx, []byte("0123456789"), 0); n != 10 || err != nil {
 		t.Error(n, err)
 	}
-	_, err = f.Write(ctx, make([]byte, 10), maxNote, false)
+	_, err = f.Write(ctx, make([]byte, 10), maxNote)
 	r.kind("too much", err, remote.TooLarge)
 	size := int64(4)
 	a, err := r.l.SetAttr(ctx, c, r.must(ann, ".Trash-1001/info/f.trashinfo").ID, f, vfs.AttrChange{Size: &size})
@@ -338,7 +338,7 @@ func TestDesktopNotes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := g.Write(ctx, []byte("ab"), 0, false); err != nil {
+	if _, err := g.Write(ctx, []byte("ab"), 0); err != nil {
 		t.Error(err)
 	}
 	if s, err := r.read(ann, ".Trash-1001/info/f.trashinfo"); s != "0123ab" || err != nil {

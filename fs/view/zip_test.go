@@ -431,7 +431,7 @@ func TestZipOddReads(t *testing.T) {
 	if _, err := f.Seek(as(0), size, unix.SEEK_DATA); !errors.Is(err, vfs.ErrNoData) {
 		t.Error(err)
 	}
-	if _, err := f.Write(as(0), nil, 0, false); remote.KindOf(err) != remote.Permission {
+	if _, err := f.Write(as(0), nil, 0); remote.KindOf(err) != remote.Permission {
 		t.Error(err)
 	}
 }

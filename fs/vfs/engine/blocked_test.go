@@ -69,7 +69,7 @@ func TestBlockedLog(t *testing.T) {
 	folder, err := s.Mkdir(bg, me, vfs.Root, "folder", 0o755)
 	s.ok(err)
 	open := s.create("open", "")
-	_, err = open.Write(bg, []byte("begun, "), 0, false)
+	_, err = open.Write(bg, []byte("begun, "), 0)
 	s.ok(err)
 	log := logOf{t, b}
 	key := log.key(1)
@@ -104,7 +104,7 @@ func TestBlockedLog(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
-	_, err = open.Write(bg, []byte("gone on"), 7, false)
+	_, err = open.Write(bg, []byte("gone on"), 7)
 	s.ok(err)
 	cut := int64(13)
 	_, err = s.SetAttr(bg, me, s.stat("open").ID, open, vfs.AttrChange{Size: &cut})

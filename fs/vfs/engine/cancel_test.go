@@ -74,7 +74,7 @@ func TestCancelTooLate(t *testing.T) {
 	if err := <-cancelled; !errors.Is(err, remote.NotExist) {
 		t.Fatalf("cancel: %v", err)
 	}
-	if _, err := f.Write(bg, []byte(", part two"), 8, false); err != nil {
+	if _, err := f.Write(bg, []byte(", part two"), 8); err != nil {
 		t.Errorf("nothing was cancelled, and its writer gets %v", err)
 	}
 	s.close(f)

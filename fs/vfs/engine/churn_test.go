@@ -64,7 +64,7 @@ func (c *churned) write(f vfs.File, page, n int) error {
 		g := c.begun[page+i].Add(1)
 		c.fill(p[i<<12:(i+1)<<12], page+i, g)
 	}
-	m, err := f.Write(bg, p, int64(page)<<12, false)
+	m, err := f.Write(bg, p, int64(page)<<12)
 	if err != nil || m < len(p) {
 		return fmt.Errorf("write of %d pages at %d: %d bytes, %w", n, page, m, err)
 	}

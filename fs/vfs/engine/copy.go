@@ -50,7 +50,7 @@ func (f *file) CopyRange(ctx context.Context, from vfs.File, fromOff, off, n int
 	if err != nil || m == 0 {
 		return 0, err
 	}
-	m, err = f.Write(ctx, p[:m], off, false)
+	m, err = f.Write(ctx, p[:m], off)
 	return int64(m), err
 }
 

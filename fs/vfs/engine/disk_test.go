@@ -143,7 +143,7 @@ func (s steps) shoot(f vfs.File, number uint64, from, size int64) (int64, error)
 	for off := from; off < size; {
 		p := p[:min(int64(len(p)), size-off)]
 		film(p, number, off)
-		n, err := f.Write(bg, p, off, false)
+		n, err := f.Write(bg, p, off)
 		if off += int64(n); err != nil {
 			return off, err
 		}

@@ -127,7 +127,7 @@ func TestCloseWhileAWriterWaitsForRoom(t *testing.T) {
 	f := s.create("f", noise(1, 5<<20))
 	line.Fail(storetest.Fault{Prefix: "content/", Times: -1})
 	wrote := make(chan error, 1)
-	go func() { _, err := f.Write(bg, make([]byte, 1<<20), 5<<20, false); wrote <- err }()
+	go func() { _, err := f.Write(bg, make([]byte, 1<<20), 5<<20); wrote <- err }()
 	waitFor(t, func() bool { return s.Status().Pending.Error != "" })
 	closed := make(chan error, 1)
 	go func() { closed <- s.Close() }()

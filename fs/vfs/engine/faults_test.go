@@ -171,7 +171,7 @@ func TestUploadMeetsFaults(t *testing.T) {
 					if rewritten { // what is still on its way is old now
 						copy(want[chunk+100:], noise(2, 3*chunk))
 						for {
-							n, err := f.Write(bg, want[chunk+100:4*chunk+100], chunk+100, false)
+							n, err := f.Write(bg, want[chunk+100:4*chunk+100], chunk+100)
 							if err == nil && n == 3*chunk {
 								break
 							}

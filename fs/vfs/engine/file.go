@@ -160,16 +160,13 @@ func (fs *FS) head(id vfs.ID, off, n int64) (l layout, err error) {
 }
 
 // Write writes into the spool.
-func (f *file) Write(ctx context.Context, p []byte, off int64, killPriv bool) (int, error) {
+func (f *file) Write(ctx context.Context, p []byte, off int64) (int, error) {
 	if !f.writes {
 		return 0, remote.E("write", "", remote.Permission, nil)
 	}
 	n, moved, err := f.write(ctx, p, off)
 	if moved {
 		f.fs.announcePages(f.ino.id)
-	}
-	if err == nil && killPriv {
-		err = f.fs.killPriv(ctx, f.ino.id)
 	}
 	if n > 0 && err != nil {
 		f.fs.log.WithError(err).Warn("a write was cut short")
@@ -314,24 +311,6 @@ func (fs *FS) outgrown(ino *inode, w *writing) bool {
 
 // errNotHere is why something is not done that would have to fetch bytes.
 var errNotHere = errors.New("some of the file is not on this disk")
-
-// killPriv takes the setuid and setgid bits off a media that is written to by somebody who may not
-// keep them.
-func (fs *FS) killPriv(ctx context.Context, id vfs.ID) error {
-	mode := uint32(0)
-	err := fs.cat.View(func(tx *catalog.Tx) error {
-		if n := tx.Node(id); n != nil {
-			mode = n.Mode
-		}
-		return tx.Err()
-	})
-	kill := operation.Privileges(mode)
-	if err != nil || kill == 0 {
-		return err
-	}
-	mode = mode &^ kill & operation.PermMask
-	return fs.changeAttr(ctx, vfs.Caller{}, id, vfs.AttrChange{Mode: &mode}, fs.doNow)
-}
 
 // Allocate is fallocate(2): it extends, punches holes and zeroes.
 func (f *file) Allocate(ctx context.Context, mode uint32, off, n int64) error {

@@ -297,7 +297,7 @@ func TestReadsDuringAnUpload(t *testing.T) {
 	w := &waiter{Context: ctx, waits: make(chan struct{})}
 	wrote := make(chan error, 1)
 	go func() {
-		_, err := f.Write(w, []byte("!"), 5, false)
+		_, err := f.Write(w, []byte("!"), 5)
 		wrote <- err
 	}()
 	result(t, "a write does not begin: it", w.waits)
@@ -341,7 +341,7 @@ func TestWaitingForAnotherUpload(t *testing.T) {
 			}
 			wrote := make(chan error, 1)
 			go func() {
-				_, err := f.Write(ctx, []byte("!"), 5, false)
+				_, err := f.Write(ctx, []byte("!"), 5)
 				wrote <- err
 			}()
 			if err := result(t, "a write", wrote); !errors.Is(err, c.want) {

@@ -169,7 +169,7 @@ func TestUploadsNeedNoRoom(t *testing.T) {
 					a, f, err := s.Create(bg, me, vfs.Root, fmt.Sprint("more ", i), 0o644, uint32(os.O_RDWR))
 					if err == nil {
 						s.Forget(a.ID, 1)
-						_, err = f.Write(bg, []byte("x"), 0, false)
+						_, err = f.Write(bg, []byte("x"), 0)
 						if err == nil {
 							err = f.Flush(bg, me)
 						}

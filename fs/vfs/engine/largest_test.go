@@ -35,7 +35,7 @@ func TestLargestFile(t *testing.T) {
 	kept := map[string]int64{}
 	for name, off := range map[string]int64{"end": end - 1, "page": end - 4096, "less": end - 1<<27, "middle": 1 << 62, "disk": 1 << 30} {
 		f := s.create(name, "")
-		if _, err := f.Write(bg, []byte("x"), off, false); !tooLarge(name+": write", err) {
+		if _, err := f.Write(bg, []byte("x"), off); !tooLarge(name+": write", err) {
 			kept[name] = off
 		}
 		s.close(f)

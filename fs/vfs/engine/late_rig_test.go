@@ -208,7 +208,7 @@ func put(p, data string) do {
 			return err
 		}
 		defer f.Release()
-		if _, err := f.Write(bg, []byte(data), 0, false); err != nil {
+		if _, err := f.Write(bg, []byte(data), 0); err != nil {
 			return err
 		}
 		return errors.Join(made, f.Flush(bg, me))

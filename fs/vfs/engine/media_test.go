@@ -345,7 +345,7 @@ func TestRestoreVersion(t *testing.T) {
 	if got := s.readFile(f); got != "first" {
 		t.Errorf("the version reads %q", got)
 	}
-	if _, err := f.Write(bg, []byte("x"), 0, false); !errors.Is(err, remote.Permission) {
+	if _, err := f.Write(bg, []byte("x"), 0); !errors.Is(err, remote.Permission) {
 		t.Errorf("writing to a version: %v", err)
 	}
 	f.Release()
@@ -392,7 +392,7 @@ func TestCancelUpload(t *testing.T) {
 		return len(us) == 1 && us[0].Node == id && us[0].Path == "/film" && us[0].Sent > 0 && us[0].Size == 500<<10
 	})
 	s.ok(s.CancelUpload(bg, id))
-	if _, err := f.Write(bg, []byte("more"), 500<<10, false); err == nil {
+	if _, err := f.Write(bg, []byte("more"), 500<<10); err == nil {
 		t.Error("its writer writes on")
 	}
 	if err := f.Flush(bg, me); err != nil {

@@ -58,7 +58,7 @@ func (s steps) create(name, data string) vfs.File {
 
 func (s steps) put(f vfs.File, data string, off int64) {
 	s.t.Helper()
-	if n, err := f.Write(bg, []byte(data), off, false); err != nil || n != len(data) {
+	if n, err := f.Write(bg, []byte(data), off); err != nil || n != len(data) {
 		s.t.Fatalf("write: %d, %v", n, err)
 	}
 }

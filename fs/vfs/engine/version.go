@@ -97,7 +97,7 @@ func (f *versionFile) Read(ctx context.Context, p []byte, off int64) (int, error
 	return f.layout.readAt(ctx, &f.readers, p, off)
 }
 
-func (f *versionFile) Write(context.Context, []byte, int64, bool) (int, error) {
+func (f *versionFile) Write(context.Context, []byte, int64) (int, error) {
 	return 0, errVersion("write")
 }
 func (f *versionFile) Allocate(context.Context, uint32, int64, int64) error {

@@ -49,7 +49,7 @@ func ApplyChange(n *record.Node, ch *intent.Change, now *record.Time) {
 		n.Mtime = ch.Mtime
 	}
 	if (ch.Uid != nil || ch.Gid != nil) && ch.Mode == nil && !IsFolder(n) {
-		n.Mode &^= Privileges(n.Mode)
+		n.Mode &^= privileges(n.Mode)
 	}
 	n.Ctime = now
 	if ch.Ctime != nil {
@@ -57,9 +57,9 @@ func ApplyChange(n *record.Node, ch *intent.Change, now *record.Time) {
 	}
 }
 
-// Privileges are the bits that a change of owner, or a write by somebody else, takes off a media:
+// privileges are the bits that a change of owner, or a write by somebody else, takes off a media:
 // setgid only with group execution, as without it it means mandatory locking.
-func Privileges(mode uint32) uint32 {
+func privileges(mode uint32) uint32 {
 	kill := mode & Setuid
 	if mode&0o010 != 0 {
 		kill |= mode & Setgid

@@ -380,7 +380,7 @@ func (f *libFile) ReadAt(p []byte, off int64) (int, error) {
 }
 
 func (f *libFile) WriteAt(p []byte, off int64) (int, error) {
-	n, err := f.f.Write(ctx, p, off, false)
+	n, err := f.f.Write(ctx, p, off)
 	return n, f.s.e(err)
 }
 

@@ -3,7 +3,6 @@ package engine
 import (
 	"slices"
 
-	"mediafs/fs/vfs/operation"
 	"mediafs/remote/bucket/record"
 )
 
@@ -37,27 +36,27 @@ const (
 
 // joinPieces makes one piece of those that follow each other, in the media and in what the store
 // has, and sends small gaps between what is sent.
-func joinPieces(ps []operation.Piece) []operation.Piece {
+func joinPieces(ps []piece) []piece {
 	if len(ps) == 0 {
 		return nil
 	}
 	out := ps[:1:1]
 	for i := 1; i < len(ps); i++ {
 		p, last := ps[i], &out[len(out)-1]
-		if p.Has == nil && last.Has == nil && p.Off-last.End() <= min(joinGap, last.N+p.N) {
-			last.N = p.End() - last.Off
+		if p.has == nil && last.has == nil && p.off-last.end() <= min(joinGap, last.n+p.n) {
+			last.n = p.end() - last.off
 			continue
 		}
-		if p.Has != nil && last.Has != nil && last.End() == p.Off && sameRun(p, *last) {
-			last.N += p.N
+		if p.has != nil && last.has != nil && last.end() == p.off && sameRun(p, *last) {
+			last.n += p.n
 			continue
 		}
 		out = append(out, p)
 		// A small piece between two that are sent.
 		if n := len(out); n >= 3 {
 			a, b, c := &out[n-3], out[n-2], out[n-1]
-			if a.Has == nil && b.Has != nil && c.Has == nil && c.Off-a.End() <= min(joinGap, a.N+c.N) {
-				a.N = c.End() - a.Off
+			if a.has == nil && b.has != nil && c.has == nil && c.off-a.end() <= min(joinGap, a.n+c.n) {
+				a.n = c.end() - a.off
 				out = out[:n-2]
 			}
 		}
@@ -66,13 +65,13 @@ func joinPieces(ps []operation.Piece) []operation.Piece {
 }
 
 // sameRun reports whether two pieces of the old head were written as one.
-func sameRun(a, b operation.Piece) bool {
-	return a.Has != nil && b.Has != nil && a.From-a.Off == b.From-b.Off &&
-		string(a.Has.Content) == string(b.Has.Content)
+func sameRun(a, b piece) bool {
+	return a.has != nil && b.has != nil && a.from-a.off == b.from-b.off &&
+		string(a.has.Content) == string(b.has.Content)
 }
 
 // fit merges pieces of the next head of a media of size bytes until it can have them.
-func fit(ps []operation.Piece, head *record.Head, size int64) []operation.Piece {
+func fit(ps []piece, head *record.Head, size int64) []piece {
 	limit, grows := record.MaxExtents, size > int64(head.Size)
 	if _, sent := sentRuns(ps); sent > 0 && !grows {
 		limit = editedExtents
@@ -85,9 +84,9 @@ func fit(ps []operation.Piece, head *record.Head, size int64) []operation.Piece 
 }
 
 // mergePieces makes pieces i to j one that is sent, with the holes between them.
-func mergePieces(ps []operation.Piece, i, j int) []operation.Piece {
-	out := append([]operation.Piece(nil), ps[:i]...)
-	out = append(out, operation.Piece{Off: ps[i].Off, N: ps[j].End() - ps[i].Off})
+func mergePieces(ps []piece, i, j int) []piece {
+	out := append([]piece(nil), ps[:i]...)
+	out = append(out, piece{off: ps[i].off, n: ps[j].end() - ps[i].off})
 	return append(out, ps[j+1:]...)
 }
 
@@ -95,21 +94,21 @@ func mergePieces(ps []operation.Piece, i, j int) []operation.Piece {
 // longest in proportion to its longest run, or, when that is not twice as long, the pair of which
 // the least is sent again. Of a media that grows this is a pair that is no such window, and it is
 // taken only when it costs less for each piece less than the window.
-func choose(ps []operation.Piece, grows bool) (first, last int) {
-	lengths := operation.RunLengths(ps)
+func choose(ps []piece, grows bool) (first, last int) {
+	lengths := runLengths(ps)
 	most := int64(mergeUpTo)
 	if grows {
-		grown := ps[len(ps)-1].End() - ps[0].Off - slices.Max(lengths)
+		grown := ps[len(ps)-1].end() - ps[0].off - slices.Max(lengths)
 		most = max(most, grown/mergeUpToPart)
 	}
 	var best, pair window
 	for i := range ps {
-		w := window{first: i, total: ps[i].N, longest: lengths[i], again: ps[i].Stored()}
+		w := window{first: i, total: ps[i].n, longest: lengths[i], again: ps[i].stored()}
 		for j := i + 1; j < len(ps); j++ {
-			hole := ps[j].Off - ps[j-1].End()
-			w.last, w.total = j, ps[j].End()-ps[i].Off
+			hole := ps[j].off - ps[j-1].end()
+			w.last, w.total = j, ps[j].end()-ps[i].off
 			w.longest = max(w.longest, lengths[j], hole)
-			w.again += hole + ps[j].Stored()
+			w.again += hole + ps[j].stored()
 			apart := !grows || w.total <= w.longest || w.again > most
 			if j == i+1 && apart && (pair.last == 0 || w.again < pair.again) {
 				pair = w
@@ -146,4 +145,33 @@ func (w window) better(v window) bool {
 	}
 	a, b := float64(w.total)*float64(v.longest), float64(v.total)*float64(w.longest)
 	return a > b || a == b && w.total < v.total
+}
+
+// stored is how much of a piece the store has.
+func (p *piece) stored() int64 {
+	if p.has == nil {
+		return 0
+	}
+	return p.n
+}
+
+// runLengths gives for each piece how long the run is that it is part of.
+func runLengths(ps []piece) []int64 {
+	type run struct {
+		content string
+		shift   int64
+	}
+	all := make(map[run]int64)
+	for _, p := range ps {
+		if p.has != nil {
+			all[run{string(p.has.Content), p.from - p.off}] += p.n
+		}
+	}
+	lengths := make([]int64, len(ps))
+	for i, p := range ps {
+		if lengths[i] = p.n; p.has != nil {
+			lengths[i] = all[run{string(p.has.Content), p.from - p.off}]
+		}
+	}
+	return lengths
 }

@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"mediafs/cache/spool"
-	"mediafs/fs/vfs/operation"
 	"mediafs/remote/bucket/record"
 )
 
@@ -21,7 +20,7 @@ type model struct {
 }
 
 // write is a write and its close.
-func (m *model) write(off, n int64) []operation.Piece {
+func (m *model) write(off, n int64) []piece {
 	size := max(int64(m.head.Size), off+n)
 	from := min(off, int64(m.head.Size))
 	var dirty spool.Ranges
@@ -29,7 +28,7 @@ func (m *model) write(off, n int64) []operation.Piece {
 	return m.close(&dirty, size)
 }
 
-func (m *model) close(dirty *spool.Ranges, size int64) []operation.Piece {
+func (m *model) close(dirty *spool.Ranges, size int64) []piece {
 	ps := layPieces(m.head, dirty, []spool.Segment{{Length: size}}, size)
 	ps = fit(ps, m.head, size)
 	for _, s := range dirty.In(0, size) {

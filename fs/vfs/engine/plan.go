@@ -7,12 +7,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"mediafs/cache/spool"
-	"mediafs/fs/vfs/operation"
 	"mediafs/remote/bucket/record"
 )
 
 // plan decides what of a media of size bytes is sent, and what of its old head is referred to.
-func (fs *FS) plan(w *writing, size int64) ([]operation.Piece, error) {
+func (fs *FS) plan(w *writing, size int64) ([]piece, error) {
 	if size == 0 {
 		return nil, nil
 	}
@@ -25,40 +24,40 @@ func (fs *FS) plan(w *writing, size int64) ([]operation.Piece, error) {
 	}
 	ps := layPieces(w.head, &w.dirty, data, size)
 	if size <= fs.opt.WholeBelow && wholePays(ps, w.head, size) {
-		return []operation.Piece{{Off: 0, N: size}}, nil
+		return []piece{{off: 0, n: size}}, nil
 	}
 	ps = fit(ps, w.head, size)
 	if segs, sent := sentRuns(ps); len(segs) == len(ps) && size-sent < minHoles {
-		return []operation.Piece{{Off: 0, N: size}}, nil
+		return []piece{{off: 0, n: size}}, nil
 	}
 	return ps, nil
 }
 
 // wholePieces sends all of a file, or, when it has holes worth leaving out, its data in at most as
 // many runs as a head has extents.
-func wholePieces(data []spool.Segment, size int64) []operation.Piece {
-	var ps []operation.Piece
+func wholePieces(data []spool.Segment, size int64) []piece {
+	var ps []piece
 	for _, s := range uploadSegments(data, size) {
-		ps = append(ps, operation.Piece{Off: s.Offset, N: s.Length})
+		ps = append(ps, piece{off: s.Offset, n: s.Length})
 	}
 	return ps
 }
 
 // layPieces lays what was written over a head. data are the runs of the file that are no holes.
-func layPieces(head *record.Head, dirty *spool.Ranges, data []spool.Segment, size int64) []operation.Piece {
-	var ps []operation.Piece
+func layPieces(head *record.Head, dirty *spool.Ranges, data []spool.Segment, size int64) []piece {
+	var ps []piece
 	for _, s := range intersect(dirty.In(0, size), data) {
-		ps = append(ps, operation.Piece{Off: s.Offset, N: s.Length})
+		ps = append(ps, piece{off: s.Offset, n: s.Length})
 	}
 	for _, e := range head.Extents {
 		off := int64(e.Offset)
 		for _, s := range dirty.Out(off, min(int64(e.Length), size-off)) {
 			ps = append(
-				ps, operation.Piece{Off: s.Offset, N: s.Length, Has: e, From: int64(e.ContentOffset) + s.Offset - off},
+				ps, piece{off: s.Offset, n: s.Length, has: e, from: int64(e.ContentOffset) + s.Offset - off},
 			)
 		}
 	}
-	sort.Slice(ps, func(i, j int) bool { return ps[i].Off < ps[j].Off })
+	sort.Slice(ps, func(i, j int) bool { return ps[i].off < ps[j].off })
 	return joinPieces(ps)
 }
 
@@ -66,7 +65,7 @@ func layPieces(head *record.Head, dirty *spool.Ranges, data []spool.Segment, siz
 // it was one extent and was edited, not appended to, since such files are written to once and read
 // by all; when little of the head is left, which would keep all of its contents; and when next to
 // nothing would not be sent.
-func wholePays(ps []operation.Piece, head *record.Head, size int64) bool {
+func wholePays(ps []piece, head *record.Head, size int64) bool {
 	_, sent := sentRuns(ps)
 	if size < int64(head.Size)/2 {
 		return true
@@ -95,29 +94,29 @@ func intersect(a, b []spool.Segment) (out []spool.Segment) {
 
 // head makes the head of pieces; those that are sent are one content with this id, one after the
 // other.
-func headOf(ps []operation.Piece, size int64, id []byte) *record.Head {
+func headOf(ps []piece, size int64, id []byte) *record.Head {
 	h := &record.Head{Size: uint64(size)}
 	at := int64(0)
 	for _, p := range ps {
 		e := &record.Extent{Content: id, ContentOffset: uint64(at)}
-		if p.Has != nil {
-			e = proto.CloneOf(p.Has) // with what a later version may have put there
-			e.ContentOffset = uint64(p.From)
+		if p.has != nil {
+			e = proto.CloneOf(p.has) // with what a later version may have put there
+			e.ContentOffset = uint64(p.from)
 		} else {
-			at += p.N
+			at += p.n
 		}
-		e.Offset, e.Length = uint64(p.Off), uint64(p.N)
+		e.Offset, e.Length = uint64(p.off), uint64(p.n)
 		h.Extents = append(h.Extents, e)
 	}
 	return h
 }
 
 // sentRuns are the runs of a plan that are sent.
-func sentRuns(ps []operation.Piece) (segs []spool.Segment, size int64) {
+func sentRuns(ps []piece) (segs []spool.Segment, size int64) {
 	for _, p := range ps {
-		if p.Has == nil {
-			segs = append(segs, spool.Segment{Offset: p.Off, Length: p.N})
-			size += p.N
+		if p.has == nil {
+			segs = append(segs, spool.Segment{Offset: p.off, Length: p.n})
+			size += p.n
 		}
 	}
 	return segs, size
@@ -207,3 +206,13 @@ func (r *segmentReader) ReadAt(p []byte, off int64) (int, error) {
 	}
 	return done, nil
 }
+
+// A piece of the next head: a run that is sent, or one that the store has.
+type piece struct {
+	off, n int64
+	has    *record.Extent // the extent of the old head that it lies in; nil: it is sent
+	from   int64          // with has: where it begins in the content
+}
+
+// end is the offset after the piece.
+func (p *piece) end() int64 { return p.off + p.n }

@@ -258,7 +258,7 @@ func (fs *FS) send(ctx context.Context, ino *inode, w *writing, name string) err
 }
 
 func (fs *FS) sendPlan(
-	ctx context.Context, w *writing, ps []operation.Piece, size int64, mtime vfs.Time, body *segmentReader, name string,
+	ctx context.Context, w *writing, ps []piece, size int64, mtime vfs.Time, body *segmentReader, name string,
 ) error {
 	if w.up == nil && body.size > 0 {
 		u := newUpstream(w.file, name)

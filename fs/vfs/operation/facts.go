@@ -5,6 +5,7 @@ import (
 
 	"mediafs/cache/catalog"
 	"mediafs/fs/media"
+	"mediafs/fs/vfs"
 	"mediafs/fs/vfs/intent"
 	"mediafs/remote/bucket/record"
 )
@@ -20,6 +21,15 @@ func runSetFacts(tx *catalog.Tx, in *intent.Intent) error {
 			continue
 		}
 		tx.Store(record.FactsKey(f.Node), f.Facts)
+	}
+	return nil
+}
+
+// FactsOf reads the facts of a node's present head; nil when there are none yet.
+func FactsOf(tx *catalog.Tx, id vfs.ID, n *record.Node) *record.Facts {
+	f := new(record.Facts)
+	if tx.Load(record.FactsKey(id), f) && string(f.Head) == string(media.HeadHash(n.Head)) {
+		return f
 	}
 	return nil
 }

@@ -4,19 +4,8 @@ import (
 	"strings"
 
 	"mediafs/cache/catalog"
-	"mediafs/fs/media"
 	"mediafs/fs/vfs"
-	"mediafs/remote/bucket/record"
 )
-
-// FactsOf reads the facts of a node's present head; nil when there are none yet.
-func FactsOf(tx *catalog.Tx, id vfs.ID, n *record.Node) *record.Facts {
-	f := new(record.Facts)
-	if tx.Load(record.FactsKey(id), f) && string(f.Head) == string(media.HeadHash(n.Head)) {
-		return f
-	}
-	return nil
-}
 
 // MaxDepth bounds the way from a node to the root: where folders lie in a ring, which no operation
 // makes, it ends.
